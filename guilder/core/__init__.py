@@ -1,0 +1,1 @@
+"""Pure building blocks on the standard library alone; everything may import them."""

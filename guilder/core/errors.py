@@ -1,0 +1,140 @@
+"""The refusals: eight categories, each refusal a class with a stable ``code``.
+
+Inside pure rules a refusal travels as ``Err(refusal)``; from a command outward the same object is
+raised. ``api/problems.py`` holds the only table from category to HTTP status.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """Base of everything a caller can be refused with; never carries the offending value.
+
+    ``code`` is stable and documented, ``detail`` one sentence for people, ``extra`` facts the
+    client may act on (a limit, its use), ``retry_after_seconds`` when trying again can help.
+    """
+
+    code: ClassVar[str] = "refused"
+    detail: str = "The request was refused."
+    retry_after_seconds: int | None = None
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        extra: Mapping[str, object] | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(detail or self.detail)
+        if detail is not None:
+            self.detail = detail
+        if retry_after_seconds is not None:
+            self.retry_after_seconds = retry_after_seconds
+        self.extra: Mapping[str, object] = extra or {}
+
+
+class BadRequest(Refusal):
+    """The request cannot be read, or cannot be carried out as it stands."""
+
+    code = "bad_request"
+
+
+class Invalid(Refusal):
+    """A field breaks its rule; ``fields`` names each by JSON pointer."""
+
+    code = "validation_failed"
+    detail = "The request has fields that break their rules."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        fields: tuple["FieldError", ...] = (),
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail, extra=extra)
+        self.fields = fields
+
+
+class Unauthenticated(Refusal):
+    """The caller has not proved who they are."""
+
+    code = "unauthenticated"
+    detail = "A valid access token is required."
+
+
+class Forbidden(Refusal):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+    detail = "You may not do this."
+
+
+class NotFound(Refusal):
+    """It does not exist, or it is not the caller's to see."""
+
+    code = "not_found"
+    detail = "There is no such resource."
+
+
+class Conflict(Refusal):
+    """The present state does not allow it."""
+
+    code = "conflict"
+
+
+class TooMany(Refusal):
+    """The caller asks more often than allowed."""
+
+    code = "rate_limited"
+    detail = "Too many requests."
+    retry_after_seconds = 1
+
+
+class Unavailable(Refusal):
+    """The service cannot answer now; the same request may succeed later."""
+
+    code = "unavailable"
+    detail = "The service cannot answer now. Try again shortly."
+    retry_after_seconds = 1
+
+
+class FieldError:
+    """One broken field: RFC 6901 ``pointer``, a short stable ``code`` and a ``message``."""
+
+    __slots__ = ("code", "message", "pointer")
+
+    def __init__(self, pointer: str, code: str, message: str) -> None:
+        self.pointer = pointer
+        self.code = code
+        self.message = message
+
+
+class IdempotencyConflict(Invalid):
+    """The key was used before with a different request."""
+
+    code = "idempotency_conflict"
+    detail = "This idempotency key was used with a different request."
+
+
+class IdempotencyInProgress(Conflict):
+    """A request with the same key is running now."""
+
+    code = "idempotency_in_progress"
+    detail = "A request with this idempotency key is still running."
+    retry_after_seconds = 1
+
+
+class Overloaded(Unavailable):
+    """The queue is full; nothing was taken in."""
+
+    code = "overloaded"
+    detail = "The service is busy. Nothing was done; try again shortly."
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection was lost while committing and the outcome could not be learned in time."""
+
+    code = "outcome_unknown"
+    detail = "The outcome is not known. Repeat the request with the same idempotency key."

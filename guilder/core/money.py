@@ -1,0 +1,87 @@
+"""Money as integer minor units beside an ISO 4217 code, and the exponents of those codes.
+
+Source of the table: ISO 4217:2015 list one (SIX, maintenance agency). Codes without a minor unit
+that money cannot be held in (XXX, XTS, and the precious metals) are left out.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from guilder.core.errors import Invalid
+
+MAX_AMOUNT: Final = 2**53 - 1
+"""Largest amount at the API: the largest integer that every JSON reader holds exactly."""
+
+MAX_BOOK: Final = 2**63 - 1
+"""Largest value of a cumulative counter in the books (BIGINT)."""
+
+_ZERO = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE = "BHD IQD JOD KWD LYD OMR TND"
+_FOUR = "CLF UYW"
+_TWO = (
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN"
+    " BZD CAD CDF CHE CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP"
+    " GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP"
+    " LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR"
+    " NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN"
+    " SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR"
+    " ZMW ZWG"
+)
+
+EXPONENTS: Final[dict[str, int]] = {
+    code: exponent
+    for exponent, codes in ((0, _ZERO), (2, _TWO), (3, _THREE), (4, _FOUR))
+    for code in codes.split()
+}
+
+
+class UnknownCurrency(Invalid):
+    """The code is not an ISO 4217 currency that accounts can be held in."""
+
+    code = "unknown_currency"
+    detail = "The currency is not a known ISO 4217 code."
+
+
+def exponent_of(currency: str) -> int:
+    """Number of decimal digits of the minor unit (JPY 0, USD 2, KWD 3); refuses unknown codes."""
+    exponent = EXPONENTS.get(currency)
+    if exponent is None:
+        raise UnknownCurrency()
+    return exponent
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in minor units (any sign) of one currency. Arithmetic refuses a second currency."""
+
+    amount: int
+    currency: str
+
+    def __post_init__(self) -> None:
+        if type(self.amount) is not int:
+            raise TypeError("an amount is an int of minor units")
+        exponent_of(self.currency)
+
+    def __add__(self, other: "Money") -> "Money":
+        return Money(self.amount + self._same(other), self.currency)
+
+    def __sub__(self, other: "Money") -> "Money":
+        return Money(self.amount - self._same(other), self.currency)
+
+    def _same(self, other: "Money") -> int:
+        if other.currency != self.currency:
+            raise ValueError(f"{self.currency} and {other.currency} do not add up")
+        return other.amount
+
+    def __str__(self) -> str:
+        """Decimal text with the currency's own digits: ``1,234.50 USD``, ``500 JPY``."""
+        return f"{format_minor(self.amount, self.currency)} {self.currency}"
+
+
+def format_minor(amount: int, currency: str) -> str:
+    """Minor units as grouped decimal text without the code: ``-1,234.50``."""
+    exponent = exponent_of(currency)
+    sign = "-" if amount < 0 else ""
+    whole, fraction = divmod(abs(amount), 10**exponent)
+    tail = f".{fraction:0{exponent}d}" if exponent else ""
+    return f"{sign}{whole:,}{tail}"

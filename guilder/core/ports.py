@@ -1,0 +1,15 @@
+"""Ports that more than one storey speaks through."""
+
+from typing import Protocol
+
+
+class PasswordHasher(Protocol):
+    """Hashes and checks passwords; both are slow on purpose and run off the event loop."""
+
+    async def hash(self, password: str) -> str:
+        """An encoded hash with its own salt and parameters."""
+        ...
+
+    async def verify(self, encoded: str | None, password: str) -> bool:
+        """Whether the password fits; with None does the same work and says no."""
+        ...

@@ -1,0 +1,1 @@
+"""Everything that knows SQLAlchemy and no domain: engines, transactions, the runner."""

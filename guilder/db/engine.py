@@ -1,0 +1,211 @@
+"""Connections: one ``Database`` for either engine, with durable settings that are read back.
+
+SQLite has a writing engine (every transaction is BEGIN IMMEDIATE) and a reading one that cannot
+write; PostgreSQL has one pool whose views are READ ONLY transactions.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from guilder.core.errors import Unavailable
+
+BUSY_TIMEOUT_MS: Final = 15_000
+CONNECT_TIMEOUT_SECONDS: Final = 2.0
+APP_ROLE: Final = "guilder_app"
+"""PostgreSQL role that the application steps down to: it cannot change or delete history."""
+
+_FIRST_SAFE_SQLITE: Final = (3, 51, 3)
+_DURABLE: Final = {
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "foreign_keys": 1,
+    "busy_timeout": BUSY_TIMEOUT_MS,
+    "recursive_triggers": 1,
+}
+_BEGUN: Final = text("SET LOCAL idle_in_transaction_session_timeout = 60000")
+_TRANSIENT_STATES: Final = {"40001", "40P01", "55P03"}
+
+
+class UnsafeDatabase(RuntimeError):
+    """A durability setting did not take, or the SQLite library may corrupt a WAL."""
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether the address names an SQLite file."""
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of an SQLite address; refuses one without a file."""
+    database = make_url(url).database
+    if not database or database == ":memory:":
+        raise ValueError("an SQLite address needs a file, such as sqlite:///data/guilder.db")
+    return Path(database)
+
+
+def postgres_dsn(url: str) -> str:
+    """The address as asyncpg itself takes it."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def check_sqlite_library(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
+    """Refuse a library in the range of the WAL-reset corruption bug (3.7.0 to 3.51.2)."""
+    if version < _FIRST_SAFE_SQLITE:
+        raise UnsafeDatabase(
+            f"SQLite {'.'.join(map(str, version))} can corrupt a write-ahead log; "
+            "3.51.3 or newer is needed (the pysqlite3 package brings one)"
+        )
+
+
+def prepare_sqlite(cursor: Any) -> None:
+    """Set the durable settings on a new connection and refuse it when one reads back otherwise."""
+    for name, wanted in _DURABLE.items():
+        cursor.execute(f"PRAGMA {name}={wanted}")
+        cursor.execute(f"PRAGMA {name}")
+        found = cursor.fetchone()[0]
+        if found != wanted:
+            raise UnsafeDatabase(f"SQLite setting {name} is {found!r}, {wanted!r} is needed")
+    cursor.execute("PRAGMA wal_autocheckpoint=4000")
+
+
+class Database:
+    """The engines behind one address; knows how to begin a write and how to open a view."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = url
+        self.sqlite = is_sqlite(url)
+        if self.sqlite:
+            check_sqlite_library()
+            sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+            self.writer = _sqlite_engine(url, "BEGIN IMMEDIATE", 1)
+            self.reader = _sqlite_engine(url, "BEGIN", pool_size)
+        else:
+            self.writer = self.reader = _postgres_engine(url, pool_size)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A writing transaction: committed at the end of the block, rolled back on an exception."""
+        async with self.writer.begin() as connection:
+            if not self.sqlite:
+                await connection.execute(_BEGUN)
+            yield connection
+
+    @asynccontextmanager
+    async def view(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction with one snapshot that the database lets read and nothing else."""
+        try:
+            async with self.reader.connect() as connection:
+                if not self.sqlite:
+                    await connection.execution_options(
+                        isolation_level="REPEATABLE READ", postgresql_readonly=True
+                    )
+                yield connection
+        except (OSError, PoolTimeout, DBAPIError) as error:
+            raise translated(error) from error
+
+    async def ping(self) -> None:
+        """Prove that a query is answered; refuses as unavailable otherwise, within seconds."""
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS), self.view() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self.writer.dispose()
+        await self.reader.dispose()
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed at once when run again: deadlock, serialisation, busy."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state in _TRANSIENT_STATES
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def translated(error: Exception) -> Exception:
+    """A database that is away or busy becomes ``Unavailable``; anything else stays what it is."""
+    if isinstance(error, OSError | PoolTimeout | TimeoutError) or is_transient(error):
+        return Unavailable()
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return Unavailable()
+    if isinstance(error, InterfaceError | OperationalError):
+        return Unavailable()
+    state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    return Unavailable() if state[:2] in {"08", "53", "57"} else error
+
+
+def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(sqlite_path(url))),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_MS / 1000,
+    )
+    reading = begin == "BEGIN"
+
+    def connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        cursor = connection.cursor()
+        prepare_sqlite(cursor)
+        if reading:
+            cursor.execute("PRAGMA query_only=ON")
+        cursor.close()
+
+    def begin_transaction(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    _listen(engine.sync_engine, connect, begin_transaction)
+    return engine
+
+
+def _listen(engine: Engine, connect: Any, begin: Any) -> None:
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", begin)
+
+
+def _postgres_engine(url: str, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "command_timeout": 30,
+            "server_settings": {"application_name": "guilder", "jit": "off"},
+        },
+    )
+
+    def connect(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(step_down_sql())
+        cursor.close()
+        connection.commit()
+
+    event.listen(engine.sync_engine, "connect", connect)
+    return engine
+
+
+def step_down_sql() -> str:
+    """Take on the application role where the migrations could make it.
+
+    Without it (a managed server that allows no roles) the triggers alone protect history.
+    """
+    return (
+        "SELECT set_config('role', rolname, false) FROM pg_roles "  # noqa: S608 - a constant
+        f"WHERE rolname = '{APP_ROLE}' AND pg_has_role(current_user, oid, 'MEMBER')"
+    )

@@ -1,0 +1,76 @@
+"""Idempotency of ordinary commands: the key, a fingerprint of the request, and the first answer.
+
+Keys of money live with the ledger and never expire; these belong to everything else.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlalchemy import Column, Table
+
+from guilder.core.errors import IdempotencyConflict
+from guilder.db.base import STRICT, Big, Bytes, Small, metadata
+from guilder.db.unit_of_work import UnitOfWork
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", Bytes, primary_key=True),
+    Column("fingerprint", Bytes, nullable=False),
+    Column("status", Small, nullable=False),
+    Column("body", Bytes, nullable=False),
+    Column("created_at", Big, nullable=False),
+    **STRICT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A caller's key and the fingerprint of what it was sent with (16 bytes each)."""
+
+    digest: bytes
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the client was told: status and the exact body."""
+
+    status: int
+    body: bytes
+
+
+def digest(*parts: str | bytes) -> bytes:
+    """16 bytes of BLAKE2b over length-prefixed parts: collisions cannot be built by joining."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        state.update(len(raw).to_bytes(4) + raw)
+    return state.digest()
+
+
+async def replay(uow: UnitOfWork, key: Key) -> Answer | None:
+    """The first answer to this key, None when it is new; refuses another request under it.
+
+    Waits for nobody: when the key is being used at this moment it refuses as in progress.
+    """
+    await uow.claim(key.digest)
+    row = await uow.first(idempotency_keys.select().where(idempotency_keys.c.key == key.digest))
+    if row is None:
+        return None
+    if row.fingerprint != key.fingerprint:
+        raise IdempotencyConflict()
+    return Answer(row.status, row.body)
+
+
+async def keep(uow: UnitOfWork, key: Key, answer: Answer) -> None:
+    """Store the answer in the command's own transaction."""
+    await uow.execute(
+        idempotency_keys.insert().values(
+            key=key.digest,
+            fingerprint=key.fingerprint,
+            status=answer.status,
+            body=answer.body,
+            created_at=uow.now_us,
+        )
+    )

@@ -1,0 +1,103 @@
+"""Migrations at start: one Alembic tree, run under a lock by whoever comes first."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from guilder.db.engine import check_sqlite_library, is_sqlite, prepare_sqlite, sqlite_path
+
+_LOCK: Final = 0x6775696C646572  # "guilder"
+_BESIDE: Final = Path(__file__).resolve().parents[1] / "migrations"
+_SOURCE: Final = Path(__file__).resolve().parents[2] / "migrations"
+
+
+class NewerDatabase(RuntimeError):
+    """The database was written by a newer Guilder than this one."""
+
+
+def config() -> Config:
+    """Alembic's configuration: where the tree lies, inside the wheel or in the source."""
+    found = Config()
+    found.set_main_option("script_location", str(_BESIDE if _BESIDE.is_dir() else _SOURCE))
+    found.set_main_option("path_separator", "os")
+    return found
+
+
+async def upgrade(url: str, revision: str = "head") -> bool:
+    """Bring the database to ``revision``; tells whether anything had to be done.
+
+    Several processes may call it at once. Refuses a database that is newer than the code.
+    """
+    return await _locked(url, _upgrade, revision)
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Take the database back to ``revision`` (``base`` is empty)."""
+    await _locked(url, _downgrade, revision)
+
+
+async def _locked(url: str, work: Any, revision: str) -> bool:
+    engine = migration_engine(url)
+    try:
+        async with engine.begin() as connection:
+            if not is_sqlite(url):
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
+            done: bool = await connection.run_sync(work, revision)
+            return done
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, revision: str) -> bool:
+    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in known:
+        raise NewerDatabase(f"the database is at revision {current}, which this version lacks")
+    if revision == "head" and current == ScriptDirectory.from_config(config()).get_current_head():
+        return False
+    command.upgrade(_with(connection), revision)
+    return True
+
+
+def _downgrade(connection: Connection, revision: str) -> bool:
+    command.downgrade(_with(connection), revision)
+    return True
+
+
+def _with(connection: Connection) -> Config:
+    found = config()
+    found.attributes["connection"] = connection
+    return found
+
+
+def migration_engine(url: str) -> AsyncEngine:
+    """An engine that may change tables: the owner's rights, one transaction for all revisions."""
+    if not is_sqlite(url):
+        return create_async_engine(
+            make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool
+        )
+    check_sqlite_library()
+    sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(sqlite_path(url))), poolclass=NullPool
+    )
+    event.listen(engine.sync_engine, "connect", _connect_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _connect_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    prepare_sqlite(connection.cursor())
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,29 @@
+"""The outbox: every event is a row written in the transaction of the change it tells of."""
+
+import json
+
+from sqlalchemy import Column, Identity, Insert, Table
+
+from guilder.core.events import Event
+from guilder.db.base import STRICT, Big, String, metadata
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("stream", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("payload", String, nullable=False),
+    Column("created_at", Big, nullable=False),
+    **STRICT,
+)
+
+
+def insert_event(event: Event, at_us: int) -> Insert:
+    """The statement that stores one event."""
+    return outbox.insert().values(
+        stream=event.stream,
+        type=event.type,
+        payload=json.dumps(event.payload(), separators=(",", ":")),
+        created_at=at_us,
+    )

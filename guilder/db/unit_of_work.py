@@ -1,0 +1,72 @@
+"""``UnitOfWork`` (inside a writing transaction) and ``View`` (a transaction that cannot write)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import CursorResult, Executable, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from guilder.core.actor import Actor
+from guilder.core.errors import IdempotencyInProgress
+from guilder.core.events import Event
+from guilder.db.outbox import insert_event
+
+
+class View:
+    """Reads of one consistent transaction. The database refuses writes made through it."""
+
+    def __init__(self, connection: AsyncConnection, now_us: int) -> None:
+        self._connection = connection
+        self.now_us = now_us
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._connection.dialect.name
+
+    async def all(self, statement: Executable, values: Any = None) -> Sequence[Any]:
+        """Every row."""
+        return (await self._connection.execute(statement, values)).all()
+
+    async def first(self, statement: Executable, values: Any = None) -> Any:
+        """The first row or None."""
+        return (await self._connection.execute(statement, values)).first()
+
+    async def scalar(self, statement: Executable, values: Any = None) -> Any:
+        """The first column of the first row or None."""
+        return await self._connection.scalar(statement, values)
+
+
+class UnitOfWork(View):
+    """You are inside a transaction: everything here commits together or not at all.
+
+    Only the runner makes one, and only the runner commits it.
+    """
+
+    def __init__(self, connection: AsyncConnection, actor: Actor, now_us: int) -> None:
+        super().__init__(connection, now_us)
+        self.actor = actor
+
+    async def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
+        """Run a statement that changes rows."""
+        return await self._connection.execute(statement, values)
+
+    async def record(self, event: Event) -> None:
+        """Append an event to the outbox of this transaction."""
+        await self.execute(insert_event(event, self.now_us))
+
+    async def claim(self, key: bytes) -> None:
+        """Take a key for this transaction; refuses when another transaction holds it.
+
+        SQLite has one writer at a time, so there the transaction itself is the claim.
+        """
+        if self.dialect == "postgresql":
+            number = int.from_bytes(key[:8], signed=True)
+            taken = await self.scalar(text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": number})
+            if not taken:
+                raise IdempotencyInProgress()
+
+    @property
+    def connection(self) -> AsyncConnection:
+        """The connection, for the ledger's stores: they speak to the driver beneath it."""
+        return self._connection

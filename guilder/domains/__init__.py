@@ -1,0 +1,1 @@
+"""One folder, one domain; the order between them is checked by the import contracts."""

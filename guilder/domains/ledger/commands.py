@@ -1,0 +1,241 @@
+"""Writes of the ledger inside a unit of work: accounts, bounds, freezes, limits, the bank's clock.
+
+Everything that bears on what a posting may do locks the head first, so it is ordered with every
+batch of every process. ``post`` is the door for commands that change other rows with the books.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Final
+from uuid import UUID
+
+from guilder.core.clock import Clock
+from guilder.core.errors import Invalid
+from guilder.core.ids import uuid7
+from guilder.core.money import exponent_of
+from guilder.db.unit_of_work import UnitOfWork
+from guilder.domains.ledger import repository
+from guilder.domains.ledger.engine import drive, post_batch
+from guilder.domains.ledger.errors import AccountNotFound, BalanceNotZero, ClockBackwards
+from guilder.domains.ledger.rules.state import Flag, Unit, UnitResult
+from guilder.domains.ledger.rules.windows import PERIODS
+from guilder.domains.ledger.store.postgres import PostgresBooks
+from guilder.domains.ledger.store.sqlite import SqliteBooks
+
+
+class Category(StrEnum):
+    """The five kinds of account; assets and expenses are debit-normal, the others credit-normal."""
+
+    ASSET = "asset"
+    LIABILITY = "liability"
+    EQUITY = "equity"
+    INCOME = "income"
+    EXPENSE = "expense"
+
+    @property
+    def normal(self) -> int:
+        """1 when credits raise the balance, -1 when debits do."""
+        return -1 if self in (Category.ASSET, Category.EXPENSE) else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A new ledger account: its number inside and its id outside."""
+
+    number: int
+    public_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLedgerAccount:
+    """Open an account of one asset. ``floor`` and ``ceiling`` are natural balances, None unbounded.
+
+    ``code`` names the bank's own accounts and is unique.
+    """
+
+    action: ClassVar[str] = "ledger.open_account"
+    asset: str
+    category: Category
+    name: str
+    opened_at: int
+    code: str | None = None
+    floor: int | None = 0
+    ceiling: int | None = None
+
+
+async def open_ledger_account(uow: UnitOfWork, cmd: OpenLedgerAccount) -> Opened:
+    """Insert the account and its zero balance; refuses an unknown currency."""
+    exponent_of(cmd.asset)
+    public_id = uuid7(cmd.opened_at)
+    number = await repository.insert_account(
+        uow,
+        {
+            "public_id": public_id,
+            "code": cmd.code,
+            "asset": cmd.asset,
+            "category": cmd.category.value,
+            "name": cmd.name,
+            "opened_at": cmd.opened_at,
+        },
+        normal=cmd.category.normal,
+        floor=cmd.floor,
+        ceiling=cmd.ceiling,
+    )
+    return Opened(number, public_id)
+
+
+CHART: Final[dict[str, tuple[Category, str]]] = {
+    "settlement": (Category.ASSET, "Cash and settlement"),
+    "suspense": (Category.LIABILITY, "Suspense"),
+    "fees": (Category.INCOME, "Fees earned"),
+    "interest": (Category.EXPENSE, "Interest paid"),
+    "exchange": (Category.EQUITY, "Exchange position"),
+    "equity": (Category.EQUITY, "Equity"),
+}
+"""The bank's own accounts, one of each per asset, with the code ``<asset>.<role>``."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureBankAccounts:
+    """Open the bank's own accounts of an asset where they are missing."""
+
+    action: ClassVar[str] = "ledger.ensure_bank_accounts"
+    asset: str
+    opened_at: int
+
+
+async def ensure_bank_accounts(uow: UnitOfWork, cmd: EnsureBankAccounts) -> dict[str, int]:
+    """The ledger number of each role of the chart; the same answer every time."""
+    codes = {f"{cmd.asset}.{role}": role for role in CHART}
+    found = await repository.numbers_by_code(uow, list(codes))
+    if len(found) < len(codes):
+        await lock_head(uow)
+        found = await repository.numbers_by_code(uow, list(codes))
+    for code, role in codes.items():
+        if code not in found:
+            category, name = CHART[role]
+            opened = await open_ledger_account(
+                uow,
+                OpenLedgerAccount(
+                    cmd.asset, category, f"{name} {cmd.asset}", cmd.opened_at, code, floor=None
+                ),
+            )
+            found[code] = opened.number
+    return {role: found[code] for code, role in codes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class SetFlags:
+    """Freeze or thaw: ``add`` and ``remove`` are state bits of the account."""
+
+    action: ClassVar[str] = "ledger.set_flags"
+    number: int
+    add: int = 0
+    remove: int = 0
+
+
+async def set_flags(uow: UnitOfWork, cmd: SetFlags) -> None:
+    """Change state bits, ordered with every posting."""
+    balance = await _locked_balance(uow, cmd.number)
+    flags = (balance.flags | cmd.add) & ~cmd.remove
+    await repository.update_balance(uow, cmd.number, {"flags": int(flags)})
+
+
+@dataclass(frozen=True, slots=True)
+class SetBounds:
+    """Set the floor (minus the overdraft) and the ceiling of an account, None for none."""
+
+    action: ClassVar[str] = "ledger.set_bounds"
+    number: int
+    floor: int | None
+    ceiling: int | None
+
+
+async def set_bounds(uow: UnitOfWork, cmd: SetBounds) -> None:
+    """Change the bounds; they bind the next posting, not the balance as it stands."""
+    await _locked_balance(uow, cmd.number)
+    await repository.update_balance(uow, cmd.number, {"floor": cmd.floor, "ceiling": cmd.ceiling})
+
+
+@dataclass(frozen=True, slots=True)
+class SetLimit:
+    """Bound what leaves an account per ``period``: transaction, day, week or month.
+
+    Both bounds None takes the limit away. What was used in the window stays counted.
+    """
+
+    action: ClassVar[str] = "ledger.set_limit"
+    number: int
+    period: str
+    max_amount: int | None = None
+    max_count: int | None = None
+
+
+async def set_limit(uow: UnitOfWork, cmd: SetLimit) -> None:
+    """Set, change or remove a limit, ordered with every posting; refuses an unknown period."""
+    if cmd.period not in PERIODS:
+        raise Invalid("A limit's period is transaction, day, week or month.")
+    balance = await _locked_balance(uow, cmd.number)
+    left = await repository.set_limit(uow, cmd.number, cmd.period, cmd.max_amount, cmd.max_count)
+    flags = Flag(balance.flags) | Flag.LIMITED if left else Flag(balance.flags) & ~Flag.LIMITED
+    await repository.update_balance(uow, cmd.number, {"flags": int(flags)})
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLedgerAccount:
+    """Close an account for good: nothing is booked on it any more."""
+
+    action: ClassVar[str] = "ledger.close_account"
+    number: int
+
+
+async def close_ledger_account(uow: UnitOfWork, cmd: CloseLedgerAccount) -> None:
+    """Close; refuses while money is on the account or held."""
+    b = await _locked_balance(uow, cmd.number)
+    if b.debits != b.credits or b.debits_pending or b.credits_pending:
+        raise BalanceNotZero()
+    await repository.update_balance(uow, cmd.number, {"flags": int(b.flags | Flag.CLOSED)})
+
+
+@dataclass(frozen=True, slots=True)
+class SetBankClock:
+    """Set the bank-wide test clock to an instant; it goes on from there."""
+
+    action: ClassVar[str] = "ledger.set_clock"
+    now_us: int
+
+
+async def set_bank_clock(uow: UnitOfWork, cmd: SetBankClock) -> int:
+    """Move the bank's time; refuses to go back once something is booked. Returns the new time."""
+    head = await lock_head(uow)
+    before = uow.now_us + head.clock_offset_us
+    if head.last_no and cmd.now_us < max(before, head.clock_us):
+        raise ClockBackwards()
+    await repository.update_head(uow, {"clock_offset_us": cmd.now_us - uow.now_us})
+    return cmd.now_us
+
+
+async def post(uow: UnitOfWork, clock: Clock, units: list[Unit]) -> list[UnitResult]:
+    """Post units inside the caller's transaction; call it last, for it locks every poster out."""
+    raw = await uow.connection.get_raw_connection()
+    if uow.dialect == "postgresql":
+        return (await post_batch(PostgresBooks(raw.driver_connection), units, clock)).results
+    posted = await uow.connection.run_sync(
+        lambda connection: drive(
+            post_batch(SqliteBooks(connection.connection.cursor()), units, clock)
+        )
+    )
+    return posted.results
+
+
+async def lock_head(uow: UnitOfWork) -> repository.HeadRow:
+    """Take the lock that orders this transaction with every batch."""
+    return await repository.lock_head(uow)
+
+
+async def _locked_balance(uow: UnitOfWork, number: int) -> repository.BalanceRow:
+    await lock_head(uow)
+    row = await repository.balance_row(uow, number)
+    if row is None:
+        raise AccountNotFound()
+    return row

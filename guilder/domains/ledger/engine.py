@@ -1,0 +1,126 @@
+"""One batch from lock to head: load what ``decide`` may look at, decide, prove, write.
+
+The caller owns the transaction. On SQLite the store's methods never suspend, so ``drive`` runs the
+same code to its end inside the thread that owns the connection.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from guilder.core.clock import Clock, bank_now
+from guilder.domains.ledger.rules.decide import decide
+from guilder.domains.ledger.rules.state import Decision, Flag, State, TransferRow, Unit, UnitResult
+from guilder.domains.ledger.store.base import Batch, Books, Head
+
+
+class BooksBroken(RuntimeError):
+    """A proof before the write failed: a defect of this program. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a batch answered and the row that proves it, None when nothing was written."""
+
+    results: list[UnitResult]
+    batch: Batch | None
+
+
+_encoder = msgspec.json.Encoder()
+
+
+async def post_batch(books: Books, units: list[Unit], clock: Clock) -> Posted:
+    """Post ``units`` through an open transaction; the caller commits or rolls back."""
+    head = await books.lock()
+    state = await _load(books, head, units)
+    decision = decide(state, units, bank_now(clock, head.offset_us))
+    _prove(head, units, decision)
+    if not decision.transfers:
+        return Posted(decision.results, None)
+    batch = Batch(
+        head.last_batch + 1,
+        head.last_no + 1,
+        decision.last_no,
+        decision.transfers[0][5],
+        decision.clock_us,
+        secrets.token_bytes(16),
+        chain_link(head.chain, decision.transfers),
+    )
+    await books.insert(decision)
+    await books.update(decision)
+    await books.finish(batch)
+    return Posted(decision.results, batch)
+
+
+def chain_link(previous: bytes, rows: list[TransferRow]) -> bytes:
+    """SHA-256 of the chain before and the batch's transfers as compact JSON, in order."""
+    return hashlib.sha256(previous + _encoder.encode(rows)).digest()
+
+
+def drive[T](work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, without an event loop."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise RuntimeError("the coroutine suspended")
+
+
+async def _load(books: Books, head: Head, units: list[Unit]) -> State:
+    state = State(head.last_no, head.clock_us)
+    postings = [posting for unit in units for posting in unit.postings]
+    keys = {p.key for p in postings if p.key is not None}
+    keys.update(unit.key for unit in units if unit.key is not None)
+    if keys:
+        state.keys = await books.keys(keys)
+    wanted = {p.debit for p in postings}
+    wanted.update([p.credit for p in postings])
+    refs = {p.ref for p in postings if p.ref is not None}
+    if refs:
+        state.holds, state.originals = await books.refs(refs)
+        for original in state.originals.values():
+            wanted.update((original.debit, original.credit))
+    state.accounts = await books.accounts(wanted)
+    limited = [a.id for a in state.accounts.values() if a.flags & Flag.LIMITED]
+    if limited:
+        state.limits = await books.limits(limited)
+    return state
+
+
+def _prove(head: Head, units: list[Unit], decision: Decision) -> None:
+    """Assertions that stay on in production, before anything is written."""
+    entries, transfers = decision.entries, decision.transfers
+    counted = sum(a.version - a.loaded_version for a in decision.changed_accounts.values())
+    proofs = (
+        ("a result for every posting", _answered(units, decision)),
+        ("two entries a transfer", len(entries) == 2 * len(transfers)),
+        ("numbers without gaps", decision.last_no - head.last_no == len(transfers)),
+        ("versions without gaps", counted == len(entries)),
+        ("debits equal credits", _balanced(decision)),
+        ("a clock that moves on", not transfers or decision.clock_us > head.clock_us),
+    )
+    for promise, kept in proofs:
+        if not kept:
+            raise BooksBroken(f"proof failed: {promise}")
+
+
+def _answered(units: list[Unit], decision: Decision) -> bool:
+    pairs = zip(units, decision.results, strict=True)
+    return all(len(unit.postings) == len(outcome.results) for unit, outcome in pairs)
+
+
+def _balanced(decision: Decision) -> bool:
+    """Per transfer the two deltas cancel and both accounts hold the transfer's asset."""
+    accounts, entries = decision.changed_accounts, decision.entries
+    for index, row in enumerate(decision.transfers):
+        debit, credit = entries[2 * index], entries[2 * index + 1]
+        if debit[2] + credit[2] != 0 or debit[1] != row[0] or credit[1] != row[0]:
+            return False
+        if accounts[debit[0]].asset != row[6] or accounts[credit[0]].asset != row[6]:
+            return False
+    return True

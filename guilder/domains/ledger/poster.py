@@ -1,0 +1,154 @@
+"""The poster: the second of the two doors. It coalesces concurrent units into one transaction.
+
+One task, one batch in flight a process, no timer: when idle a unit posts at once, when busy all
+that has arrived is the next batch. A caller that goes away drops its future, never the batch.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from guilder.core.errors import OutcomeUnknown, Overloaded, Refusal, Unavailable
+from guilder.domains.ledger.rules.state import Unit, UnitResult
+from guilder.domains.ledger.store.base import Lost, Store
+
+MAX_BATCH: Final = 1_000
+"""Postings after which a batch takes no further unit; measured, see the performance page."""
+
+MAX_QUEUE_SECONDS: Final = 0.12
+ATTEMPTS: Final = 4
+
+type _Waiting = tuple[Unit, asyncio.Future[UnitResult]]
+
+
+class Observer(Protocol):
+    """Is told how the poster fares: for metrics."""
+
+    def batch(self, postings: int, seconds: float) -> None: ...
+
+    def queue(self, postings: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Silent:
+    def batch(self, postings: int, seconds: float) -> None:
+        """Nobody listens."""
+
+    def queue(self, postings: int) -> None:
+        """Nobody listens."""
+
+
+class Poster:
+    """Takes units from any number of requests and answers each when its batch has committed."""
+
+    def __init__(self, store: Store, observer: Observer | None = None) -> None:
+        self._store = store
+        self._observer = observer or _Silent()
+        self._queue: deque[_Waiting] = deque()
+        self._queued = 0
+        self._seconds_each = 0.0001
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def start(self) -> None:
+        """Begin to work, on the running loop."""
+        self._task = asyncio.create_task(self._work(), name="poster")
+
+    async def stop(self) -> None:
+        """Take in nothing more, finish what is queued, and close the store."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        await self._store.close()
+
+    async def submit(self, unit: Unit) -> UnitResult:
+        """Post a unit and return its results once they are durable.
+
+        Refuses as ``Overloaded`` before anything is queued when the work that waits would take
+        longer than about 120 ms, as ``Unavailable`` when closing or without a database, and as
+        ``OutcomeUnknown`` when a commit's reply was lost and could not be learned.
+        """
+        if self._closing:
+            raise Unavailable()
+        if self._queued * self._seconds_each > MAX_QUEUE_SECONDS:
+            raise Overloaded()
+        future: asyncio.Future[UnitResult] = asyncio.get_running_loop().create_future()
+        self._queue.append((unit, future))
+        self._queued += len(unit.postings)
+        self._wake.set()
+        return await future
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            while self._queue:
+                waiting = self._take()
+                started = time.perf_counter()
+                await self._post(waiting)
+                self._measure(sum(len(u.postings) for u, _ in waiting), started)
+            self._wake.clear()
+            if self._closing:
+                return
+
+    def _take(self) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        count = 0
+        while self._queue and (not taken or count + len(self._queue[0][0].postings) <= MAX_BATCH):
+            unit, future = self._queue.popleft()
+            count += len(unit.postings)
+            taken.append((unit, future))
+        self._queued -= count
+        return taken
+
+    def _measure(self, postings: int, started: float) -> None:
+        seconds = time.perf_counter() - started
+        self._seconds_each += 0.1 * (seconds / max(1, postings) - self._seconds_each)
+        self._observer.batch(postings, seconds)
+        self._observer.queue(self._queued)
+
+    async def _post(self, waiting: list[_Waiting]) -> None:
+        """Commit; a batch that fails for one unit's sake is halved until that unit stands alone."""
+        try:
+            results = await self._attempt([unit for unit, _ in waiting])
+        except (Unavailable, OutcomeUnknown) as error:
+            for _, future in waiting:
+                _refuse(future, error)
+        except Exception as error:  # noqa: BLE001 - one request's defect must not fail its neighbours
+            if len(waiting) == 1:
+                _fail(waiting[0][1], error)
+                return
+            middle = len(waiting) // 2
+            await self._post(waiting[:middle])
+            await self._post(waiting[middle:])
+        else:
+            for (_, future), result in zip(waiting, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
+
+    async def _attempt(self, units: list[Unit]) -> list[UnitResult]:
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                return await self._store.commit(units)
+            except Lost as error:
+                if attempts_left == 0:
+                    raise Unavailable() from error
+            await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
+
+
+def _refuse(future: asyncio.Future[UnitResult], refusal: Refusal) -> None:
+    """A refusal of its own for every waiter: a raised exception collects its raiser's frames."""
+    if not future.done():
+        future.set_exception(
+            type(refusal)(refusal.detail, retry_after_seconds=refusal.retry_after_seconds)
+        )
+
+
+def _fail(future: asyncio.Future[UnitResult], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,186 @@
+"""Reads of the ledger: balances now and at a time, lines, sums, transfers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from guilder.core.clock import day_of, day_start
+from guilder.core.ids import NumberCipher
+from guilder.core.page import Page, PageRequest, cursor_number, cut
+from guilder.db.unit_of_work import View
+from guilder.domains.ledger import repository
+from guilder.domains.ledger.repository import (
+    AccountRow,
+    BalanceRow,
+    LineRow,
+    TransferRow,
+)
+from guilder.domains.ledger.rules.state import MOVES
+
+__all__ = [
+    "AccountRow",
+    "Balance",
+    "BalanceRow",
+    "LineFilter",
+    "LineRow",
+    "Totals",
+    "TransferRow",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Natural balances of an account in minor units, and its state."""
+
+    posted: int
+    held: int
+    available: int
+    version: int
+    flags: int
+    asset: str
+    floor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """Which lines: instants bound ``booked_at`` (from inclusive, to exclusive), ``credit`` a side.
+
+    ``text`` looks in description and reference without regard to case.
+    """
+
+    from_us: int | None = None
+    to_us: int | None = None
+    credit: bool | None = None
+    min_amount: int | None = None
+    max_amount: int | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A period of an account: starting + credits - debits = ending, credit-normal minor units."""
+
+    starting: int
+    ending: int
+    credits: int
+    debits: int
+    count: int
+
+
+async def bank_now(view: View) -> int:
+    """The bank's present time: the real one moved by the bank-wide test clock."""
+    return view.now_us + (await repository.head_row(view)).clock_offset_us
+
+
+async def number_cipher(view: View) -> NumberCipher:
+    """What turns transfer numbers into public ids and back; the key never changes."""
+    return NumberCipher(await repository.id_key(view))
+
+
+async def account_facts(view: View, numbers: Sequence[int]) -> dict[int, AccountRow]:
+    """Immutable facts by ledger number; unknown numbers are absent."""
+    return await repository.account_rows(view, numbers)
+
+
+async def bank_account(view: View, asset: str, role: str) -> int | None:
+    """The number of one of the bank's own accounts (see the chart), None before it is opened."""
+    code = f"{asset}.{role}"
+    return (await repository.numbers_by_code(view, [code])).get(code)
+
+
+async def balances(view: View, numbers: Sequence[int]) -> dict[int, Balance]:
+    """Balances by ledger number; unknown numbers are absent."""
+    rows = await repository.balance_rows(view, numbers)
+    return {number: _balance(row) for number, row in rows.items()}
+
+
+async def balance_at(view: View, number: int, at_us: int) -> int:
+    """Credits minus debits posted on an account by an instant, inclusive, on the booking axis."""
+    last = await repository.number_booked_by(view, at_us + 1)
+    return await repository.balance_after(view, number, last)
+
+
+async def balance_on(view: View, number: int, day: int) -> int:
+    """Credits minus debits at the end of a value date, given in days since 1970.
+
+    A transfer without a value date has that of its booking. Looks at everything known now.
+    """
+    last = await repository.number_booked_by(view, day_start(day + 1))
+    booked = await repository.balance_after(view, number, last)
+    return booked + await repository.value_dated(view, number, last, day)
+
+
+async def totals(view: View, number: int, from_us: int, to_us: int) -> Totals:
+    """Sums of an account's postings booked in ``from_us <= t < to_us``."""
+    before = await repository.number_booked_by(view, from_us)
+    until = await repository.number_booked_by(view, to_us)
+    starting = await repository.balance_after(view, number, before)
+    ending = await repository.balance_after(view, number, until)
+    credits, debits, count = await repository.totals(view, number, before, until)
+    return Totals(starting, ending, credits, debits, count)
+
+
+async def lines(
+    view: View,
+    number: int,
+    wanted: LineFilter,
+    page: PageRequest,
+    *,
+    oldest_first: bool = False,
+) -> Page[LineRow]:
+    """A page of an account's posted lines, newest first unless told otherwise."""
+    after = cursor_number(page)
+    from_no = to_no = None
+    if wanted.from_us is not None:
+        from_no = await repository.number_booked_by(view, wanted.from_us)
+    if wanted.to_us is not None:
+        to_no = await repository.number_booked_by(view, wanted.to_us)
+    statement = repository.filtered_lines(
+        number,
+        wanted.credit,
+        (wanted.min_amount, wanted.max_amount),
+        wanted.text,
+        (from_no, to_no),
+    )
+    rows = await repository.line_rows(
+        view, repository.paged(statement, after, page.limit + 1, page.offset, oldest_first)
+    )
+    return cut(rows, page, lambda row: str(row.transfer.id))
+
+
+async def transfer(view: View, number: int) -> TransferRow | None:
+    """One transfer that moved money, None when there is none of that number."""
+    row = (await repository.transfer_rows(view, [number])).get(number)
+    return row if row is not None and row.kind in MOVES else None
+
+
+async def transfers_of(view: View, numbers: Sequence[int], page: PageRequest) -> Page[TransferRow]:
+    """A page of the transfers that touch any of the accounts, newest first."""
+    after = cursor_number(page)
+    wanted = page.limit + 1 + page.offset
+    found = await repository.newest_numbers(view, numbers, after, wanted)
+    rows = await repository.transfer_rows(view, found[page.offset :])
+    ordered = sorted(rows.values(), key=lambda row: -row.id)
+    return cut(ordered, page, lambda row: str(row.id))
+
+
+async def balances_after(
+    view: View, pairs: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], int]:
+    """Credits minus debits after each (account, transfer) pair."""
+    return await repository.balances_after(view, pairs)
+
+
+async def due_holds(view: View, count: int = 500) -> list[int]:
+    """Numbers of open holds that have expired by the bank's time."""
+    return await repository.due_holds(view, await bank_now(view), count)
+
+
+def value_day(row: TransferRow) -> int:
+    """The value date of a transfer in days since 1970: its own, or that of its booking."""
+    return row.value_on if row.value_on is not None else day_of(row.booked_at)
+
+
+def _balance(row: BalanceRow) -> Balance:
+    posted = (row.credits - row.debits) * row.normal
+    held = row.debits_pending if row.normal > 0 else row.credits_pending
+    return Balance(posted, held, posted - held, row.version, row.flags, row.asset, row.floor)

@@ -1,0 +1,376 @@
+"""Statements of the ledger outside the posting engine: accounts, balances, history, time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import Select, and_, case, func, or_, select, union_all
+
+from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.domains.ledger.models import (
+    accounts,
+    balances,
+    batches,
+    entries,
+    head,
+    holds,
+    transfers,
+)
+from guilder.domains.ledger.models import limits as limits_table
+from guilder.domains.ledger.rules.state import Limit
+
+
+class HeadRow(NamedTuple):
+    """The head's columns that others than the engine look at."""
+
+    last_no: int
+    clock_us: int
+    clock_offset_us: int
+
+
+class BalanceRow(NamedTuple):
+    """Counters, bounds and state of one account."""
+
+    account_id: int
+    debits: int
+    credits: int
+    debits_pending: int
+    credits_pending: int
+    version: int
+    floor: int | None
+    ceiling: int | None
+    flags: int
+    normal: int
+    asset: str
+
+
+class AccountRow(NamedTuple):
+    """The immutable facts of a ledger account."""
+
+    id: int
+    public_id: UUID
+    code: str | None
+    asset: str
+    category: str
+    name: str
+    opened_at: int
+
+
+class TransferRow(NamedTuple):
+    """A transfer as stored."""
+
+    id: int
+    kind: int
+    debit_account: int
+    credit_account: int
+    amount: int
+    booked_at: int
+    asset: str
+    value_on: int | None
+    ref_id: int | None
+    group_id: int | None
+    created_by: UUID | None
+    description: str | None
+    reference: str | None
+    metadata: str | None
+
+
+class LineRow(NamedTuple):
+    """An account's side of a transfer: the entry and the transfer's facts."""
+
+    delta: int
+    balance_after: int
+    version: int
+    transfer: TransferRow
+
+
+async def lock_head(uow: UnitOfWork) -> HeadRow:
+    """The head, locked until the transaction ends."""
+    c = head.c
+    row = await uow.first(
+        select(c.last_no, c.clock_us, c.clock_offset_us).where(c.lane == 0).with_for_update()
+    )
+    assert row is not None
+    return HeadRow(*row)
+
+
+async def update_head(uow: UnitOfWork, values: Mapping[str, int]) -> None:
+    """Change the head's clock offset."""
+    await uow.execute(head.update().where(head.c.lane == 0).values(**values))
+
+
+async def head_row(view: View) -> HeadRow:
+    """The head without a lock."""
+    c = head.c
+    row = await view.first(select(c.last_no, c.clock_us, c.clock_offset_us).where(c.lane == 0))
+    assert row is not None
+    return HeadRow(*row)
+
+
+async def id_key(view: View) -> bytes:
+    """The key that turns transfer numbers into public ids."""
+    return cast(bytes, await view.scalar(select(head.c.id_key).where(head.c.lane == 0)))
+
+
+async def insert_account(
+    uow: UnitOfWork,
+    values: Mapping[str, Any],
+    *,
+    normal: int,
+    floor: int | None,
+    ceiling: int | None,
+) -> int:
+    """Insert an account and its zero balance; gives its number."""
+    number: int = await uow.scalar(accounts.insert().values(**values).returning(accounts.c.id))
+    counters = dict.fromkeys(
+        ("debits", "credits", "debits_pending", "credits_pending", "version", "flags"), 0
+    )
+    await uow.execute(
+        balances.insert().values(
+            account_id=number,
+            normal=normal,
+            floor=floor,
+            ceiling=ceiling,
+            asset=values["asset"],
+            **counters,
+        )
+    )
+    return number
+
+
+async def numbers_by_code(view: View, codes: Sequence[str]) -> dict[str, int]:
+    """Numbers of the bank's own accounts that exist."""
+    rows = await view.all(select(accounts.c.code, accounts.c.id).where(accounts.c.code.in_(codes)))
+    return {row.code: row.id for row in rows}
+
+
+async def account_rows(view: View, numbers: Sequence[int]) -> dict[int, AccountRow]:
+    """Facts of the accounts that exist."""
+    rows = await view.all(select(accounts).where(accounts.c.id.in_(numbers)))
+    return {row.id: AccountRow(*row) for row in rows}
+
+
+async def balance_rows(view: View, numbers: Sequence[int]) -> dict[int, BalanceRow]:
+    """Balances of the accounts that exist."""
+    rows = await view.all(select(balances).where(balances.c.account_id.in_(numbers)))
+    return {row.account_id: BalanceRow(*row) for row in rows}
+
+
+async def balance_row(view: View, number: int) -> BalanceRow | None:
+    """One account's balance."""
+    return (await balance_rows(view, [number])).get(number)
+
+
+async def update_balance(uow: UnitOfWork, number: int, values: Mapping[str, Any]) -> None:
+    """Change bounds or flags; the caller holds the head's lock."""
+    await uow.execute(balances.update().where(balances.c.account_id == number).values(**values))
+
+
+async def set_limit(
+    uow: UnitOfWork, number: int, period: str, max_amount: int | None, max_count: int | None
+) -> bool:
+    """Write or delete one limit; tells whether the account still has any."""
+    c = limits_table.c
+    mine = and_(c.account_id == number, c.period == period)
+    if max_amount is None and max_count is None:
+        await uow.execute(limits_table.delete().where(mine))
+    else:
+        bounds = {"max_amount": max_amount, "max_count": max_count}
+        changed = await uow.execute(limits_table.update().where(mine).values(**bounds))
+        if changed.rowcount == 0:
+            zero = dict.fromkeys(("window_start", "used_amount", "used_count"), 0)
+            await uow.execute(
+                limits_table.insert().values(account_id=number, period=period, **bounds, **zero)
+            )
+    left: int = await uow.scalar(
+        select(func.count()).select_from(limits_table).where(c.account_id == number)
+    )
+    return left > 0
+
+
+async def limits(view: View, number: int) -> list[Limit]:
+    """The limits of an account with what their windows have used."""
+    rows = await view.all(select(limits_table).where(limits_table.c.account_id == number))
+    return [Limit(*row) for row in rows]
+
+
+async def number_booked_by(view: View, before_us: int) -> int:
+    """The last transfer booked before an instant, 0 when there is none.
+
+    The batch is found by its index, the transfer inside it by number.
+    """
+    batch = await view.first(
+        select(batches.c.first_no, batches.c.last_no)
+        .where(batches.c.first_booked_at < before_us)
+        .order_by(batches.c.first_booked_at.desc())
+        .limit(1)
+    )
+    if batch is None:
+        return 0
+    c = transfers.c
+    number: int = await view.scalar(
+        select(func.max(c.id)).where(
+            c.id.between(batch.first_no, batch.last_no), c.booked_at < before_us
+        )
+    )
+    return number
+
+
+async def balance_after(view: View, account: int, number: int) -> int:
+    """Credits minus debits of an account after transfer ``number``, 0 before its first entry."""
+    c = entries.c
+    found: int | None = await view.scalar(
+        select(c.balance_after)
+        .where(c.account_id == account, c.transfer_id <= number)
+        .order_by(c.transfer_id.desc())
+        .limit(1)
+    )
+    return found or 0
+
+
+async def value_dated(view: View, account: int, number: int, day: int) -> int:
+    """What value dates move across the end of ``day``: added to the balance booked by then.
+
+    Entries booked later with a value date by then count, entries booked by then with a later
+    value date do not. Only entries with a value date of their own are looked at.
+    """
+    c = entries.c
+    late = and_(c.transfer_id > number, c.value_on <= day)
+    early = and_(c.transfer_id <= number, c.value_on > day)
+    return int(
+        await view.scalar(
+            select(
+                func.coalesce(func.sum(case((late, c.delta), (early, -c.delta), else_=0)), 0)
+            ).where(c.account_id == account, c.value_on.is_not(None))
+        )
+    )
+
+
+def lines(account: int) -> Select[Any]:
+    """An account's lines with their transfers; without holds and releases, which move nothing."""
+    return (
+        select(entries.c.delta, entries.c.balance_after, entries.c.version, *transfers.c)
+        .join(transfers, transfers.c.id == entries.c.transfer_id)
+        .where(entries.c.account_id == account, entries.c.delta != 0)
+    )
+
+
+def filtered_lines(
+    account: int,
+    credit: bool | None,
+    amounts: tuple[int | None, int | None],
+    words: str | None,
+    numbers: tuple[int | None, int | None],
+) -> Select[Any]:
+    """``lines`` narrowed by side, amount, text and a range of transfer numbers (after, until)."""
+    statement = lines(account)
+    after, until = numbers
+    if after is not None:
+        statement = statement.where(entries.c.transfer_id > after)
+    if until is not None:
+        statement = statement.where(entries.c.transfer_id <= until)
+    if credit is not None:
+        statement = statement.where(entries.c.delta > 0 if credit else entries.c.delta < 0)
+    if amounts[0] is not None:
+        statement = statement.where(transfers.c.amount >= amounts[0])
+    if amounts[1] is not None:
+        statement = statement.where(transfers.c.amount <= amounts[1])
+    if words is not None:
+        statement = statement.where(
+            or_(
+                transfers.c.description.icontains(words, autoescape=True),
+                transfers.c.reference.icontains(words, autoescape=True),
+            )
+        )
+    return statement
+
+
+def paged(
+    statement: Select[Any], after: int | None, count: int, offset: int, oldest_first: bool
+) -> Select[Any]:
+    """One page of a statement made from ``lines``, on from the transfer number ``after``."""
+    c = entries.c.transfer_id
+    if after is not None:
+        statement = statement.where(c > after if oldest_first else c < after)
+    order = c.asc() if oldest_first else c.desc()
+    return statement.order_by(order).limit(count).offset(offset)
+
+
+async def line_rows(view: View, statement: Select[Any]) -> list[LineRow]:
+    """Run a statement made from ``lines``."""
+    return [LineRow(row[0], row[1], row[2], TransferRow(*row[3:])) for row in await view.all(statement)]
+
+
+async def totals(view: View, account: int, after: int, until: int) -> tuple[int, int, int]:
+    """Credits, debits and number of lines of an account in transfers ``after < n <= until``."""
+    c = entries.c
+    row = await view.first(
+        select(
+            func.coalesce(func.sum(case((c.delta > 0, c.delta), else_=0)), 0),
+            func.coalesce(func.sum(case((c.delta < 0, -c.delta), else_=0)), 0),
+            func.count(),
+        ).where(
+            c.account_id == account,
+            c.transfer_id > after,
+            c.transfer_id <= until,
+            c.delta != 0,
+        )
+    )
+    assert row is not None
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+async def transfer_rows(view: View, numbers: Sequence[int]) -> dict[int, TransferRow]:
+    """Transfers by number."""
+    rows = await view.all(select(transfers).where(transfers.c.id.in_(numbers)))
+    return {row.id: TransferRow(*row) for row in rows}
+
+
+async def newest_numbers(
+    view: View, account_numbers: Sequence[int], before: int | None, count: int
+) -> list[int]:
+    """The newest transfers that touch any of the accounts, each account read through its key."""
+    if not account_numbers:
+        return []
+    parts = []
+    for number in account_numbers:
+        c = entries.c
+        part = select(c.transfer_id).where(c.account_id == number, c.delta != 0)
+        if before is not None:
+            part = part.where(c.transfer_id < before)
+        parts.append(
+            select(part.order_by(c.transfer_id.desc()).limit(count).subquery().c.transfer_id)
+        )
+    every = union_all(*parts).subquery()
+    rows = await view.all(
+        select(every.c.transfer_id).distinct().order_by(every.c.transfer_id.desc()).limit(count)
+    )
+    return [row.transfer_id for row in rows]
+
+
+async def balances_after(
+    view: View, pairs: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], int]:
+    """``balance_after`` of (account, transfer) pairs."""
+    if not pairs:
+        return {}
+    c = entries.c
+    rows = await view.all(
+        select(c.account_id, c.transfer_id, c.balance_after).where(
+            c.transfer_id.in_({number for _, number in pairs}),
+            c.account_id.in_({account for account, _ in pairs}),
+        )
+    )
+    return {(row.account_id, row.transfer_id): row.balance_after for row in rows}
+
+
+async def due_holds(view: View, now_us: int, count: int) -> list[int]:
+    """Open holds whose time has come, oldest first."""
+    c = holds.c
+    rows = await view.all(
+        select(c.id)
+        .where(c.state == 0, c.expires_at.is_not(None), c.expires_at <= now_us)
+        .order_by(c.expires_at)
+        .limit(count)
+    )
+    return [row.id for row in rows]

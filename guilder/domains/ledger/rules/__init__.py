@@ -1,0 +1,1 @@
+"""The ledger's pure rules: values in ``state``, decisions in ``decide``, limits in ``windows``."""

@@ -1,0 +1,430 @@
+"""``decide``: the only place with rules about money, the same for both databases and for dry runs.
+
+It works on ints and dicts and answers as if the postings had been executed one by one in order.
+Refusals come in the order of ``errors.REFUSAL_ORDER``. A unit that is atomic or a dry run works on
+an overlay: every object is remembered before its first change and put back when the unit fails.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from guilder.core.errors import IdempotencyConflict, Refusal
+from guilder.core.money import MAX_BOOK
+from guilder.domains.ledger.errors import (
+    AccountClosed,
+    AccountFrozen,
+    AccountNotFound,
+    AlreadyReversed,
+    AmountOverflow,
+    BalanceCeiling,
+    BalanceCondition,
+    CurrencyMismatch,
+    ExceedsOriginal,
+    GroupFailed,
+    HoldExceeded,
+    HoldExpired,
+    HoldNotFound,
+    HoldSpent,
+    InsufficientFunds,
+    LimitExceeded,
+    SameAccount,
+    TransferNotFound,
+    VersionMismatch,
+)
+from guilder.domains.ledger.rules import answers, windows
+from guilder.domains.ledger.rules.state import (
+    Account,
+    Decision,
+    Flag,
+    Hold,
+    HoldState,
+    Kind,
+    Original,
+    Posting,
+    Result,
+    State,
+    StoredKey,
+    Unit,
+    UnitResult,
+)
+
+type Refused = type[Refusal] | tuple[type[Refusal], Mapping[str, object]]
+
+_TRANSFER, _HOLD, _CAPTURE, _FINAL = Kind.TRANSFER, Kind.HOLD, Kind.CAPTURE, Kind.CAPTURE_FINAL
+_RELEASE, _EXPIRY, _REVERSAL = Kind.RELEASE, Kind.EXPIRY, Kind.REVERSAL
+_NO_DEBIT = Flag.FROZEN_DEBITS | Flag.CLOSED | Flag.LIMITED
+_NO_CREDIT = Flag.FROZEN_CREDITS | Flag.CLOSED
+
+
+def decide(state: State, units: list[Unit], now_us: int) -> Decision:
+    """Accept or refuse every posting of ``units`` in order.
+
+    ``state`` must hold every account, key, hold, original and limit that the units name and that
+    exists; it is changed in place to the state after. Booking times are strictly increasing:
+    ``now_us``, or a microsecond after the last one when the clock has not moved on.
+    """
+    return _Decider(state, now_us).run(units)
+
+
+class _Decider:
+    """One run of ``decide``: the state, the rows to write, and the overlay of the current unit."""
+
+    def __init__(self, state: State, now_us: int) -> None:
+        self.state = state
+        self.now_us = now_us
+        self.out = Decision([], state.last_no, state.clock_us)
+        self.journal: dict[int, tuple[Any, list[Any]]] | None = None
+        self.group: int | None = None
+        self.refs: set[int] = set()
+
+    def run(self, units: list[Unit]) -> Decision:
+        self.refs = {p.ref for unit in units for p in unit.postings if p.ref is not None}
+        for unit in units:
+            self.out.results.append(self._unit(unit))
+        self.state.last_no, self.state.clock_us = self.out.last_no, self.out.clock_us
+        return self.out
+
+    # units
+
+    def _unit(self, unit: Unit) -> UnitResult:
+        if unit.key is not None and (stored := self.state.keys.get(unit.key)) is not None:
+            return self._replayed_unit(unit, stored)
+        if unit.atomic or unit.dry_run:
+            outcome = self._overlaid(unit)
+        else:
+            outcome = UnitResult([self._posting(p) for p in unit.postings], unit.label)
+        if unit.key is not None and not unit.dry_run and _accepted(outcome):
+            answer = answers.encode(outcome)
+            self._keep_key(unit.key, StoredKey(unit.fingerprint, answer=answer), None)
+        return outcome
+
+    def _replayed_unit(self, unit: Unit, stored: StoredKey) -> UnitResult:
+        if stored.answer is None or stored.fingerprint != unit.fingerprint:
+            refused = Result("rejected", refusal=IdempotencyConflict)
+            return UnitResult([refused for _ in unit.postings], unit.label)
+        return answers.decode(stored.answer)
+
+    def _overlaid(self, unit: Unit) -> UnitResult:
+        out, keys = self.out, self.state.keys
+        mark = (len(out.transfers), len(out.entries), len(out.keys), len(out.new_holds))
+        numbers, known = (out.last_no, out.clock_us), set(keys) if unit.postings else set()
+        changed = (set(out.changed_holds), set(out.changed_limits), set(out.changed_accounts))
+        self.journal = {}
+        self.group = out.last_no + 1 if unit.atomic and len(unit.postings) > 1 else None
+        results: list[Result] = []
+        failed = False
+        for posting in unit.postings:
+            result = self._posting(posting)
+            results.append(result)
+            if unit.atomic and result.refusal is not None:
+                failed = True
+                break
+        if failed or unit.dry_run:
+            self._restore(mark, numbers, changed, known)
+        self.journal, self.group = None, None
+        if failed:
+            return UnitResult(_group_failed(results, len(unit.postings)), unit.label)
+        if unit.dry_run:
+            for result in results:
+                result.number = 0
+        return UnitResult(results, unit.label)
+
+    def _restore(
+        self,
+        mark: tuple[int, int, int, int],
+        numbers: tuple[int, int],
+        changed: tuple[set[int], set[tuple[int, str]], set[int]],
+        known: set[bytes],
+    ) -> None:
+        out = self.out
+        for thing, values in (self.journal or {}).values():
+            for slot, value in zip(fields(thing), values, strict=True):
+                setattr(thing, slot.name, value)
+        for hold in out.new_holds[mark[3] :]:
+            del self.state.holds[hold.id]
+        for row in out.transfers[mark[0] :]:
+            self.state.originals.pop(row[0], None)
+        for key in [key for key in self.state.keys if key not in known]:
+            del self.state.keys[key]
+        del out.transfers[mark[0] :], out.entries[mark[1] :]
+        del out.keys[mark[2] :], out.new_holds[mark[3] :]
+        out.last_no, out.clock_us = numbers
+        _forget(out.changed_holds, changed[0])
+        _forget(out.changed_limits, changed[1])
+        _forget(out.changed_accounts, changed[2])
+
+    def _remember(self, thing: Any) -> None:
+        if self.journal is not None and id(thing) not in self.journal:
+            self.journal[id(thing)] = (thing, [getattr(thing, f.name) for f in fields(thing)])
+
+    # postings
+
+    def _posting(self, p: Posting) -> Result:
+        if p.key is not None and (stored := self.state.keys.get(p.key)) is not None:
+            return _replayed(p, stored)
+        if p.debit == p.credit and p.ref is None:
+            return Result("rejected", refusal=SameAccount)
+        match p.kind:
+            case Kind.TRANSFER | Kind.HOLD:
+                refused = self._plain(p)
+            case Kind.REVERSAL:
+                refused = self._reversal(p)
+            case _:
+                refused = self._spend(p)
+        if isinstance(refused, Result):
+            if p.key is not None:
+                self._keep_key(p.key, StoredKey(p.fingerprint, refused), refused.number)
+            return refused
+        if isinstance(refused, tuple):
+            return Result("rejected", refusal=refused[0], extra=refused[1])
+        return Result("rejected", refusal=refused)
+
+    def _plain(self, p: Posting) -> Result | Refused:
+        debit, credit = self.state.accounts.get(p.debit), self.state.accounts.get(p.credit)
+        if debit is None or credit is None:
+            return AccountNotFound
+        if debit.asset != p.asset or credit.asset != p.asset:
+            return CurrencyMismatch
+        refused = _blocked(debit, credit) or self._funds(debit, credit, p.amount)
+        if refused is None and debit.flags & Flag.LIMITED:
+            refused = self._limits(debit, p.amount)
+        if refused is None and p.conditions is not None:
+            refused = _conditions(p, debit, p.amount if p.kind == _TRANSFER else 0)
+        if refused is not None:
+            return refused
+        if p.kind == _HOLD:
+            return self._set_aside(p, debit, credit)
+        if debit.flags & Flag.LIMITED:
+            self._use_limits(debit, p.amount)
+        return self._book(p, debit, credit, p.amount, p.amount)
+
+    def _reversal(self, p: Posting) -> Result | Refused:
+        original = self.state.originals.get(p.ref or 0)
+        if original is None or original.kind in (_HOLD, _RELEASE, _EXPIRY, _REVERSAL):
+            return TransferNotFound
+        debit, credit = self.state.accounts[original.credit], self.state.accounts[original.debit]
+        if (refused := _blocked(debit, credit)) is not None:
+            return refused
+        left = original.amount - original.reversed
+        if left == 0:
+            return AlreadyReversed
+        amount = p.amount or left
+        if amount > left:
+            return ExceedsOriginal
+        refused = self._funds(debit, credit, amount)
+        if refused is None and p.conditions is not None:
+            refused = _conditions(p, debit, amount)
+        if refused is not None:
+            return refused
+        self._remember(original)
+        original.reversed += amount
+        return self._book(p, debit, credit, amount, amount)
+
+    def _spend(self, p: Posting) -> Result | Refused:
+        """Capture, release or expiry of a hold; a hold is spent once, by whoever comes first."""
+        hold = self.state.holds.get(p.ref or 0)
+        if hold is None:
+            return HoldNotFound
+        debit, credit = self.state.accounts[hold.debit], self.state.accounts[hold.credit]
+        capture = p.kind in (_CAPTURE, _FINAL)
+        if capture and (refused := _blocked(debit, credit)) is not None:
+            return refused
+        if (refused := self._hold_refusal(p, hold, capture)) is not None:
+            return refused
+        amount = (p.amount or hold.remaining) if capture else hold.remaining
+        if capture and _overflows(debit.debits + amount, credit.credits + amount):
+            return AmountOverflow
+        if p.conditions is not None:
+            refused = _conditions(p, debit, amount if capture else 0)
+            if refused is not None:
+                return refused
+        return self._spend_hold(p, hold, debit, credit, amount)
+
+    def _hold_refusal(self, p: Posting, hold: Hold, capture: bool) -> Refused | None:
+        if hold.state != HoldState.OPEN:
+            return HoldSpent
+        due = hold.expires_at is not None and hold.expires_at <= self._clock()
+        if capture and due:
+            return HoldExpired
+        if p.kind == _EXPIRY and not due:
+            return HoldNotFound
+        if capture and p.amount > hold.remaining:
+            return HoldExceeded, {"remaining": hold.remaining}
+        return None
+
+    def _spend_hold(
+        self, p: Posting, hold: Hold, debit: Account, credit: Account, amount: int
+    ) -> Result:
+        for thing in (hold, debit, credit):
+            self._remember(thing)
+        partial = p.kind == _CAPTURE and amount < hold.remaining
+        freed = amount if partial else hold.remaining
+        debit.debits_pending -= freed
+        credit.credits_pending -= freed
+        hold.remaining -= freed
+        kind = p.kind
+        if not partial:
+            hold.state = {_RELEASE: HoldState.RELEASED, _EXPIRY: HoldState.EXPIRED}.get(
+                Kind(kind), HoldState.CAPTURED
+            )
+            kind = _FINAL if kind == _CAPTURE else kind
+        self.out.changed_holds[hold.id] = hold
+        moved = amount if kind in (_CAPTURE, _FINAL) else 0
+        return self._book(p, debit, credit, amount, moved, kind)
+
+    # checks that need the run's clock or overlay
+
+    def _clock(self) -> int:
+        return max(self.out.clock_us + 1, self.now_us)
+
+    def _funds(self, debit: Account, credit: Account, amount: int) -> Refused | None:
+        """Overflow, then floors, then ceilings, with what is held counted against either."""
+        if _overflows(
+            debit.debits + debit.debits_pending + amount,
+            credit.credits + credit.credits_pending + amount,
+        ):
+            return AmountOverflow
+        if debit.normal > 0:
+            available = debit.credits - debit.debits - debit.debits_pending
+            if debit.floor is not None and available - amount < debit.floor:
+                return InsufficientFunds
+        if credit.normal < 0:
+            available = credit.debits - credit.credits - credit.credits_pending
+            if credit.floor is not None and available - amount < credit.floor:
+                return InsufficientFunds
+        if debit.normal < 0 and debit.ceiling is not None:
+            coming = debit.debits + debit.debits_pending - debit.credits
+            if coming + amount > debit.ceiling:
+                return BalanceCeiling
+        if credit.normal > 0 and credit.ceiling is not None:
+            coming = credit.credits + credit.credits_pending - credit.debits
+            if coming + amount > credit.ceiling:
+                return BalanceCeiling
+        return None
+
+    def _limits(self, debit: Account, amount: int) -> Refused | None:
+        at_us = self._clock()
+        for limit in self.state.limits.get(debit.id, ()):
+            if (facts := windows.exceeded(limit, amount, at_us)) is not None:
+                return LimitExceeded, facts
+        return None
+
+    def _use_limits(self, debit: Account, amount: int) -> None:
+        at_us = self._clock()
+        for limit in self.state.limits.get(debit.id, ()):
+            self._remember(limit)
+            windows.use(limit, amount, at_us)
+            self.out.changed_limits[limit.account_id, limit.period] = limit
+
+    # changes
+
+    def _set_aside(self, p: Posting, debit: Account, credit: Account) -> Result:
+        if debit.flags & Flag.LIMITED:
+            self._use_limits(debit, p.amount)
+        self._remember(debit)
+        self._remember(credit)
+        debit.debits_pending += p.amount
+        credit.credits_pending += p.amount
+        result = self._book(p, debit, credit, p.amount, 0)
+        hold = Hold(result.number, debit.id, credit.id, p.asset, p.amount, expires_at=p.expires_at)
+        self.out.new_holds.append(hold)
+        self.state.holds[hold.id] = hold
+        return result
+
+    def _book(
+        self,
+        p: Posting,
+        debit: Account,
+        credit: Account,
+        amount: int,
+        moved: int,
+        kind: int | None = None,
+    ) -> Result:
+        """Number the transfer, move ``moved`` between the posted counters, and lay out its rows."""
+        out = self.out
+        if self.journal is not None:
+            self._remember(debit)
+            self._remember(credit)
+        at_us = out.clock_us + 1
+        if at_us < self.now_us:
+            at_us = self.now_us
+        number = out.last_no + 1
+        out.clock_us, out.last_no = at_us, number
+        debit.debits += moved
+        credit.credits += moved
+        debit.version += 1
+        credit.version += 1
+        debit_after = debit.credits - debit.debits
+        credit_after = credit.credits - credit.debits
+        kind = kind or p.kind
+        out.transfers.append((
+            number, int(kind), debit.id, credit.id, amount, at_us, debit.asset, p.value_on, p.ref,
+            self.group, p.created_by, p.description, p.reference, p.metadata,
+        ))  # fmt: skip
+        out.entries.append((debit.id, number, -moved, debit_after, debit.version, p.value_on))
+        out.entries.append((credit.id, number, moved, credit_after, credit.version, p.value_on))
+        out.changed_accounts[debit.id] = debit
+        out.changed_accounts[credit.id] = credit
+        if number in self.refs and moved:
+            self.state.originals[number] = Original(
+                number, debit.id, credit.id, debit.asset, amount, kind
+            )
+        return Result("created", number, at_us, amount, debit_after, credit_after)
+
+    def _keep_key(self, key: bytes, stored: StoredKey, number: int | None) -> None:
+        self.state.keys[key] = stored
+        self.out.keys.append((key, stored.fingerprint, number, stored.answer))
+
+
+def _forget[N](table: dict[N, Any], kept: set[N]) -> None:
+    for name in table.keys() - kept:
+        del table[name]
+
+
+def _replayed(p: Posting, stored: StoredKey) -> Result:
+    first = stored.result
+    if first is None or stored.fingerprint != p.fingerprint:
+        return Result("rejected", refusal=IdempotencyConflict)
+    return Result(
+        "replayed", first.number, first.booked_at, first.amount, first.debit_after,
+        first.credit_after,
+    )  # fmt: skip
+
+
+def _blocked(debit: Account, credit: Account) -> Refused | None:
+    if not (debit.flags & _NO_DEBIT or credit.flags & _NO_CREDIT):
+        return None
+    if (debit.flags | credit.flags) & Flag.CLOSED:
+        return AccountClosed
+    if debit.flags & Flag.FROZEN_DEBITS or credit.flags & Flag.FROZEN_CREDITS:
+        return AccountFrozen
+    return None
+
+
+def _conditions(p: Posting, debit: Account, moved: int) -> Refused | None:
+    wanted = p.conditions
+    assert wanted is not None
+    if wanted.version is not None and wanted.version != debit.version:
+        return VersionMismatch
+    after = (debit.credits - debit.debits - moved) * debit.normal
+    if wanted.min_balance is not None and after < wanted.min_balance:
+        return BalanceCondition
+    if wanted.max_balance is not None and after > wanted.max_balance:
+        return BalanceCondition
+    return None
+
+
+def _overflows(debits: int, credits: int) -> bool:
+    return debits > MAX_BOOK or credits > MAX_BOOK
+
+
+def _accepted(outcome: UnitResult) -> bool:
+    return any(result.status != "rejected" for result in outcome.results)
+
+
+def _group_failed(results: list[Result], count: int) -> list[Result]:
+    """The first refusal keeps its own code; every other member says that the group failed."""
+    failed = Result("rejected", refusal=GroupFailed)
+    culprit = len(results) - 1
+    return [results[culprit] if i == culprit else failed for i in range(count)]

@@ -1,0 +1,213 @@
+"""The ledger on SQLite: a plain DB-API cursor, so that the poster's own connection and one lent by
+a unit of work run the same statements.
+
+The poster's connection lives in a thread of its own and one call runs the whole batch there.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import batched
+from typing import Any, Final
+from uuid import UUID
+
+from guilder.core.clock import Clock
+from guilder.core.errors import OutcomeUnknown, Unavailable
+from guilder.db.engine import check_sqlite_library, prepare_sqlite, sqlite_path
+from guilder.domains.ledger.engine import Posted, drive, post_batch
+from guilder.domains.ledger.rules.state import (
+    Account,
+    Decision,
+    Hold,
+    Limit,
+    Original,
+    StoredKey,
+    Unit,
+    UnitResult,
+)
+from guilder.domains.ledger.store.base import (
+    ACCOUNTS_SQL,
+    KEYS_SQL,
+    LIMITS_SQL,
+    LOCK_SQL,
+    REFS_SQL,
+    Batch,
+    Head,
+    Lost,
+    event_payload,
+    hold_rows,
+    limits_by_account,
+    referenced,
+    stored_keys,
+)
+
+sqlite3.register_adapter(UUID, str)
+
+_MANY: Final = 30_000
+"""Parameters a statement: below SQLite's own limit of 32,766."""
+
+_BALANCES = """
+UPDATE ledger_balances
+   SET debits = ?, credits = ?, debits_pending = ?, credits_pending = ?, version = ?
+ WHERE account_id = ? AND version = ?"""
+_HOLDS = """
+INSERT INTO ledger_holds (id, remaining, state, expires_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET remaining = excluded.remaining, state = excluded.state"""
+_USED = """
+UPDATE ledger_limits SET window_start = ?, used_amount = ?, used_count = ?
+ WHERE account_id = ? AND period = ?"""
+_TRANSFERS = "INSERT INTO ledger_transfers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ENTRIES = "INSERT INTO ledger_entries VALUES (?, ?, ?, ?, ?, ?)"
+_KEY = "INSERT INTO ledger_idempotency VALUES (?, ?, ?, ?)"
+_BATCH = "INSERT INTO ledger_batches VALUES (?, ?, ?, ?, ?, ?, ?)"
+_EVENT = (
+    "INSERT INTO outbox (stream, type, payload, created_at)"
+    " VALUES ('ledger', 'ledger.batch_posted', ?, ?)"
+)
+_HEAD = "UPDATE ledger_head SET last_no = ?, last_batch = ?, clock_us = ?, chain = ? WHERE lane = 0"
+
+
+class SqliteBooks:
+    """``Books`` over a DB-API cursor inside BEGIN IMMEDIATE. Its methods never suspend."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._c = cursor
+
+    async def lock(self) -> Head:
+        self._c.execute(LOCK_SQL)
+        return Head(*self._c.fetchone())
+
+    async def keys(self, keys: Collection[bytes]) -> dict[bytes, StoredKey]:
+        return stored_keys(self._in(KEYS_SQL, keys))
+
+    async def refs(self, numbers: Collection[int]) -> tuple[dict[int, Hold], dict[int, Original]]:
+        return referenced(self._in(REFS_SQL, numbers))
+
+    async def accounts(self, ids: Collection[int]) -> dict[int, Account]:
+        return {row[0]: Account(*row) for row in self._in(ACCOUNTS_SQL, ids)}
+
+    async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]:
+        return limits_by_account(self._in(LIMITS_SQL, ids))
+
+    async def insert(self, decision: Decision) -> None:
+        self._c.executemany(_TRANSFERS, decision.transfers)
+        self._c.executemany(_ENTRIES, decision.entries)
+        if decision.keys:
+            self._c.executemany(_KEY, decision.keys)
+
+    async def update(self, decision: Decision) -> None:
+        accounts = decision.changed_accounts.values()
+        rows = [
+            (a.debits, a.credits, a.debits_pending, a.credits_pending, a.version, a.id,
+             a.loaded_version)
+            for a in accounts
+        ]  # fmt: skip
+        self._c.executemany(_BALANCES, rows)
+        if self._c.rowcount != len(accounts):
+            raise Lost("a balance was not at the version that was read")
+        if holds := hold_rows(decision):
+            self._c.executemany(_HOLDS, holds)
+        if decision.changed_limits:
+            self._c.executemany(
+                _USED,
+                [
+                    (u.window_start, u.used_amount, u.used_count, u.account_id, u.period)
+                    for u in decision.changed_limits.values()
+                ],
+            )
+
+    async def finish(self, b: Batch) -> None:
+        self._c.execute(
+            _BATCH,
+            (b.id, b.first_no, b.last_no, b.first_booked_at, b.last_booked_at, b.nonce, b.chain),
+        )
+        self._c.execute(_EVENT, (event_payload(b), b.last_booked_at))
+        self._c.execute(_HEAD, (b.last_no, b.id, b.last_booked_at, b.chain))
+
+    def _in(self, sql: str, values: Collection[Any]) -> Iterator[Sequence[Any]]:
+        for some in batched(values, _MANY):
+            self._c.execute(f"{sql} IN ({','.join('?' * len(some))})", some)
+            yield from self._c.fetchall()
+
+
+class SqliteStore:
+    """Commits batches on a connection and in a thread of its own."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        check_sqlite_library()
+        self._path = sqlite_path(url)
+        self._clock = clock
+        self._connection: Any = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="guilder-poster")
+
+    async def commit(self, units: list[Unit]) -> list[UnitResult]:
+        """One transaction for ``units``; see ``Store``."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._commit, units)
+
+    async def close(self) -> None:
+        """Close the connection and end the thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown()
+
+    def _commit(self, units: list[Unit]) -> list[UnitResult]:
+        cursor = self._connected().cursor()
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            posted = drive(post_batch(SqliteBooks(cursor), units, self._clock))
+        except sqlite3.OperationalError as error:
+            self._rolled_back(cursor)
+            if _busy(error):
+                raise Lost(str(error)) from error
+            raise Unavailable() from error
+        except BaseException:
+            self._rolled_back(cursor)
+            raise
+        try:
+            cursor.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._resolve(cursor, posted, error)
+        return posted.results
+
+    def _resolve(self, cursor: Any, posted: Posted, cause: Exception) -> None:
+        """A commit that failed: look from a new connection whether its batch is there after all."""
+        self._rolled_back(cursor)
+        self._disconnect()
+        if posted.batch is None:
+            return
+        try:
+            row = (
+                self._connected()
+                .execute("SELECT nonce FROM ledger_batches WHERE id = ?", (posted.batch.id,))
+                .fetchone()
+            )
+        except sqlite3.Error:
+            raise OutcomeUnknown() from cause
+        if row is None or row[0] != posted.batch.nonce:
+            raise Unavailable() from cause
+
+    def _rolled_back(self, cursor: Any) -> None:
+        if cursor.connection.in_transaction:
+            try:
+                cursor.execute("ROLLBACK")
+            except sqlite3.Error:
+                self._disconnect()
+
+    def _connected(self) -> Any:
+        if self._connection is None:
+            connection = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            prepare_sqlite(connection.cursor())
+            self._connection = connection
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -1,0 +1,203 @@
+"""The checkers of the house tests: each takes a file and tells what breaks a rule."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST_FUNCTION = 60
+LONGEST_FILE = 400
+
+# Where a rule does not hold, and why. A key is a path or, with a closing slash, a folder.
+MAY_COMMIT = {
+    "guilder/db/engine.py": "ends the transaction in which a new connection takes its role",
+    "guilder/db/run.py": "the runner, the first of the two doors",
+    "guilder/domains/ledger/poster/": "the poster, the second door",
+    "guilder/domains/ledger/poster.py": "the poster, the second door",
+    "guilder/domains/ledger/store/": "the poster's raw drivers",
+}
+MAY_TELL_TIME = {"guilder/core/clock.py": "the one place that asks the machine what time it is"}
+MAY_CATCH_ALL = {
+    "guilder/db/run.py": "writes the FAILED audit row",
+    "guilder/infra/dispatcher.py": "one bad subscriber must not stop the others",
+    "guilder/api/middleware.py": "the last resort: answers 500",
+    "guilder/domains/ledger/poster/": "splits a batch until the bad item stands alone",
+    "guilder/domains/ledger/poster.py": "splits a batch until the bad item stands alone",
+}
+MAY_USE_FLOATS = {
+    "guilder/domains/ledger/poster/": "measures seconds; amounts pass through it untouched",
+    "guilder/domains/ledger/poster.py": "measures seconds; amounts pass through it untouched",
+}
+NEAR_MONEY = (
+    "guilder/core/money.py",
+    "guilder/domains/ledger/",
+    "guilder/domains/transfers/",
+    "guilder/domains/accounts/",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Python file: its path from the project root and its text."""
+
+    path: str
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, self.path)
+
+    def is_in(self, places: dict[str, str] | tuple[str, ...]) -> bool:
+        """Tell whether the file is one of `places` or lies in a folder of them."""
+        return any(
+            self.path.startswith(place) if place.endswith("/") else self.path == place
+            for place in places
+        )
+
+
+def sources(*folders: str) -> Iterator[Source]:
+    """Yield every Python file below `folders` of the project."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+
+
+def long_files(source: Source) -> Iterator[str]:
+    lines = source.text.count("\n")
+    if lines > LONGEST_FILE:
+        yield f"{source.path}: {lines} lines; {LONGEST_FILE} are allowed: make it a package"
+
+
+def long_functions(source: Source) -> Iterator[str]:
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+            length = node.end_lineno - node.lineno + 1
+            if length > LONGEST_FUNCTION:
+                yield f"{_at(source, node)}: {node.name} is {length} lines, over {LONGEST_FUNCTION}"
+
+
+def inner_imports(source: Source) -> Iterator[str]:
+    for function in ast.walk(source.tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    yield f"{_at(source, node)}: an import inside {function.name} hides a cycle"
+
+
+def stray_commits(source: Source) -> Iterator[str]:
+    if source.is_in(MAY_COMMIT):
+        return
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="commit")):
+                yield f"{_at(source, node)}: only the runner and the poster commit"
+            case ast.Constant(value=str(text)) if text.strip().rstrip(";").upper() == "COMMIT":
+                yield f"{_at(source, node)}: only the runner and the poster commit"
+
+
+def own_clocks(source: Source) -> Iterator[str]:
+    if source.is_in(MAY_TELL_TIME):
+        return
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=owner), attr=name):
+                told = f"{owner}.{name}"
+            case ast.Attribute(value=ast.Attribute(value=ast.Name(id="datetime")), attr=name):
+                told = f"datetime.{name}"
+            case ast.ImportFrom(module="time", names=names):
+                told = next((f"time.{n.name}" for n in names if n.name.startswith("time")), "")
+            case _:
+                continue
+        if told in _CLOCKS:
+            yield f"{_at(source, node)}: {told} outside core/clock.py"
+
+
+def floats_near_money(source: Source) -> Iterator[str]:
+    """Find floats: called, annotated, calculated with, or as the type of a column.
+
+    What is named for its unit, `timeout_seconds: float`, is a duration and no money.
+    """
+    if not source.is_in(NEAR_MONEY) or source.is_in(MAY_USE_FLOATS):
+        return
+    durations = set(_durations(source.tree))
+    for node in ast.walk(source.tree):
+        match node:
+            case _ if node in durations:
+                continue
+            case ast.Name(id="float" | "Float" | "REAL" | "Numeric" | "Decimal"):
+                yield f"{_at(source, node)}: {node.id}; money is an integer of minor units"
+            case ast.BinOp(op=ast.Div()):
+                yield f"{_at(source, node)}: `/` makes a float; use `//` or divmod"
+            case (
+                ast.BinOp(left=ast.Constant(value=float()))
+                | ast.BinOp(right=ast.Constant(value=float()))
+            ):
+                yield f"{_at(source, node)}: calculates with a float literal"
+
+
+def broad_excepts(source: Source) -> Iterator[str]:
+    if source.is_in(MAY_CATCH_ALL):
+        return
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ExceptHandler) and _catches_all(node.type):
+            raises = any(isinstance(inner, ast.Raise) and not inner.exc for inner in ast.walk(node))
+            if not raises:
+                yield f"{_at(source, node)}: catches everything and does not raise it again"
+
+
+def impure_core(source: Source, known: frozenset[str]) -> Iterator[str]:
+    """Find imports of `guilder/core` from beyond the standard library (`known`) and core itself."""
+    if not source.path.startswith("guilder/core/"):
+        return
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.Import(names=names):
+                modules = [name.name for name in names]
+            case ast.ImportFrom(module=str(module)):
+                modules = [module]
+            case _:
+                continue
+        for module in modules:
+            if module.split(".")[0] not in known and not module.startswith("guilder.core"):
+                yield f"{_at(source, node)}: core imports {module}, not the standard library"
+
+
+_CLOCKS = frozenset(
+    f"{owner}.{name}"
+    for owner, names in {
+        "datetime": ("now", "utcnow", "today"),
+        "date": ("today",),
+        "time": ("time", "time_ns"),
+        "func": ("now", "current_timestamp", "localtimestamp"),
+    }.items()
+    for name in names
+)
+
+
+def _durations(tree: ast.Module) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.arg(arg=name, annotation=ast.expr() as annotation):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation):
+                pass
+            case _:
+                continue
+        if name.lower().endswith("seconds"):
+            yield from ast.walk(annotation)
+
+
+def _catches_all(caught: ast.expr | None) -> bool:
+    match caught:
+        case None | ast.Name(id="Exception" | "BaseException"):
+            return True
+        case ast.Tuple(elts=parts):
+            return any(_catches_all(part) for part in parts)
+        case _:
+            return False
+
+
+def _at(source: Source, node: ast.stmt | ast.expr | ast.ExceptHandler) -> str:
+    return f"{source.path}:{node.lineno}"

@@ -1,0 +1,59 @@
+"""docs/reference is what the code says, and the code says something about everything."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from guilder.core.errors import Conflict, Refusal
+from guilder.infra.settings import Settings
+from tools import reference
+
+
+def undescribed(settings: type[Settings]) -> list[str]:
+    return [name for name, field in settings.model_fields.items() if not field.description]
+
+
+def shared_codes(refusals: Iterable[type[Refusal]]) -> list[str]:
+    """Return the codes that more than one refusal uses."""
+    return [code for code, times in Counter(found.code for found in refusals).items() if times > 1]
+
+
+@pytest.mark.parametrize("path", reference.pages(), ids=lambda path: str(path.name))
+def test_the_committed_page_is_what_the_code_says(path: Path) -> None:
+    assert path.exists(), "run `make openapi`"
+    assert path.read_text(encoding="utf-8") == reference.pages()[path], "run `make openapi`"
+
+
+def test_every_setting_is_described() -> None:
+    assert undescribed(Settings) == []
+    page = reference.settings_page()
+    assert all(f"`GUILDER_{name.upper()}`" in page for name in Settings.model_fields)
+
+
+def test_a_setting_without_description_is_found() -> None:
+    class Planted(Settings):
+        depth: int = 3
+        height: int = Field(4, description="How high.")
+
+    assert undescribed(Planted) == ["depth"]
+    assert "| `GUILDER_HEIGHT` | `4` | How high. |" in reference.settings_page(Planted)
+
+
+def test_every_code_is_documented_and_means_one_thing() -> None:
+    known = list(reference.refusals())
+    assert len(known) > 8
+    assert shared_codes(known) == []
+    assert all(f"| `{refusal.code}` | " in reference.errors_page() for refusal in known)
+
+
+def test_a_shared_code_is_found() -> None:
+    class One(Conflict):
+        code = "planted"
+
+    class Other(Conflict):
+        code = "planted"
+
+    assert shared_codes([One, Other, Conflict]) == ["planted"]
