@@ -66,7 +66,7 @@ def from_datetime(at: datetime) -> int:
 
 def iso_instant(at_us: int) -> str:
     """RFC 3339 in UTC with microseconds and ``Z``."""
-    return to_datetime(at_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return to_datetime(at_us).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def day_of(at_us: int) -> int:

@@ -14,9 +14,9 @@ from guilder.core.errors import Invalid
 from guilder.core.ids import uuid7
 from guilder.core.money import exponent_of
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.ledger import repository
 from guilder.domains.ledger.engine import drive, post_batch
 from guilder.domains.ledger.errors import AccountNotFound, BalanceNotZero, ClockBackwards
+from guilder.domains.ledger.repository import books
 from guilder.domains.ledger.rules.state import Flag, Unit, UnitResult
 from guilder.domains.ledger.rules.windows import PERIODS
 from guilder.domains.ledger.store.postgres import PostgresBooks
@@ -67,7 +67,7 @@ async def open_ledger_account(uow: UnitOfWork, cmd: OpenLedgerAccount) -> Opened
     """Insert the account and its zero balance; refuses an unknown currency."""
     exponent_of(cmd.asset)
     public_id = uuid7(cmd.opened_at)
-    number = await repository.insert_account(
+    number = await books.insert_account(
         uow,
         {
             "public_id": public_id,
@@ -107,10 +107,10 @@ class EnsureBankAccounts:
 async def ensure_bank_accounts(uow: UnitOfWork, cmd: EnsureBankAccounts) -> dict[str, int]:
     """The ledger number of each role of the chart; the same answer every time."""
     codes = {f"{cmd.asset}.{role}": role for role in CHART}
-    found = await repository.numbers_by_code(uow, list(codes))
+    found = await books.numbers_by_code(uow, list(codes))
     if len(found) < len(codes):
         await lock_head(uow)
-        found = await repository.numbers_by_code(uow, list(codes))
+        found = await books.numbers_by_code(uow, list(codes))
     for code, role in codes.items():
         if code not in found:
             category, name = CHART[role]
@@ -138,7 +138,7 @@ async def set_flags(uow: UnitOfWork, cmd: SetFlags) -> None:
     """Change state bits, ordered with every posting."""
     balance = await _locked_balance(uow, cmd.number)
     flags = (balance.flags | cmd.add) & ~cmd.remove
-    await repository.update_balance(uow, cmd.number, {"flags": int(flags)})
+    await books.update_balance(uow, cmd.number, {"flags": int(flags)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class SetBounds:
 async def set_bounds(uow: UnitOfWork, cmd: SetBounds) -> None:
     """Change the bounds; they bind the next posting, not the balance as it stands."""
     await _locked_balance(uow, cmd.number)
-    await repository.update_balance(uow, cmd.number, {"floor": cmd.floor, "ceiling": cmd.ceiling})
+    await books.update_balance(uow, cmd.number, {"floor": cmd.floor, "ceiling": cmd.ceiling})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +176,9 @@ async def set_limit(uow: UnitOfWork, cmd: SetLimit) -> None:
     if cmd.period not in PERIODS:
         raise Invalid("A limit's period is transaction, day, week or month.")
     balance = await _locked_balance(uow, cmd.number)
-    left = await repository.set_limit(uow, cmd.number, cmd.period, cmd.max_amount, cmd.max_count)
+    left = await books.set_limit(uow, cmd.number, cmd.period, cmd.max_amount, cmd.max_count)
     flags = Flag(balance.flags) | Flag.LIMITED if left else Flag(balance.flags) & ~Flag.LIMITED
-    await repository.update_balance(uow, cmd.number, {"flags": int(flags)})
+    await books.update_balance(uow, cmd.number, {"flags": int(flags)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ async def close_ledger_account(uow: UnitOfWork, cmd: CloseLedgerAccount) -> None
     b = await _locked_balance(uow, cmd.number)
     if b.debits != b.credits or b.debits_pending or b.credits_pending:
         raise BalanceNotZero()
-    await repository.update_balance(uow, cmd.number, {"flags": int(b.flags | Flag.CLOSED)})
+    await books.update_balance(uow, cmd.number, {"flags": int(b.flags | Flag.CLOSED)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ async def set_bank_clock(uow: UnitOfWork, cmd: SetBankClock) -> int:
     before = uow.now_us + head.clock_offset_us
     if head.last_no and cmd.now_us < max(before, head.clock_us):
         raise ClockBackwards()
-    await repository.update_head(uow, {"clock_offset_us": cmd.now_us - uow.now_us})
+    await books.update_head(uow, {"clock_offset_us": cmd.now_us - uow.now_us})
     return cmd.now_us
 
 
@@ -228,14 +228,14 @@ async def post(uow: UnitOfWork, clock: Clock, units: list[Unit]) -> list[UnitRes
     return posted.results
 
 
-async def lock_head(uow: UnitOfWork) -> repository.HeadRow:
+async def lock_head(uow: UnitOfWork) -> books.HeadRow:
     """Take the lock that orders this transaction with every batch."""
-    return await repository.lock_head(uow)
+    return await books.lock_head(uow)
 
 
-async def _locked_balance(uow: UnitOfWork, number: int) -> repository.BalanceRow:
+async def _locked_balance(uow: UnitOfWork, number: int) -> books.BalanceRow:
     await lock_head(uow)
-    row = await repository.balance_row(uow, number)
+    row = await books.balance_row(uow, number)
     if row is None:
         raise AccountNotFound()
     return row

@@ -19,6 +19,9 @@ MAX_BATCH: Final = 1_000
 """Postings after which a batch takes no further unit; measured, see the performance page."""
 
 MAX_QUEUE_SECONDS: Final = 0.12
+ALWAYS_QUEUED: Final = 2 * MAX_BATCH
+"""Two full batches may wait however slow the machine: a few bulk callers are no overload."""
+
 ATTEMPTS: Final = 4
 
 type _Waiting = tuple[Unit, asyncio.Future[UnitResult]]
@@ -69,13 +72,14 @@ class Poster:
     async def submit(self, unit: Unit) -> UnitResult:
         """Post a unit and return its results once they are durable.
 
-        Refuses as ``Overloaded`` before anything is queued when the work that waits would take
-        longer than about 120 ms, as ``Unavailable`` when closing or without a database, and as
-        ``OutcomeUnknown`` when a commit's reply was lost and could not be learned.
+        Refuses as ``Overloaded`` before anything is queued when more than two full batches wait
+        that would take longer than about 120 ms, as ``Unavailable`` when closing or without a
+        database, and as ``OutcomeUnknown`` when a commit's reply was lost and not learned.
         """
         if self._closing:
             raise Unavailable()
-        if self._queued * self._seconds_each > MAX_QUEUE_SECONDS:
+        wait_seconds = self._queued * self._seconds_each
+        if self._queued > ALWAYS_QUEUED and wait_seconds > MAX_QUEUE_SECONDS:
             raise Overloaded()
         future: asyncio.Future[UnitResult] = asyncio.get_running_loop().create_future()
         self._queue.append((unit, future))

@@ -7,13 +7,9 @@ from guilder.core.clock import day_of, day_start
 from guilder.core.ids import NumberCipher
 from guilder.core.page import Page, PageRequest, cursor_number, cut
 from guilder.db.unit_of_work import View
-from guilder.domains.ledger import repository
-from guilder.domains.ledger.repository import (
-    AccountRow,
-    BalanceRow,
-    LineRow,
-    TransferRow,
-)
+from guilder.domains.ledger.repository import books, history
+from guilder.domains.ledger.repository.books import AccountRow, BalanceRow
+from guilder.domains.ledger.repository.history import LineRow, TransferRow
 from guilder.domains.ledger.rules.state import MOVES
 
 __all__ = [
@@ -68,35 +64,35 @@ class Totals:
 
 async def bank_now(view: View) -> int:
     """The bank's present time: the real one moved by the bank-wide test clock."""
-    return view.now_us + (await repository.head_row(view)).clock_offset_us
+    return view.now_us + (await books.head_row(view)).clock_offset_us
 
 
 async def number_cipher(view: View) -> NumberCipher:
     """What turns transfer numbers into public ids and back; the key never changes."""
-    return NumberCipher(await repository.id_key(view))
+    return NumberCipher(await books.id_key(view))
 
 
 async def account_facts(view: View, numbers: Sequence[int]) -> dict[int, AccountRow]:
     """Immutable facts by ledger number; unknown numbers are absent."""
-    return await repository.account_rows(view, numbers)
+    return await books.account_rows(view, numbers)
 
 
 async def bank_account(view: View, asset: str, role: str) -> int | None:
     """The number of one of the bank's own accounts (see the chart), None before it is opened."""
     code = f"{asset}.{role}"
-    return (await repository.numbers_by_code(view, [code])).get(code)
+    return (await books.numbers_by_code(view, [code])).get(code)
 
 
 async def balances(view: View, numbers: Sequence[int]) -> dict[int, Balance]:
     """Balances by ledger number; unknown numbers are absent."""
-    rows = await repository.balance_rows(view, numbers)
+    rows = await books.balance_rows(view, numbers)
     return {number: _balance(row) for number, row in rows.items()}
 
 
 async def balance_at(view: View, number: int, at_us: int) -> int:
     """Credits minus debits posted on an account by an instant, inclusive, on the booking axis."""
-    last = await repository.number_booked_by(view, at_us + 1)
-    return await repository.balance_after(view, number, last)
+    last = await history.number_booked_by(view, at_us + 1)
+    return await history.balance_after(view, number, last)
 
 
 async def balance_on(view: View, number: int, day: int) -> int:
@@ -104,18 +100,18 @@ async def balance_on(view: View, number: int, day: int) -> int:
 
     A transfer without a value date has that of its booking. Looks at everything known now.
     """
-    last = await repository.number_booked_by(view, day_start(day + 1))
-    booked = await repository.balance_after(view, number, last)
-    return booked + await repository.value_dated(view, number, last, day)
+    last = await history.number_booked_by(view, day_start(day + 1))
+    booked = await history.balance_after(view, number, last)
+    return booked + await history.value_dated(view, number, last, day)
 
 
 async def totals(view: View, number: int, from_us: int, to_us: int) -> Totals:
     """Sums of an account's postings booked in ``from_us <= t < to_us``."""
-    before = await repository.number_booked_by(view, from_us)
-    until = await repository.number_booked_by(view, to_us)
-    starting = await repository.balance_after(view, number, before)
-    ending = await repository.balance_after(view, number, until)
-    credits, debits, count = await repository.totals(view, number, before, until)
+    before = await history.number_booked_by(view, from_us)
+    until = await history.number_booked_by(view, to_us)
+    starting = await history.balance_after(view, number, before)
+    ending = await history.balance_after(view, number, until)
+    credits, debits, count = await history.totals(view, number, before, until)
     return Totals(starting, ending, credits, debits, count)
 
 
@@ -131,25 +127,25 @@ async def lines(
     after = cursor_number(page)
     from_no = to_no = None
     if wanted.from_us is not None:
-        from_no = await repository.number_booked_by(view, wanted.from_us)
+        from_no = await history.number_booked_by(view, wanted.from_us)
     if wanted.to_us is not None:
-        to_no = await repository.number_booked_by(view, wanted.to_us)
-    statement = repository.filtered_lines(
+        to_no = await history.number_booked_by(view, wanted.to_us)
+    statement = history.filtered_lines(
         number,
         wanted.credit,
         (wanted.min_amount, wanted.max_amount),
         wanted.text,
         (from_no, to_no),
     )
-    rows = await repository.line_rows(
-        view, repository.paged(statement, after, page.limit + 1, page.offset, oldest_first)
+    rows = await history.line_rows(
+        view, history.paged(statement, after, page.limit + 1, page.offset, oldest_first)
     )
     return cut(rows, page, lambda row: str(row.transfer.id))
 
 
 async def transfer(view: View, number: int) -> TransferRow | None:
     """One transfer that moved money, None when there is none of that number."""
-    row = (await repository.transfer_rows(view, [number])).get(number)
+    row = (await history.transfer_rows(view, [number])).get(number)
     return row if row is not None and row.kind in MOVES else None
 
 
@@ -157,8 +153,8 @@ async def transfers_of(view: View, numbers: Sequence[int], page: PageRequest) ->
     """A page of the transfers that touch any of the accounts, newest first."""
     after = cursor_number(page)
     wanted = page.limit + 1 + page.offset
-    found = await repository.newest_numbers(view, numbers, after, wanted)
-    rows = await repository.transfer_rows(view, found[page.offset :])
+    found = await history.newest_numbers(view, numbers, after, wanted)
+    rows = await history.transfer_rows(view, found[page.offset :])
     ordered = sorted(rows.values(), key=lambda row: -row.id)
     return cut(ordered, page, lambda row: str(row.id))
 
@@ -167,12 +163,12 @@ async def balances_after(
     view: View, pairs: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], int]:
     """Credits minus debits after each (account, transfer) pair."""
-    return await repository.balances_after(view, pairs)
+    return await history.balances_after(view, pairs)
 
 
 async def due_holds(view: View, count: int = 500) -> list[int]:
     """Numbers of open holds that have expired by the bank's time."""
-    return await repository.due_holds(view, await bank_now(view), count)
+    return await books.due_holds(view, await bank_now(view), count)
 
 
 def value_day(row: TransferRow) -> int:

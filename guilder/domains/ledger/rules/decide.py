@@ -127,7 +127,8 @@ class _Decider:
             return UnitResult(_group_failed(results, len(unit.postings)), unit.label)
         if unit.dry_run:
             for result in results:
-                result.number = 0
+                if result.status == "created":
+                    result.number = 0
         return UnitResult(results, unit.label)
 
     def _restore(
@@ -233,8 +234,6 @@ class _Decider:
         if (refused := self._hold_refusal(p, hold, capture)) is not None:
             return refused
         amount = (p.amount or hold.remaining) if capture else hold.remaining
-        if capture and _overflows(debit.debits + amount, credit.credits + amount):
-            return AmountOverflow
         if p.conditions is not None:
             refused = _conditions(p, debit, amount if capture else 0)
             if refused is not None:

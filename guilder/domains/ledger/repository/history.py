@@ -1,59 +1,17 @@
-"""Statements of the ledger outside the posting engine: accounts, balances, history, time."""
+"""History: lines, transfers, sums, and which number an instant falls on."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Select, and_, case, func, or_, select, union_all
 
-from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.db.unit_of_work import View
 from guilder.domains.ledger.models import (
-    accounts,
-    balances,
     batches,
     entries,
-    head,
-    holds,
     transfers,
 )
-from guilder.domains.ledger.models import limits as limits_table
-from guilder.domains.ledger.rules.state import Limit
-
-
-class HeadRow(NamedTuple):
-    """The head's columns that others than the engine look at."""
-
-    last_no: int
-    clock_us: int
-    clock_offset_us: int
-
-
-class BalanceRow(NamedTuple):
-    """Counters, bounds and state of one account."""
-
-    account_id: int
-    debits: int
-    credits: int
-    debits_pending: int
-    credits_pending: int
-    version: int
-    floor: int | None
-    ceiling: int | None
-    flags: int
-    normal: int
-    asset: str
-
-
-class AccountRow(NamedTuple):
-    """The immutable facts of a ledger account."""
-
-    id: int
-    public_id: UUID
-    code: str | None
-    asset: str
-    category: str
-    name: str
-    opened_at: int
 
 
 class TransferRow(NamedTuple):
@@ -82,116 +40,6 @@ class LineRow(NamedTuple):
     balance_after: int
     version: int
     transfer: TransferRow
-
-
-async def lock_head(uow: UnitOfWork) -> HeadRow:
-    """The head, locked until the transaction ends."""
-    c = head.c
-    row = await uow.first(
-        select(c.last_no, c.clock_us, c.clock_offset_us).where(c.lane == 0).with_for_update()
-    )
-    assert row is not None
-    return HeadRow(*row)
-
-
-async def update_head(uow: UnitOfWork, values: Mapping[str, int]) -> None:
-    """Change the head's clock offset."""
-    await uow.execute(head.update().where(head.c.lane == 0).values(**values))
-
-
-async def head_row(view: View) -> HeadRow:
-    """The head without a lock."""
-    c = head.c
-    row = await view.first(select(c.last_no, c.clock_us, c.clock_offset_us).where(c.lane == 0))
-    assert row is not None
-    return HeadRow(*row)
-
-
-async def id_key(view: View) -> bytes:
-    """The key that turns transfer numbers into public ids."""
-    return cast(bytes, await view.scalar(select(head.c.id_key).where(head.c.lane == 0)))
-
-
-async def insert_account(
-    uow: UnitOfWork,
-    values: Mapping[str, Any],
-    *,
-    normal: int,
-    floor: int | None,
-    ceiling: int | None,
-) -> int:
-    """Insert an account and its zero balance; gives its number."""
-    number: int = await uow.scalar(accounts.insert().values(**values).returning(accounts.c.id))
-    counters = dict.fromkeys(
-        ("debits", "credits", "debits_pending", "credits_pending", "version", "flags"), 0
-    )
-    await uow.execute(
-        balances.insert().values(
-            account_id=number,
-            normal=normal,
-            floor=floor,
-            ceiling=ceiling,
-            asset=values["asset"],
-            **counters,
-        )
-    )
-    return number
-
-
-async def numbers_by_code(view: View, codes: Sequence[str]) -> dict[str, int]:
-    """Numbers of the bank's own accounts that exist."""
-    rows = await view.all(select(accounts.c.code, accounts.c.id).where(accounts.c.code.in_(codes)))
-    return {row.code: row.id for row in rows}
-
-
-async def account_rows(view: View, numbers: Sequence[int]) -> dict[int, AccountRow]:
-    """Facts of the accounts that exist."""
-    rows = await view.all(select(accounts).where(accounts.c.id.in_(numbers)))
-    return {row.id: AccountRow(*row) for row in rows}
-
-
-async def balance_rows(view: View, numbers: Sequence[int]) -> dict[int, BalanceRow]:
-    """Balances of the accounts that exist."""
-    rows = await view.all(select(balances).where(balances.c.account_id.in_(numbers)))
-    return {row.account_id: BalanceRow(*row) for row in rows}
-
-
-async def balance_row(view: View, number: int) -> BalanceRow | None:
-    """One account's balance."""
-    return (await balance_rows(view, [number])).get(number)
-
-
-async def update_balance(uow: UnitOfWork, number: int, values: Mapping[str, Any]) -> None:
-    """Change bounds or flags; the caller holds the head's lock."""
-    await uow.execute(balances.update().where(balances.c.account_id == number).values(**values))
-
-
-async def set_limit(
-    uow: UnitOfWork, number: int, period: str, max_amount: int | None, max_count: int | None
-) -> bool:
-    """Write or delete one limit; tells whether the account still has any."""
-    c = limits_table.c
-    mine = and_(c.account_id == number, c.period == period)
-    if max_amount is None and max_count is None:
-        await uow.execute(limits_table.delete().where(mine))
-    else:
-        bounds = {"max_amount": max_amount, "max_count": max_count}
-        changed = await uow.execute(limits_table.update().where(mine).values(**bounds))
-        if changed.rowcount == 0:
-            zero = dict.fromkeys(("window_start", "used_amount", "used_count"), 0)
-            await uow.execute(
-                limits_table.insert().values(account_id=number, period=period, **bounds, **zero)
-            )
-    left: int = await uow.scalar(
-        select(func.count()).select_from(limits_table).where(c.account_id == number)
-    )
-    return left > 0
-
-
-async def limits(view: View, number: int) -> list[Limit]:
-    """The limits of an account with what their windows have used."""
-    rows = await view.all(select(limits_table).where(limits_table.c.account_id == number))
-    return [Limit(*row) for row in rows]
 
 
 async def number_booked_by(view: View, before_us: int) -> int:
@@ -298,7 +146,9 @@ def paged(
 
 async def line_rows(view: View, statement: Select[Any]) -> list[LineRow]:
     """Run a statement made from ``lines``."""
-    return [LineRow(row[0], row[1], row[2], TransferRow(*row[3:])) for row in await view.all(statement)]
+    return [
+        LineRow(row[0], row[1], row[2], TransferRow(*row[3:])) for row in await view.all(statement)
+    ]
 
 
 async def totals(view: View, account: int, after: int, until: int) -> tuple[int, int, int]:
@@ -362,15 +212,3 @@ async def balances_after(
         )
     )
     return {(row.account_id, row.transfer_id): row.balance_after for row in rows}
-
-
-async def due_holds(view: View, now_us: int, count: int) -> list[int]:
-    """Open holds whose time has come, oldest first."""
-    c = holds.c
-    rows = await view.all(
-        select(c.id)
-        .where(c.state == 0, c.expires_at.is_not(None), c.expires_at <= now_us)
-        .order_by(c.expires_at)
-        .limit(count)
-    )
-    return [row.id for row in rows]

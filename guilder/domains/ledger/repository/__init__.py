@@ -1,0 +1,1 @@
+"""Statements of the ledger outside the posting engine."""
