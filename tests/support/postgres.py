@@ -41,7 +41,8 @@ class Server:
     def url(self, database: str = "postgres") -> str:
         """The address as Guilder takes it."""
         info = PostmasterInfo.read_from_pgdata(self.folder)
-        assert info is not None and info.socket_dir is not None
+        assert info is not None
+        assert info.socket_dir is not None
         return f"postgresql://postgres:@/{database}?host={info.socket_dir}"
 
     def execute(self, *statements: str, database: str = "postgres") -> None:
@@ -62,12 +63,14 @@ class Server:
         )
 
     def kill(self) -> None:
-        """SIGKILL the server and all its children at once, as a power cut of the processes would."""
+        """SIGKILL the server and all its children."""
         os.kill(self.pid, signal.SIGKILL)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             # Backends notice the dead postmaster by themselves; wait until none is left.
-            found = subprocess.run(["pgrep", "-f", str(self.folder)], capture_output=True)
+            found = subprocess.run(
+                ["pgrep", "-f", str(self.folder)], capture_output=True, check=False
+            )
             if found.returncode != 0:
                 return
             subprocess.run(["pkill", "-KILL", "-f", f"postgres.*{self.folder}"], check=False)

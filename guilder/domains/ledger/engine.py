@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from guilder.core.clock import Clock, bank_now
+from guilder.domains.ledger.ports import Batch, Books, Head
 from guilder.domains.ledger.rules.decide import decide
 from guilder.domains.ledger.rules.state import Decision, Flag, State, TransferRow, Unit, UnitResult
-from guilder.domains.ledger.store.base import Batch, Books, Head
 
 
 class BooksBroken(RuntimeError):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from guilder.core.errors import OutcomeUnknown, Overloaded, Refusal, Unavailable
+from guilder.domains.ledger.ports import Lost, Store
 from guilder.domains.ledger.rules.state import Unit, UnitResult
-from guilder.domains.ledger.store.base import Lost, Store
 
 MAX_BATCH: Final = 1_000
 """Postings after which a batch takes no further unit; measured, see the performance page."""

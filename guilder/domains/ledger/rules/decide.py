@@ -51,10 +51,10 @@ from guilder.domains.ledger.rules.state import (
 
 type Refused = type[Refusal] | tuple[type[Refusal], Mapping[str, object]]
 
-_TRANSFER, _HOLD, _CAPTURE, _FINAL = Kind.TRANSFER, Kind.HOLD, Kind.CAPTURE, Kind.CAPTURE_FINAL
-_RELEASE, _EXPIRY, _REVERSAL = Kind.RELEASE, Kind.EXPIRY, Kind.REVERSAL
-_NO_DEBIT = Flag.FROZEN_DEBITS | Flag.CLOSED | Flag.LIMITED
-_NO_CREDIT = Flag.FROZEN_CREDITS | Flag.CLOSED
+# Plain ints: arithmetic on enum members costs more than all the rest of a decision.
+_TRANSFER, _HOLD, _CAPTURE, _FINAL, _RELEASE, _EXPIRY, _REVERSAL = map(int, Kind)
+_FROZEN_DEBITS, _FROZEN_CREDITS, _CLOSED, _LIMITED = map(int, Flag)
+_OPEN, _CAPTURED, _RELEASED, _EXPIRED = map(int, HoldState)
 
 
 def decide(state: State, units: list[Unit], now_us: int) -> Decision:
@@ -166,13 +166,12 @@ class _Decider:
             return _replayed(p, stored)
         if p.debit == p.credit and p.ref is None:
             return Result("rejected", refusal=SameAccount)
-        match p.kind:
-            case Kind.TRANSFER | Kind.HOLD:
-                refused = self._plain(p)
-            case Kind.REVERSAL:
-                refused = self._reversal(p)
-            case _:
-                refused = self._spend(p)
+        if p.kind <= _HOLD:
+            refused = self._plain(p)
+        elif p.kind == _REVERSAL:
+            refused = self._reversal(p)
+        else:
+            refused = self._spend(p)
         if isinstance(refused, Result):
             if p.key is not None:
                 self._keep_key(p.key, StoredKey(p.fingerprint, refused), refused.number)
@@ -188,7 +187,7 @@ class _Decider:
         if debit.asset != p.asset or credit.asset != p.asset:
             return CurrencyMismatch
         refused = _blocked(debit, credit) or self._funds(debit, credit, p.amount)
-        if refused is None and debit.flags & Flag.LIMITED:
+        if refused is None and debit.flags & _LIMITED:
             refused = self._limits(debit, p.amount)
         if refused is None and p.conditions is not None:
             refused = _conditions(p, debit, p.amount if p.kind == _TRANSFER else 0)
@@ -196,7 +195,7 @@ class _Decider:
             return refused
         if p.kind == _HOLD:
             return self._set_aside(p, debit, credit)
-        if debit.flags & Flag.LIMITED:
+        if debit.flags & _LIMITED:
             self._use_limits(debit, p.amount)
         return self._book(p, debit, credit, p.amount, p.amount)
 
@@ -241,7 +240,7 @@ class _Decider:
         return self._spend_hold(p, hold, debit, credit, amount)
 
     def _hold_refusal(self, p: Posting, hold: Hold, capture: bool) -> Refused | None:
-        if hold.state != HoldState.OPEN:
+        if hold.state != _OPEN:
             return HoldSpent
         due = hold.expires_at is not None and hold.expires_at <= self._clock()
         if capture and due:
@@ -264,9 +263,7 @@ class _Decider:
         hold.remaining -= freed
         kind = p.kind
         if not partial:
-            hold.state = {_RELEASE: HoldState.RELEASED, _EXPIRY: HoldState.EXPIRED}.get(
-                Kind(kind), HoldState.CAPTURED
-            )
+            hold.state = {_RELEASE: _RELEASED, _EXPIRY: _EXPIRED}.get(kind, _CAPTURED)
             kind = _FINAL if kind == _CAPTURE else kind
         self.out.changed_holds[hold.id] = hold
         moved = amount if kind in (_CAPTURE, _FINAL) else 0
@@ -319,7 +316,7 @@ class _Decider:
     # changes
 
     def _set_aside(self, p: Posting, debit: Account, credit: Account) -> Result:
-        if debit.flags & Flag.LIMITED:
+        if debit.flags & _LIMITED:
             self._use_limits(debit, p.amount)
         self._remember(debit)
         self._remember(credit)
@@ -356,9 +353,9 @@ class _Decider:
         credit.version += 1
         debit_after = debit.credits - debit.debits
         credit_after = credit.credits - credit.debits
-        kind = kind or p.kind
+        kind = int(kind or p.kind)
         out.transfers.append((
-            number, int(kind), debit.id, credit.id, amount, at_us, debit.asset, p.value_on, p.ref,
+            number, kind, debit.id, credit.id, amount, at_us, debit.asset, p.value_on, p.ref,
             self.group, p.created_by, p.description, p.reference, p.metadata,
         ))  # fmt: skip
         out.entries.append((debit.id, number, -moved, debit_after, debit.version, p.value_on))
@@ -392,11 +389,12 @@ def _replayed(p: Posting, stored: StoredKey) -> Result:
 
 
 def _blocked(debit: Account, credit: Account) -> Refused | None:
-    if not (debit.flags & _NO_DEBIT or credit.flags & _NO_CREDIT):
+    flags = debit.flags | credit.flags
+    if not flags:
         return None
-    if (debit.flags | credit.flags) & Flag.CLOSED:
+    if flags & _CLOSED:
         return AccountClosed
-    if debit.flags & Flag.FROZEN_DEBITS or credit.flags & Flag.FROZEN_CREDITS:
+    if debit.flags & _FROZEN_DEBITS or credit.flags & _FROZEN_CREDITS:
         return AccountFrozen
     return None
 

@@ -14,6 +14,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, postgres_dsn, step_down_sql
 from guilder.domains.ledger.engine import Posted, post_batch
+from guilder.domains.ledger.ports import Batch, Head, Lost
 from guilder.domains.ledger.rules.state import (
     Account,
     Decision,
@@ -30,9 +31,6 @@ from guilder.domains.ledger.store.base import (
     LIMITS_SQL,
     LOCK_SQL,
     REFS_SQL,
-    Batch,
-    Head,
-    Lost,
     event_payload,
     hold_rows,
     limits_by_account,

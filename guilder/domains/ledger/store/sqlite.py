@@ -16,6 +16,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db.engine import check_sqlite_library, prepare_sqlite, sqlite_path
 from guilder.domains.ledger.engine import Posted, drive, post_batch
+from guilder.domains.ledger.ports import Batch, Head, Lost
 from guilder.domains.ledger.rules.state import (
     Account,
     Decision,
@@ -32,9 +33,6 @@ from guilder.domains.ledger.store.base import (
     LIMITS_SQL,
     LOCK_SQL,
     REFS_SQL,
-    Batch,
-    Head,
-    Lost,
     event_payload,
     hold_rows,
     limits_by_account,

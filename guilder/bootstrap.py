@@ -1,0 +1,130 @@
+"""The composition root: what the bank is made of, and how its parts start and stop."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from guilder.api.auth import Principal, TokenCache
+from guilder.core.clock import SECOND_US, Clock, SystemClock
+from guilder.core.ids import NumberCipher
+from guilder.db.engine import Database, is_sqlite
+from guilder.db.migrate import upgrade
+from guilder.db.run import Runner
+from guilder.domains.accounts.queries import AccountDirectory
+from guilder.domains.identity.commands import Gate
+from guilder.domains.identity.queries import session_user
+from guilder.domains.ledger.ports import Store
+from guilder.domains.ledger.poster import Poster
+from guilder.domains.ledger.queries import number_cipher
+from guilder.domains.ledger.store.postgres import PostgresStore
+from guilder.domains.ledger.store.sqlite import SqliteStore
+from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.secrets import secret_key
+from guilder.infra.settings import Settings
+from guilder.infra.telemetry import Telemetry
+from guilder.infra.tokens import AccessTokens
+
+CLOSE_SECONDS: Final = 3.0
+"""How long the parts have to finish what they have taken in, when the bank closes."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """The parts of a running bank, as the routes and jobs find them."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    runner: Runner
+    poster: Poster
+    passwords: Argon2Passwords
+    gate: Gate
+    tokens: TokenCache
+    directory: AccountDirectory
+    cipher: NumberCipher
+    telemetry: Telemetry
+
+
+class SessionAuthenticator:
+    """Proves an access token: its signature and claims, then its session and user."""
+
+    def __init__(self, runner: Runner, tokens: AccessTokens) -> None:
+        self._runner = runner
+        self._tokens = tokens
+
+    async def authenticate(self, token: str) -> Principal:
+        """Whom the token stands for; refuses as unauthenticated."""
+        claims = self._tokens.read(token)
+        user = await self._runner.view(
+            lambda view: session_user(view, claims.session_id, claims.user_id)
+        )
+        return Principal(user.id, user.role, claims.session_id, claims.expires_at * SECOND_US)
+
+
+async def build(settings: Settings, telemetry: Telemetry | None = None) -> Bank:
+    """Make the parts and connect them, on a migrated database. Nothing runs yet."""
+    telemetry = telemetry or Telemetry()
+    clock = SystemClock()
+    database = Database(settings.database)
+    runner = Runner(database, clock)
+    try:
+        cipher = await runner.view(number_cipher)
+    except BaseException:
+        await database.close()
+        raise
+    passwords = Argon2Passwords()
+    access_tokens = AccessTokens(secret_key(settings), clock)
+    return Bank(
+        settings=settings,
+        clock=clock,
+        database=database,
+        runner=runner,
+        poster=Poster(ledger_store(settings.database, clock), telemetry),
+        passwords=passwords,
+        gate=Gate(runner, passwords, access_tokens),
+        tokens=TokenCache(SessionAuthenticator(runner, access_tokens), clock),
+        directory=AccountDirectory(runner),
+        cipher=cipher,
+        telemetry=telemetry,
+    )
+
+
+def ledger_store(url: str, clock: Clock) -> Store:
+    """The ledger's store for the database at ``url``; it connects when it is first used."""
+    return SqliteStore(url, clock) if is_sqlite(url) else PostgresStore(url, clock)
+
+
+@asynccontextmanager
+async def opened(settings: Settings, telemetry: Telemetry | None = None) -> AsyncIterator[Bank]:
+    """A bank in business: migrated, its poster at work; closed in good order at the end.
+
+    Refuses a database that is newer than the code.
+    """
+    await upgrade(settings.database)
+    bank = await build(settings, telemetry)
+    bank.poster.start()
+    try:
+        yield bank
+    finally:
+        await close(bank)
+
+
+async def close(bank: Bank) -> None:
+    """Finish what was taken in, then close the pools; one part's trouble does not stop the rest."""
+    await _bounded("commands", bank.runner.drain())
+    await _bounded("poster", bank.poster.stop())
+    bank.passwords.close()
+    await _bounded("database", bank.database.close())
+
+
+async def _bounded(part: str, work: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS / 3):
+            await work
+    except TimeoutError:
+        _log.error("not closed in time", extra={"fields": {"part": part}})

@@ -1,0 +1,81 @@
+"""What the ledger asks of a database: a batch step by step, and the committing of batches."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from guilder.domains.ledger.rules.state import (
+    Account,
+    Decision,
+    Hold,
+    Limit,
+    Original,
+    StoredKey,
+    Unit,
+    UnitResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head row as locked: the last number and batch, the bank's clock, and the chain."""
+
+    last_no: int
+    last_batch: int
+    clock_us: int
+    offset_us: int
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the end of a batch writes: the batch row, its outbox row, and the new head."""
+
+    id: int
+    first_no: int
+    last_no: int
+    first_booked_at: int
+    last_booked_at: int
+    nonce: bytes
+    chain: bytes
+
+
+class Lost(Exception):
+    """The transaction did not commit and its work can be run again from the start."""
+
+
+class Books(Protocol):
+    """One transaction on the ledger's tables. ``lock`` comes first; what does not exist is absent.
+
+    ``update`` raises ``Lost`` when a balance was not at the version that was read.
+    """
+
+    async def lock(self) -> Head: ...
+
+    async def keys(self, keys: Collection[bytes]) -> dict[bytes, StoredKey]: ...
+
+    async def refs(
+        self, numbers: Collection[int]
+    ) -> tuple[dict[int, Hold], dict[int, Original]]: ...
+
+    async def accounts(self, ids: Collection[int]) -> dict[int, Account]: ...
+
+    async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]: ...
+
+    async def insert(self, decision: Decision) -> None: ...
+
+    async def update(self, decision: Decision) -> None: ...
+
+    async def finish(self, batch: Batch) -> None: ...
+
+
+class Store(Protocol):
+    """Commits batches for the poster, one at a time, each in a transaction of its own.
+
+    ``commit`` raises ``Lost`` when the work can be run again, ``OutcomeUnknown`` when it could not
+    be learned whether the commit took, ``Unavailable`` when there is no database.
+    """
+
+    async def commit(self, units: list[Unit]) -> list[UnitResult]: ...
+
+    async def close(self) -> None: ...
