@@ -9,11 +9,12 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Never
 
+import asyncpg
 from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -34,6 +35,19 @@ _DURABLE: Final = {
 }
 _BEGUN: Final = text("SET LOCAL idle_in_transaction_session_timeout = 60000")
 _TRANSIENT_STATES: Final = {"40001", "40P01", "55P03"}
+_TRANSIENT_CODES: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_AWAY_CODES: Final = _TRANSIENT_CODES | {
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+}
+_AWAY_STATES: Final = {"08", "53", "57"}
+
+
+class RunAgain(Exception):
+    """Raised inside a transaction that must not commit and whose work can run again, whole."""
 
 
 class UnsafeDatabase(RuntimeError):
@@ -111,12 +125,15 @@ class Database:
                     )
                 yield connection
         except (OSError, PoolTimeout, DBAPIError) as error:
-            raise translated(error) from error
+            raise_translated(error)
 
     async def ping(self) -> None:
         """Prove that a query is answered; refuses as unavailable otherwise, within seconds."""
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS), self.view() as connection:
-            await connection.execute(text("SELECT 1"))
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS), self.view() as connection:
+                await connection.execute(text("SELECT 1"))
+        except TimeoutError as error:
+            raise Unavailable() from error
 
     async def close(self) -> None:
         """Close every pooled connection."""
@@ -126,25 +143,35 @@ class Database:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed at once when run again: deadlock, serialisation, busy."""
-    if not isinstance(error, DBAPIError):
-        return False
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return state in _TRANSIENT_STATES
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    state, code = _told(error)
+    return isinstance(error, RunAgain) or state in _TRANSIENT_STATES or code in _TRANSIENT_CODES
 
 
 def translated(error: Exception) -> Exception:
     """A database that is away or busy becomes ``Unavailable``; anything else stays what it is."""
-    if isinstance(error, OSError | PoolTimeout | TimeoutError) or is_transient(error):
+    state, code = _told(error)
+    if isinstance(error, OSError | PoolTimeout) or is_transient(error):
         return Unavailable()
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return Unavailable()
-    if isinstance(error, InterfaceError | OperationalError):
+    if isinstance(error, InterfaceError | asyncpg.InterfaceError):
         return Unavailable()
-    state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
-    return Unavailable() if state[:2] in {"08", "53", "57"} else error
+    return Unavailable() if state[:2] in _AWAY_STATES or code in _AWAY_CODES else error
+
+
+def raise_translated(error: Exception) -> Never:
+    """Raise ``translated(error)``: another error with this one as its cause, or this one itself."""
+    told = translated(error)
+    if told is error:
+        raise error
+    raise told from error
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """PostgreSQL's SQLSTATE and SQLite's primary code, as raised by a driver or wrapped."""
+    raw = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(raw, "sqlite_errorcode", None) or 0
+    return getattr(raw, "sqlstate", None) or "", code & 0xFF
 
 
 def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:

@@ -17,7 +17,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import Refusal
 from guilder.core.ids import uuid7
 from guilder.db.audit import Phase, insert_audit
-from guilder.db.engine import Database, is_transient, translated
+from guilder.db.engine import Database, is_transient, raise_translated
 from guilder.db.idempotency import Answer, Key, keep, replay
 from guilder.db.unit_of_work import UnitOfWork, View
 
@@ -126,9 +126,9 @@ class Runner:
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
                 return await self._once(handler, command, actor, attempt, key, answer)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again, or run again
                 if attempts_left == 0 or not is_transient(error):
-                    raise translated(error) from error
+                    raise_translated(error)
             await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
 
@@ -168,8 +168,8 @@ class Runner:
                 await connection.execute(
                     insert_audit(actor, action, phase, attempt, at_us, code=code)
                 )
-        except Exception as error:
-            raise translated(error) from error
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise_translated(error)
 
 
 def _subject(outcome: Done[Any] | Replayed) -> str | None:

@@ -30,6 +30,7 @@ TABLES = (
 )
 PARTITION_SIZE = 1 << 28
 PARTITIONS = 16
+PARTS = (*[f"ledger_transfers_p{index:02}" for index in range(PARTITIONS)], "ledger_transfers_rest")
 
 
 def upgrade() -> None:
@@ -282,13 +283,12 @@ def _postgres_triggers() -> None:
         "CREATE FUNCTION guilder_history_is_final() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION '%: history is final', TG_TABLE_NAME; END $$"
     )
-    parts = [f"ledger_transfers_p{index:02}" for index in range(PARTITIONS)]
     for table in IMMUTABLE + APPEND_ONLY:
         op.execute(
             f"CREATE TRIGGER {table}_is_final BEFORE UPDATE OR DELETE ON {table} "
             "FOR EACH ROW EXECUTE FUNCTION guilder_history_is_final()"
         )
-    for table in (*IMMUTABLE, *APPEND_ONLY, *parts, "ledger_transfers_rest"):
+    for table in (*IMMUTABLE, *APPEND_ONLY, *PARTS):
         op.execute(
             f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
             "FOR EACH STATEMENT EXECUTE FUNCTION guilder_history_is_final()"
@@ -310,10 +310,7 @@ def _role() -> None:
         "GRANT UPDATE (last_no, last_batch, clock_us, clock_offset_us, chain) "
         "ON ledger_head TO guilder_app",
         f"REVOKE UPDATE, DELETE ON {', '.join(IMMUTABLE + APPEND_ONLY)} FROM guilder_app",
-        *[
-            f"REVOKE UPDATE, DELETE, TRUNCATE ON ledger_transfers_p{index:02} FROM guilder_app"
-            for index in range(PARTITIONS)
-        ],
+        *[f"REVOKE UPDATE, DELETE, TRUNCATE ON {part} FROM guilder_app" for part in PARTS],
     ]
     quoted = "; ".join(f"EXECUTE $g${grant}$g$" for grant in grants)
     op.execute(

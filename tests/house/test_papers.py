@@ -1,5 +1,6 @@
 """The papers of the project: short where promised, and naming no machine and no registry."""
 
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -118,3 +119,11 @@ def test_relative_links_of_the_papers_lead_somewhere() -> None:
         if not (path.parent / link).exists()
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("script", "shell"), [("tools/setup", "sh"), ("tools/lock", "sh"), (".ci/run", "bash")]
+)
+def test_scripts_parse_and_can_be_run(script: str, shell: str) -> None:
+    assert os.access(ROOT / script, os.X_OK)
+    subprocess.run([shell, "-n", ROOT / script], check=True)

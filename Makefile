@@ -1,0 +1,62 @@
+# Guilder. `make` lists the targets; `make run` and `make test` are all a newcomer needs.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-unit test-integration test-api lint types contracts ci bench openapi lock clean
+
+BIN := .venv/bin
+# What `make test` hands to pytest: MARKS chooses by marker, PYTEST_ARGS is passed on as it stands.
+MARKS ?= not long
+PYTEST_ARGS ?=
+PYTEST := $(BIN)/pytest -n 2
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Make .venv with the locked packages (done by the other targets too)
+	@tools/setup
+
+run: setup ## Migrate, load the demo bank when empty, serve http://localhost:8000
+	@exec $(BIN)/guilder demo
+
+test: setup lint types contracts ## Lint, types, contracts, then all tests on SQLite and PostgreSQL
+	$(PYTEST) -m "$(MARKS)" $(COVERAGE) $(PYTEST_ARGS)
+
+test-unit: setup ## Pure tests only: no database, no network
+	$(PYTEST) -m "unit and ($(MARKS))" $(PYTEST_ARGS)
+
+test-integration: setup ## Tests of commands and queries on real databases
+	$(PYTEST) -m "integration and ($(MARKS))" $(PYTEST_ARGS)
+
+test-api: setup ## Tests over HTTP
+	$(PYTEST) -m "api and ($(MARKS))" $(PYTEST_ARGS)
+
+lint: setup ## Ruff: rules and format
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+
+types: setup ## Mypy, strict
+	$(BIN)/mypy
+
+contracts: setup ## Who may import whom
+	$(BIN)/lint-imports --no-logo
+
+ci: setup ## What CI runs: `make test` with coverage floors, then both commands in a fresh clone
+	@rm -f .coverage .coverage.*
+	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report="
+	$(BIN)/coverage report --skip-covered --fail-under=95
+	$(BIN)/coverage report --fail-under=100 \
+		--include='guilder/core/*,guilder/db/run.py,guilder/domains/*/rules.py,guilder/domains/ledger/*'
+	$(BIN)/python tools/fresh_clone_check.py
+
+bench: setup ## Measure Guilder, the plain design and pgbench side by side
+	$(BIN)/python -m bench
+
+openapi: setup ## Write openapi.json and docs/reference from the code
+	$(BIN)/guilder openapi > openapi.json.new && mv openapi.json.new openapi.json
+	$(BIN)/python -m tools.reference
+
+lock: ## Compile requirements/*.txt anew from pyproject.toml (UPGRADE=1 takes newer versions)
+	@tools/lock $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove the environment and everything tools have made; data/ stays
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,112 @@
+"""Writes docs/reference from the code: every setting and every error code. `make openapi` runs it.
+
+`tests/house/test_reference.py` fails when the committed pages differ from what this renders.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+import guilder
+from guilder.api.problems import INTERNAL_ERROR, status_of
+from guilder.core.errors import Refusal
+from guilder.infra.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+WRITTEN = "<!-- Written by `make openapi` from the code. Do not edit. -->"
+
+
+def settings_page(settings: type[Settings] = Settings) -> str:
+    """Render the table of settings."""
+    prefix = settings.model_config.get("env_prefix", "")
+    rows = [
+        f"| `{prefix}{name.upper()}` | {_default(field)} | {_cell(field.description or '')} |"
+        for name, field in settings.model_fields.items()
+    ]
+    return _page(
+        "Settings",
+        "Environment variables, or lines of `.env` in the working folder; the environment wins."
+        f" An unknown\nname with the prefix `{prefix}` is refused. `guilder settings` shows what"
+        " holds and where it comes from.",
+        ["| name | default | meaning |", "| --- | --- | --- |", *rows],
+    )
+
+
+def errors_page() -> str:
+    """Render the table of error codes."""
+    rows = [
+        f"| `{refusal.code}` | {status_of(refusal)} | {_cell(_first_sentence(refusal))} |"
+        for refusal in refusals()
+    ]
+    rows.append(
+        f"| `{INTERNAL_ERROR}` | 500 | A defect of Guilder; its log tells more. |"
+    )
+    return _page(
+        "Error codes",
+        "The `code` of an `application/problem+json` answer is stable; `title` and `detail` are for"
+        " people\nand may change.",
+        ["| code | status | when |", "| --- | --- | --- |", *sorted(rows)],
+    )
+
+
+def refusals() -> Iterator[type[Refusal]]:
+    """Yield every refusal that the package defines, once."""
+    for module in pkgutil.walk_packages(guilder.__path__, "guilder."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    waiting = [Refusal]
+    seen: set[type[Refusal]] = set()
+    while waiting:
+        for found in waiting.pop().__subclasses__():
+            if found not in seen and found.__module__.startswith("guilder."):
+                seen.add(found)
+                waiting.append(found)
+                yield found
+
+
+def pages() -> dict[Path, str]:
+    """Return every generated page."""
+    return {
+        REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "errors.md": errors_page(),
+    }
+
+
+def main() -> None:
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+
+
+def _default(field: FieldInfo) -> str:
+    default: Any = field.default
+    if field.is_required():
+        return "required"
+    if default is None or isinstance(default, SecretStr):
+        return ""
+    if isinstance(default, bool):
+        return "`on`" if default else "`off`"
+    return f"`{default}`"
+
+
+def _first_sentence(refusal: type[Refusal]) -> str:
+    return (refusal.__doc__ or "").strip().split("\n\n")[0]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("``", "`")
+
+
+def _page(title: str, words: str, table: list[str]) -> str:
+    return "\n".join([f"# {title}", "", WRITTEN, "", words, "", *table, ""])
+
+
+if __name__ == "__main__":
+    main()
