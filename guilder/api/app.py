@@ -1,0 +1,63 @@
+"""The application class: FastAPI with the gateway around it."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from guilder.api.middleware import HANDLED, Gateway, GatewayOptions, answer_error
+from guilder.api.openapi import openapi_of
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of the endpoint's function: stable, and what generated clients call it."""
+    return route.name
+
+
+class Api(FastAPI):
+    """A FastAPI application whose every request goes through the gateway.
+
+    Routers are included as usual, before the first request. ``state.tokens`` must hold a
+    ``TokenCache`` for routes with a signed-in caller.
+    """
+
+    def __init__(self, *, gateway: GatewayOptions | None = None, **settings: Any) -> None:
+        settings.setdefault("generate_unique_id_function", operation_id)
+        super().__init__(redirect_slashes=False, **settings)
+        self.gateway_options = gateway or GatewayOptions()
+        for kind in HANDLED:
+            self.add_exception_handler(kind, answer_error)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, past the layers that FastAPI puts around its middleware."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        await self.middleware_stack(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The gateway, with FastAPI's own stack behind it for what is not in the table.
+
+        Middleware that was added to the application goes around the gateway.
+        """
+        outer, self.user_middleware = self.user_middleware, []
+        try:
+            fallback = super().build_middleware_stack()
+        finally:
+            self.user_middleware = outer
+        app: ASGIApp = Gateway(
+            self.router.routes, fallback, self.gateway_options, self.exception_handlers
+        )
+        for middleware, args, kwargs in reversed(outer):
+            app = middleware(app, *args, **kwargs)
+        return app
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi_of(self)
+        return self.openapi_schema

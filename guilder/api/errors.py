@@ -1,0 +1,86 @@
+"""Refusals of the plumbing itself: what is wrong with a request before any domain sees it."""
+
+from collections.abc import Iterable
+
+from guilder.core.errors import BadRequest
+
+
+class MalformedJson(BadRequest):
+    """The body is no JSON document."""
+
+    code = "malformed_json"
+    detail = "The body is not a JSON document."
+
+
+class DuplicateKey(BadRequest):
+    """An object of the body names a member twice."""
+
+    code = "duplicate_key"
+    detail = "An object in the body has the same key twice."
+
+
+class JsonTooDeep(BadRequest):
+    """The body is nested deeper than allowed."""
+
+    code = "json_too_deep"
+    detail = "The body is nested too deeply."
+
+
+class InvalidText(BadRequest):
+    """A text holds what no Unicode text may hold, or a NUL."""
+
+    code = "invalid_text"
+    detail = "Texts must be Unicode without NUL and without lone surrogates."
+
+
+class NumberOutOfRange(BadRequest):
+    """A number of the body is too large for any reader."""
+
+    code = "number_out_of_range"
+    detail = "A number in the body is out of range."
+
+
+class UnknownParameter(BadRequest):
+    """The operation has no query parameter of this name."""
+
+    code = "unknown_parameter"
+    detail = "The query has a parameter that this operation does not know."
+
+
+class DuplicateHeader(BadRequest):
+    """A header that may stand once stands twice."""
+
+    code = "duplicate_header"
+    detail = "A header that is allowed once was sent more than once."
+
+
+class MethodNotAllowed(BadRequest):
+    """The path exists, but not with this method; ``allow`` names those it has."""
+
+    code = "method_not_allowed"
+    detail = "This method is not available here."
+
+    def __init__(self, allow: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.allow = ", ".join(sorted(allow))
+
+
+class BodyTooSlow(BadRequest):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
+    detail = "The body did not arrive in time."
+
+
+class BodyTooLarge(BadRequest):
+    """The body is larger than this operation takes."""
+
+    code = "body_too_large"
+    detail = "The body is larger than allowed."
+
+
+class UnsupportedMediaType(BadRequest):
+    """The body is of a type that this operation does not read."""
+
+    code = "unsupported_media_type"
+    detail = "The body must be application/json."

@@ -1,0 +1,194 @@
+"""The gateway: the outermost layer, around every request.
+
+It gives the request its id, finds its route, meets the route's demands, and sees to it that what
+comes back is an answer: a refusal becomes a problem, a fault a 500 whose traceback is in the log
+and nowhere else. Each request leaves one line in the access log and one count in the metrics.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Final
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
+from guilder.api.headers import DOCS_POLICY, SECURITY, STRICT_TRANSPORT, Headers
+from guilder.api.problems import internal_error, problem_of, problem_of_http
+from guilder.api.replies import Reply
+from guilder.api.routing import meet
+from guilder.api.table import RouteTable
+from guilder.api.validation import refusal_of
+from guilder.core.errors import NotFound, Refusal
+
+type RequestHook = Callable[[str, str, int, float], None]
+
+UNMATCHED: Final = "unmatched"
+CLIENT_GONE: Final = 499
+"""How the log calls an answer that nobody waited for."""
+
+_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_access: Final = logging.getLogger("guilder.access")
+_log: Final = logging.getLogger("guilder.api")
+
+
+def ignore_request(_method: str, _template: str, _status: int, _seconds: float) -> None:
+    """The hook of those who count nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """What the composition root decides about the gateway.
+
+    ``on_request`` is told (method, route template, status, seconds) of every answer; ``hsts`` is
+    for production, where every client comes over TLS.
+    """
+
+    on_request: RequestHook = ignore_request
+    hsts: bool = False
+    body_seconds: float = 30.0
+    docs_paths: frozenset[str] = frozenset(("/docs", "/docs/oauth2-redirect", "/redoc"))
+
+
+class Gateway:
+    """The ASGI application in front of the routes; ``fallback`` takes what is not in the table."""
+
+    def __init__(
+        self,
+        routes: Sequence[BaseRoute],
+        fallback: ASGIApp,
+        options: GatewayOptions,
+        handlers: Mapping[Any, Any],
+    ) -> None:
+        self.table = RouteTable(routes)
+        self._fallback = fallback
+        self._options = options
+        self._handlers = (
+            {kind: handler for kind, handler in handlers.items() if _is_inner(kind)},
+            {status: handler for status, handler in handlers.items() if type(status) is int},
+        )
+        self._headers: Headers = (*SECURITY, *((STRICT_TRANSPORT,) if options.hsts else ()))
+        self._docs_headers: Headers = tuple(
+            DOCS_POLICY if pair[0] == DOCS_POLICY[0] else pair for pair in self._headers
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; hand anything else (start, stop, sockets) on."""
+        if scope["type"] != "http":
+            await self._fallback(scope, receive, send)
+            return
+        begun = perf_counter()
+        path: str = scope["path"]
+        if path[-1:] == "/" and len(path) > 1:
+            scope["path"] = path = path[:-1]
+        if root := scope.get("root_path"):
+            path = path.removeprefix(root)
+        headers = self._docs_headers if path in self._options.docs_paths else self._headers
+        exchange = scope[SCOPE_KEY] = Exchange(scope, receive, send, headers)
+        try:
+            exchange.open()
+            await self._answer(exchange, path)
+        except Exception as error:  # noqa: BLE001 - the last resort: answers 500 and logs
+            await self._failed(exchange, error)
+        finally:
+            self._ended(exchange, perf_counter() - begun)
+
+    async def _answer(self, exchange: Exchange, path: str) -> None:
+        if "\0" in path:
+            raise NotFound()
+        found = self.table.find(exchange.method, path)
+        if found is None:
+            exchange.expect_body(MAX_BODY, self._options.body_seconds)
+            await self._fallback(exchange.scope, exchange.receive, exchange.send)
+            return
+        entry, path_params = found
+        exchange.template = entry.template
+        exchange.expect_body(entry.demands.most_bytes, self._options.body_seconds)
+        body = await meet(entry.demands, exchange)
+        if entry.lean is not None:
+            await exchange.reply(await entry.lean(exchange))
+            return
+        scope = exchange.scope
+        scope["path_params"] = path_params
+        scope["endpoint"] = entry.endpoint
+        scope["route"] = entry.route
+        scope["starlette.exception_handlers"] = self._handlers
+        if exchange.method == "HEAD":
+            scope = {**scope, "method": "GET"}
+        receive = exchange.receive if body is None else _again(body, exchange.receive)
+        await entry.app(scope, receive, exchange.send)
+
+    async def _failed(self, exchange: Exchange, error: Exception) -> None:
+        """Answer an exception; log it when it is a fault of ours."""
+        if isinstance(error, ClientDisconnect):
+            exchange.status = CLIENT_GONE
+            return
+        reply = reply_to(error, exchange.request_id)
+        if reply is None:
+            fields = {"request_id": exchange.request_id, "route": exchange.template}
+            _log.error("unhandled_error", exc_info=error, extra={"fields": fields})
+            reply = internal_error(exchange.request_id)
+        if exchange.status == 0:
+            try:
+                await exchange.reply(reply)
+            except ClientDisconnect:
+                exchange.status = CLIENT_GONE
+
+    def _ended(self, exchange: Exchange, seconds: float) -> None:
+        status = exchange.status or CLIENT_GONE
+        template = exchange.template or UNMATCHED
+        method = exchange.method if exchange.method in _METHODS else "OTHER"
+        self._options.on_request(method, template, status, seconds)
+        if _access.isEnabledFor(logging.INFO):
+            fields = {
+                "request_id": exchange.request_id,
+                "actor": exchange.actor.name,
+                "method": method,
+                "route": template,
+                "status": status,
+                "duration_ms": round(seconds * 1000, 3),
+            }
+            _access.info("request", extra={"fields": fields})
+
+
+def reply_to(error: Exception, request_id: str) -> Reply | None:
+    """The problem that an exception becomes; None for a fault of ours."""
+    match error:
+        case Refusal():
+            return problem_of(error, request_id)
+        case RequestValidationError():
+            return problem_of(refusal_of(error), request_id)
+        case HTTPException():
+            return problem_of_http(error, request_id)
+        case _:
+            return None
+
+
+async def answer_error(request: Request, error: Exception) -> Reply:
+    """FastAPI's exception handler for all of these; the gateway logs what it answers with 500."""
+    request_id = exchange_of(request).request_id
+    return reply_to(error, request_id) or internal_error(request_id)
+
+
+HANDLED: Final = (Refusal, RequestValidationError, HTTPException, Exception)
+"""Exceptions that ``answer_error`` is the handler of."""
+
+
+def _is_inner(kind: object) -> bool:
+    """Whether a handler is for what may go wrong inside a route, the gateway's own case aside."""
+    return isinstance(kind, type) and kind is not Exception
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A receive that gives the body out once more before it goes on."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return first.pop() if first else await receive()
+
+    return replay

@@ -1,0 +1,182 @@
+"""The OpenAPI document: FastAPI's, with our problems, headers and ways to sign in."""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_ID
+from guilder.api.problems import PROBLEM_JSON, status_of
+from guilder.api.routing import Body, Demands, demands_of
+from guilder.core.errors import Refusal
+
+type Document = dict[str, Any]
+
+LOGIN: Final = "/auth/login"
+
+_STRING: Final = {"type": "string"}
+_FIELD: Final[Document] = {
+    "type": "object",
+    "title": "ProblemField",
+    "required": ["pointer", "code", "message"],
+    "properties": {
+        "pointer": {**_STRING, "description": "RFC 6901 pointer to the field."},
+        "code": {**_STRING, "description": "Stable."},
+        "message": {**_STRING, "description": "For people."},
+    },
+}
+_PROBLEM: Final[Document] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "RFC 9457. Some codes carry more members, such as limit, used, remaining.",
+    "required": ["type", "title", "status", "detail", "code", "request_id"],
+    "properties": {
+        "type": {**_STRING, "format": "uri", "description": "Stable, one for each code."},
+        "title": _STRING,
+        "status": {"type": "integer"},
+        "detail": {**_STRING, "description": "One sentence for people."},
+        "code": {**_STRING, "description": "Stable; what programs look at."},
+        "request_id": _STRING,
+        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/ProblemField"}},
+    },
+}
+_SECURITY_SCHEMES: Final[Document] = {
+    "OAuth2Password": {"type": "oauth2", "flows": {"password": {"tokenUrl": LOGIN, "scopes": {}}}},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "Access token or API key."},
+}
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"OAuth2Password": []}, {"Bearer": []}]
+_REQUEST_ID: Final[Document] = {
+    "name": REQUEST_ID,
+    "in": "header",
+    "required": False,
+    "description": "Your own id for the request, given back in the answer and kept in our logs.",
+    "schema": {"type": "string", "maxLength": 128, "pattern": "^[A-Za-z0-9._~:+/=@-]+$"},
+}
+_HEADERS: Final[Document] = {
+    "RequestId": {"description": "The id of the request.", "schema": _STRING},
+    "Replayed": {
+        "description": "`true` when this is the answer that was given before.",
+        "schema": _STRING,
+    },
+    "RetryAfter": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+    "Authenticate": {"description": "How to sign in.", "schema": _STRING},
+    "Allow": {"description": "The methods there are.", "schema": _STRING},
+}
+_HEADERS_OF: Final[Mapping[int, Document]] = {
+    401: {"WWW-Authenticate": {"$ref": "#/components/headers/Authenticate"}},
+    429: {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
+    503: {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
+}
+
+
+def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that may refuse so: each status with its codes."""
+    codes: dict[int, list[str]] = {}
+    for kind in kinds:
+        codes.setdefault(status_of(kind), []).append(f"`{kind.code}`: {kind.detail}")
+    return {status: {"description": "\n\n".join(lines)} for status, lines in codes.items()}
+
+
+def openapi_of(app: FastAPI) -> Document:
+    """The document of an application; the same code gives the same document."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        servers=app.servers,
+        license_info=app.license_info,
+    )
+    components = document.setdefault("components", {})
+    schemas: Document = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas |= {"Problem": _PROBLEM, "ProblemField": _FIELD}
+    components["schemas"] = {name: schemas[name] for name in sorted(schemas)}
+    components["securitySchemes"] = _SECURITY_SCHEMES
+    components["parameters"] = {"RequestId": _REQUEST_ID}
+    components["headers"] = _HEADERS
+    statuses = sorted(_DESCRIPTIONS)
+    components["responses"] = {f"Problem{status}": _problem(status) for status in statuses}
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute) and context.include_in_schema:
+            demands = demands_of(context)
+            for method in context.methods or ():
+                operation = document["paths"][context.path_format][method.lower()]
+                _complete(operation, method, context.path_format or "", demands)
+    return document
+
+
+_DESCRIPTIONS: Final[Mapping[int, str]] = {
+    400: "The request cannot be read or carried out as it stands.",
+    401: "No valid access token.",
+    403: "Not allowed.",
+    404: "It does not exist, or it is not yours.",
+    408: "The body did not arrive in time.",
+    409: "The present state does not allow it.",
+    413: "The body is too large.",
+    415: "The body has another media type.",
+    422: "Fields break their rules; `errors` names them.",
+    429: "Too many requests.",
+    500: "A fault of ours.",
+    503: "The service cannot answer now.",
+}
+
+
+def _complete(operation: Document, method: str, path: str, demands: Demands) -> None:
+    """Add to one operation what every operation has."""
+    parameters: list[Document] = operation.setdefault("parameters", [])
+    keyed = any(found.get("name") == IDEMPOTENCY_KEY for found in parameters)
+    checked = demands.body is not Body.NONE or any(p.get("in") == "query" for p in parameters)
+    parameters.append({"$ref": "#/components/parameters/RequestId"})
+    if demands.signed_in:
+        operation["security"] = _SECURITY
+    responses: Document = operation["responses"]
+    if not checked and not keyed:
+        responses.pop("422", None)
+    for status in _statuses(method, path, demands, keyed=keyed, checked=checked):
+        found = responses.get(str(status))
+        if found is None or "HTTPValidationError" in str(found):
+            responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+    for status_text in list(responses):
+        if (status := int(status_text)) >= 400 and "$ref" not in responses[status_text]:
+            responses[status_text] = _problem(status, responses[status_text].get("description"))
+        elif status < 400:
+            headers = responses[status_text].setdefault("headers", {})
+            headers[REQUEST_ID] = {"$ref": "#/components/headers/RequestId"}
+            if keyed:
+                headers[IDEMPOTENCY_REPLAYED] = {"$ref": "#/components/headers/Replayed"}
+    operation["responses"] = {name: responses[name] for name in sorted(responses)}
+
+
+def _statuses(
+    method: str, path: str, demands: Demands, *, keyed: bool, checked: bool
+) -> Iterable[int]:
+    """The statuses that the plumbing alone may answer an operation with."""
+    yield from (400, 429, 500, 503)
+    if demands.signed_in:
+        yield 401
+        if method != "GET":
+            yield 403
+    if "{" in path:
+        yield 404
+    if keyed:
+        yield 409
+    if keyed or checked:
+        yield 422
+    if demands.body is not Body.NONE:
+        yield from (408, 413, 415)
+
+
+def _problem(status: int, description: str | None = None) -> Document:
+    headers = {REQUEST_ID: {"$ref": "#/components/headers/RequestId"}}
+    return {
+        "description": description or _DESCRIPTIONS.get(status, HTTPStatus(status).phrase),
+        "headers": headers | _HEADERS_OF.get(status, {}),
+        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }

@@ -1,0 +1,135 @@
+"""The one table from a refusal's category to a status, and RFC 9457 problems made of it.
+
+A problem never repeats what was sent: ``detail`` and the messages of fields come from here or
+from the refusal's class, and ``pointer`` names the place.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+
+from guilder.api.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+)
+from guilder.api.replies import Reply, to_json
+from guilder.core.errors import (
+    BadRequest,
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Refusal,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
+
+PROBLEM_JSON: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:guilder:problem:"
+INTERNAL_ERROR: Final = "internal_error"
+MOST_FIELDS: Final = 100
+"""Broken fields that one problem names; a large batch may have thousands."""
+
+STATUS: Final[Mapping[type[Refusal], int]] = {
+    BadRequest: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Invalid: 422,
+    TooMany: 429,
+    Unavailable: 503,
+    MethodNotAllowed: 405,
+    BodyTooSlow: 408,
+    BodyTooLarge: 413,
+    UnsupportedMediaType: 415,
+}
+
+_CLOSING: Final = frozenset({408, 413})
+"""After these the rest of the body is not wanted."""
+
+
+def status_of(kind: type[Refusal]) -> int:
+    """The status of a refusal: that of its nearest class in the table."""
+    return next((STATUS[base] for base in kind.__mro__ if base in STATUS), 400)
+
+
+def problem_type(code: str) -> str:
+    """The stable URI of a problem."""
+    return TYPE_PREFIX + code
+
+
+def problem_title(code: str) -> str:
+    """The same words for every problem of a code: ``Insufficient funds``."""
+    return code.replace("_", " ").capitalize()
+
+
+def problem_of(refusal: Refusal, request_id: str) -> Reply:
+    """The answer that a refusal becomes."""
+    status = status_of(type(refusal))
+    body: dict[str, Any] = {**refusal.extra, **_members(status, refusal.code, refusal.detail)}
+    body["request_id"] = request_id
+    if isinstance(refusal, Invalid):
+        body["errors"] = [_field(error) for error in refusal.fields[:MOST_FIELDS]]
+    headers = {}
+    if refusal.retry_after_seconds is not None:
+        headers["retry-after"] = str(refusal.retry_after_seconds)
+    if isinstance(refusal, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
+    if isinstance(refusal, MethodNotAllowed):
+        headers["allow"] = refusal.allow
+    return _reply(status, body, headers)
+
+
+def problem_of_http(error: HTTPException, request_id: str) -> Reply:
+    """The answer to an exception of Starlette or FastAPI; its own text is left out."""
+    headers = dict(error.headers or {})
+    known: Mapping[int, type[Refusal]] = {
+        400: BadRequest,
+        401: Unauthenticated,
+        403: Forbidden,
+        404: NotFound,
+        413: BodyTooLarge,
+        415: UnsupportedMediaType,
+    }
+    if error.status_code == 405:
+        allow = next((headers[name] for name in headers if name.lower() == "allow"), "")
+        return problem_of(MethodNotAllowed(filter(None, allow.split(", "))), request_id)
+    if (kind := known.get(error.status_code)) is not None:
+        return problem_of(kind(), request_id)
+    phrase = HTTPStatus(error.status_code).phrase
+    body = _members(error.status_code, phrase.lower().replace(" ", "_"), f"{phrase}.")
+    return _reply(error.status_code, body | {"request_id": request_id}, headers)
+
+
+def internal_error(request_id: str) -> Reply:
+    """The answer to a fault of ours. What went wrong stands in the log under the request id."""
+    detail = "Something went wrong on our side. The request id finds it in the log."
+    body = _members(500, INTERNAL_ERROR, detail)
+    return _reply(500, body | {"request_id": request_id}, {})
+
+
+def _members(status: int, code: str, detail: str) -> dict[str, Any]:
+    return {
+        "type": problem_type(code),
+        "title": problem_title(code),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+
+
+def _field(error: FieldError) -> dict[str, str]:
+    return {"pointer": error.pointer, "code": error.code, "message": error.message}
+
+
+def _reply(status: int, body: Mapping[str, Any], headers: dict[str, str]) -> Reply:
+    if status in _CLOSING:
+        headers["connection"] = "close"
+    return Reply(status, to_json(body), PROBLEM_JSON.encode(), headers)

@@ -1,0 +1,151 @@
+"""What a route asks of a request, read off its signature, and lean endpoints.
+
+Every route is an ordinary FastAPI route. A lean one is answered by a plain function of the
+exchange instead of FastAPI's per-request machinery; its declared endpoint is never called and
+gives it its place, its OpenAPI and, as for every route, its ``Demands``. The gateway meets those
+demands before either kind runs, so both refuse alike.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import params
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
+
+from guilder.api.auth import authenticate, current_actor
+from guilder.api.errors import InvalidText, UnknownParameter, UnsupportedMediaType
+from guilder.api.exchange import MAX_BODY, Exchange
+from guilder.api.json_gate import parse
+from guilder.api.replies import Reply
+from guilder.core.errors import BadRequest
+
+type LeanEndpoint = Callable[[Exchange], Awaitable[Reply]]
+
+MOST_PARAMETERS: Final = 50
+_LEAN: Final = "answered_by"
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+def lean[F: Callable[..., Any]](answered_by: LeanEndpoint) -> Callable[[F], F]:
+    """Let a plain function answer for the declared endpoint under this decorator.
+
+    It finds the caller, the query and the parsed body in the exchange, checked as for any route,
+    and checks the fields of the body itself (``validation.read_body`` with the declared model).
+    """
+
+    def mark(declared: F) -> F:
+        vars(declared)[_LEAN] = answered_by
+        return declared
+
+    return mark
+
+
+def lean_endpoint(declared: Callable[..., Any]) -> LeanEndpoint | None:
+    """The function that answers for a declared endpoint, if one does."""
+    return getattr(declared, _LEAN, None)
+
+
+class Body(Enum):
+    """What a route reads."""
+
+    NONE = "none"
+    JSON = "json"
+    FORM = "form"
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a request must bring before the endpoint of a route runs.
+
+    ``query`` names the parameters it may have; with None they are not looked at.
+    """
+
+    signed_in: bool = False
+    query: frozenset[str] | None = frozenset()
+    body: Body = Body.NONE
+    body_required: bool = True
+    most_bytes: int = MAX_BODY
+
+
+def demands_of(route: Any) -> Demands:
+    """The demands that a FastAPI route's signature and options make."""
+    dependant: Dependant = route.dependant
+    query = (f for f in get_flat_params(dependant) if isinstance(f.field_info, params.Query))
+    field = route.body_field
+    body = Body.NONE
+    if field is not None:
+        body = Body.FORM if isinstance(field.field_info, params.Form) else Body.JSON
+    return Demands(
+        signed_in=any(call is current_actor for call in _calls(dependant)),
+        query=frozenset(field.alias for field in query),
+        body=body,
+        body_required=field is not None and field.field_info.is_required(),
+        most_bytes=route.max_body_size or MAX_BODY,
+    )
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    yield dependant.call
+    for inner in dependant.dependencies:
+        yield from _calls(inner)
+
+
+async def meet(demands: Demands, exchange: Exchange) -> bytes | None:
+    """Refuse what does not meet the demands, in a fixed order; return the body if it was read.
+
+    The order: token, query, body's size and time, its media type, the JSON gate.
+    """
+    if demands.signed_in:
+        await authenticate(exchange)
+    if demands.query is not None and (raw := exchange.scope["query_string"]):
+        exchange.query = read_query(raw, demands.query)
+    if demands.body is Body.NONE:
+        return None
+    body = await exchange.read_body()
+    if demands.body is Body.FORM:
+        _check_form(exchange, body)
+    elif body or demands.body_required:
+        _check_json_type(exchange.headers.get(b"content-type"), body)
+        exchange.document = parse(body)
+    return body
+
+
+def read_query(raw: bytes, known: frozenset[str]) -> dict[str, str]:
+    """The query's parameters, the last of each name; refuses unknown ones and NUL."""
+    if b"%00" in raw or b"\0" in raw:
+        raise InvalidText()
+    try:
+        pairs = parse_qsl(
+            raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS
+        )
+    except ValueError:
+        raise BadRequest("The query has too many parameters.") from None
+    query = dict(pairs)
+    if not query.keys() <= known:
+        raise UnknownParameter()
+    return query
+
+
+def _check_json_type(content_type: bytes | None, body: bytes) -> None:
+    if content_type == b"application/json" or not body:
+        return
+    kind = _media_type(content_type)
+    if kind != "application/json" and not (
+        kind.startswith("application/") and kind.endswith("+json")
+    ):
+        raise UnsupportedMediaType()
+
+
+def _check_form(exchange: Exchange, body: bytes) -> None:
+    if body and _media_type(exchange.headers.get(b"content-type")) != _FORM:
+        raise UnsupportedMediaType(f"The body must be {_FORM}.")
+    if b"%00" in body or b"\0" in body:
+        raise InvalidText()
+
+
+def _media_type(content_type: bytes | None) -> str:
+    return (content_type or b"").partition(b";")[0].strip().lower().decode("latin-1")

@@ -1,0 +1,105 @@
+"""The wire format's building blocks: strict, bounded models and types, one rule behind each."""
+
+from datetime import date
+from functools import partial
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+
+from guilder.api import fields
+from guilder.api.fields import Rule
+from guilder.core.clock import day_date, iso_instant
+from guilder.core.money import EXPONENTS, MAX_AMOUNT
+
+
+class RequestBody(BaseModel):
+    """Base of every body that is read: no unknown fields, no bending of types.
+
+    Fields that must agree with each other are checked by a ``model_validator`` that raises
+    ``Broken(...).as_pydantic()``, with the field's name in ``below``.
+    """
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+
+class ResponseBody(BaseModel):
+    """Base of every body that is written."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", from_attributes=True, hide_input_in_errors=True
+    )
+
+
+def text_rule(longest: int, shortest: int = 0) -> Rule:
+    """Trimmed text in NFC without control characters."""
+    schema: dict[str, Any] = {"type": "string", "maxLength": longest, "minLength": shortest}
+    if not shortest:
+        del schema["minLength"]
+    return Rule(fields.text_check(longest, shortest), schema)
+
+
+def integer_rule(lowest: int, highest: int) -> Rule:
+    """A JSON integer within bounds."""
+    schema = {"type": "integer", "minimum": lowest, "maximum": highest}
+    return Rule(partial(fields.integer, lowest=lowest, highest=highest), schema)
+
+
+def query_integer_rule(lowest: int, highest: int) -> Rule:
+    """Decimal digits in a query, within bounds."""
+    schema = {"type": "integer", "minimum": lowest, "maximum": highest}
+    return Rule(partial(fields.query_integer, lowest=lowest, highest=highest), schema)
+
+
+_UUID_SCHEMA: Final = {"type": "string", "format": "uuid"}
+_INSTANT_SCHEMA: Final = {"type": "string", "format": "date-time"}
+_DATE_SCHEMA: Final = {"type": "string", "format": "date"}
+_MONTH_SCHEMA: Final = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"}
+_AMOUNT_SCHEMA: Final = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": MAX_AMOUNT,
+    "description": "Minor units of the currency.",
+}
+_METADATA_SCHEMA: Final = {
+    "type": "object",
+    "maxProperties": fields.MOST_METADATA,
+    "propertyNames": {"minLength": 1, "maxLength": fields.LONGEST_METADATA_KEY},
+    "additionalProperties": {"type": "string", "maxLength": fields.LONGEST_METADATA_VALUE},
+}
+
+Amount = Annotated[int, Rule(fields.amount, _AMOUNT_SCHEMA)]
+Currency = Annotated[
+    str, Rule(fields.currency, {"type": "string", "enum": sorted(EXPONENTS), "title": "ISO 4217"})
+]
+Text255 = Annotated[str, text_rule(255)]
+Reference64 = Annotated[str, text_rule(64)]
+Name100 = Annotated[str, text_rule(100, shortest=1)]
+Metadata = Annotated[dict[str, str], Rule(fields.metadata, _METADATA_SCHEMA)]
+Uuid = Annotated[UUID, Rule(fields.uuid, _UUID_SCHEMA)]
+UuidText = Annotated[str, Rule(fields.uuid_text, _UUID_SCHEMA)]
+"""A UUID in a body that stays text: for where it is only looked up."""
+Flag = Annotated[bool, Rule(fields.boolean, {"type": "boolean"})]
+Day = Annotated[date, Rule(fields.day, _DATE_SCHEMA)]
+Moment = Annotated[int, Rule(fields.instant, _INSTANT_SCHEMA)]
+"""An instant that is read: RFC 3339 outside, microseconds since 1970 inside."""
+
+QueryFlag = Annotated[bool, Rule(fields.query_flag, {"type": "boolean"})]
+QueryText = Annotated[str, text_rule(100)]
+QueryAmount = Annotated[int, query_integer_rule(1, MAX_AMOUNT)]
+Month = Annotated[date, Rule(fields.month, _MONTH_SCHEMA)]
+
+Instant = Annotated[
+    int, PlainSerializer(iso_instant, return_type=str), WithJsonSchema(_INSTANT_SCHEMA)
+]
+"""An instant that is written: microseconds since 1970 inside, RFC 3339 with ``Z`` outside."""
+
+
+def _iso_day(days: int) -> str:
+    return day_date(days).isoformat()
+
+
+DateOut = Annotated[int, PlainSerializer(_iso_day, return_type=str), WithJsonSchema(_DATE_SCHEMA)]
+"""A date that is written: days since 1970 inside, ``YYYY-MM-DD`` outside."""

@@ -1,0 +1,135 @@
+"""The table of routes: a path is looked up in it, segment by segment, not tried route by route."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from starlette.convertors import Convertor, StringConvertor
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from guilder.api.errors import MethodNotAllowed
+from guilder.api.routing import Demands, LeanEndpoint, demands_of, lean_endpoint
+from guilder.core.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A route as the gateway runs it."""
+
+    template: str
+    methods: frozenset[str]
+    app: ASGIApp
+    endpoint: Callable[..., Any]
+    route: BaseRoute
+    demands: Demands
+    lean: LeanEndpoint | None = None
+
+
+@dataclass(slots=True)
+class _Node:
+    """One place in the tree of paths; ``names`` are those of the parameters on the way here."""
+
+    literal: dict[str, "_Node"] = field(default_factory=dict)
+    parameter: "_Node | None" = None
+    entries: dict[str, tuple[Entry, tuple[str, ...]]] = field(default_factory=dict)
+
+
+class RouteTable:
+    """Finds the entry for a method and a path; ``complete`` when every route of the app is in."""
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        self._root = _Node()
+        self._fixed: dict[str, dict[str, Entry]] = {}
+        self.complete = True
+        for context in iter_route_contexts(routes):
+            entry = _entry(context)
+            if entry is None:
+                self.complete = False
+            else:
+                self._add(entry)
+
+    def find(self, method: str, path: str) -> tuple[Entry, dict[str, str]] | None:
+        """The entry and its path parameters, None for a path that is not in the table.
+
+        Refuses a method that the path does not have. A literal segment goes before a parameter.
+        """
+        if (fixed := self._fixed.get(path)) is not None:
+            entry = fixed.get(method)
+            if entry is not None:
+                return entry, {}
+        nodes = list(_walk(self._root, path.split("/")[1:], ()))
+        for node, values in nodes:
+            if (found := node.entries.get(method)) is not None:
+                return found[0], dict(zip(found[1], values, strict=True))
+        if nodes:
+            raise MethodNotAllowed({name for node, _ in nodes for name in node.entries})
+        if self.complete:
+            raise NotFound()
+        return None
+
+    def _add(self, entry: Entry) -> None:
+        if entry.template != "/" and entry.template.endswith("/"):
+            raise ValueError(f"{entry.template}: a route is declared without its trailing slash")
+        node, names = self._root, []
+        for segment in entry.template.split("/")[1:]:
+            if segment.startswith("{"):
+                names.append(segment[1:-1])
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
+            else:
+                node = node.literal.setdefault(segment, _Node())
+        for method in entry.methods:
+            node.entries.setdefault(method, (entry, tuple(names)))
+            if not names:
+                self._fixed.setdefault(entry.template, {}).setdefault(method, entry)
+
+
+def _walk(
+    node: _Node, segments: list[str], values: tuple[str, ...]
+) -> Iterable[tuple[_Node, tuple[str, ...]]]:
+    """Every node with entries that the path leads to, the most literal first."""
+    if not segments:
+        if node.entries:
+            yield node, values
+        return
+    if (literal := node.literal.get(segments[0])) is not None:
+        yield from _walk(literal, segments[1:], values)
+    if node.parameter is not None and segments[0]:
+        yield from _walk(node.parameter, segments[1:], (*values, segments[0]))
+
+
+def _entry(context: RouteContext) -> Entry | None:
+    """The entry of a plain path; None for mounts, sockets and parameters of other shapes."""
+    route = context.original_route
+    if not isinstance(route, Route):
+        return None
+    template: str = context.path_format or ""
+    if not _is_plain(template, context.param_convertors.values()):
+        return None
+    methods = frozenset(context.methods or ())
+    if "GET" in methods:
+        methods |= {"HEAD"}
+    endpoint = context.endpoint
+    assert endpoint is not None
+    is_api = isinstance(route, APIRoute)
+    return Entry(
+        template=template,
+        methods=methods,
+        app=AsyncExitStackMiddleware(context.app),
+        endpoint=endpoint,
+        route=route,
+        demands=demands_of(context) if is_api else Demands(query=None),
+        lean=lean_endpoint(endpoint) if is_api else None,
+    )
+
+
+def _is_plain(template: str, convertors: Iterable[Convertor[Any]]) -> bool:
+    """Whether each segment is either fixed or one parameter of the default kind."""
+    whole = all(
+        "{" not in part or (part[0] == "{" and part.find("}") == len(part) - 1)
+        for part in template.split("/")
+    )
+    return whole and all(type(convertor) is StringConvertor for convertor in convertors)

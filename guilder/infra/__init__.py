@@ -1,0 +1,1 @@
+"""Adapters for core ports and the machinery of a process; no domain knowledge."""

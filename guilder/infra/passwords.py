@@ -1,0 +1,74 @@
+"""Password hashes: argon2id in a small pool of threads that refuses when too much waits."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from argon2 import PasswordHasher as Argon2
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from guilder.core.errors import Overloaded
+
+MEMORY_KIB: Final = 19 * 1024
+TIME_COST: Final = 2
+THREADS: Final = 2
+MAX_WAITING: Final = 64
+"""About 0.7 s of work for two threads: longer than that nobody should wait for a refusal."""
+
+
+class Argon2Passwords:
+    """Hashes and checks passwords off the event loop; see ``guilder.core.ports.PasswordHasher``.
+
+    Refuses as ``Overloaded`` when more than ``max_waiting`` calls are under way.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_kib: int = MEMORY_KIB,
+        time_cost: int = TIME_COST,
+        threads: int = THREADS,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._argon2 = Argon2(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="guilder-passwords")
+        self._most = threads + max_waiting
+        self._under_way = 0
+        self._nobodys = self._argon2.hash("the password of nobody")
+
+    async def hash(self, password: str) -> str:
+        """An encoded hash with its own salt and parameters."""
+        return await self._apart(lambda: self._argon2.hash(password))
+
+    async def verify(self, encoded: str | None, password: str) -> bool:
+        """Whether the password fits; with None does the same work and says no."""
+        fits = await self._apart(lambda: self._fits(encoded or self._nobodys, password))
+        return fits and encoded is not None
+
+    def is_outdated(self, encoded: str) -> bool:
+        """Whether the hash was made with other parameters than today's."""
+        return self._argon2.check_needs_rehash(encoded)
+
+    def close(self) -> None:
+        """Finish what runs, drop what waits, and end the threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _fits(self, encoded: str, password: str) -> bool:
+        try:
+            return self._argon2.verify(encoded, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _apart[T](self, work: Callable[[], T]) -> T:
+        if self._under_way >= self._most:
+            raise Overloaded()
+        self._under_way += 1
+        task = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        task.add_done_callback(self._done)
+        return await task
+
+    def _done(self, task: asyncio.Future[Any]) -> None:
+        self._under_way -= 1
+        if not task.cancelled():
+            task.exception()  # marks it as seen: the caller may have gone

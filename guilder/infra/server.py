@@ -1,0 +1,142 @@
+"""The HTTP server of one process: uvicorn on given sockets, with an orderly and bounded stop."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+import uvicorn
+
+STOP_SECONDS: Final = 10.0
+"""From the signal to the end of the process, whatever hangs."""
+REQUEST_SECONDS: Final = 6
+"""Of these, how long requests that run have to finish; the rest is for closing the pools."""
+BACKLOG: Final = 2048
+READY: Final = b"R"
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on."""
+
+
+class Server(uvicorn.Server):
+    """Serves until a signal comes, then finishes what runs and ends with status 0.
+
+    ``stopping`` is called with the signal, before anything is closed. ``control`` is one end of a
+    socket pair with a supervisor: it is told when the server is ready, and when the supervisor is
+    gone, so goes the server.
+    """
+
+    def __init__(
+        self, app: Any, stopping: Callable[[], None], control: socket.socket | None = None
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=REQUEST_SECONDS,
+            )
+        )
+        self._stopping = stopping
+        self._control = control
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell the supervisor."""
+        await super().startup(sockets)
+        if self._control is not None:
+            self._control.send(READY)
+            asyncio.get_running_loop().add_reader(self._control.fileno(), self._lonely)
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """Begin to stop; a second interrupt does not wait for requests."""
+        self._stop(impatient=self.should_exit and sig == signal.SIGINT)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle the signals ourselves: uvicorn would end the process with them in the end."""
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in _SIGNALS}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+    def _lonely(self) -> None:
+        assert self._control is not None
+        asyncio.get_running_loop().remove_reader(self._control.fileno())
+        self._stop()
+
+    def _stop(self, *, impatient: bool = False) -> None:
+        if not self.should_exit:
+            self._stopping()
+            end_in(STOP_SECONDS)
+        self.should_exit = True
+        self.force_exit = self.force_exit or impatient
+
+
+def end_in(seconds: float) -> None:
+    """End this process by force after so long, if it is still there."""
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
+    """Bind one socket, or ``count`` that share the address; refuses an address that is in use.
+
+    With a socket each, the kernel spreads connections over the processes; a single one shared by
+    all would give nearly all connections to whichever process wakes first.
+    """
+    family, address = _resolved(host, port)
+    sockets: list[socket.socket] = []
+    try:
+        if count > 1:  # sharing must be with our own sockets only: prove that nobody listens there
+            with _bound(family, address, shared=False):
+                pass
+        for _ in range(count):
+            sockets.append(_bound(family, address, shared=count > 1))
+            address = sockets[0].getsockname()
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise CannotListen(
+            f"cannot listen on {host} port {port}: {error.strerror or error}"
+        ) from None
+    return sockets
+
+
+def _resolved(host: str, port: int) -> tuple[int, Any]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise CannotListen(f"cannot resolve {host}: {error.strerror}") from None
+    # `localhost` may be both; clients that know only one know version 4.
+    family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return family, address
+
+
+def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind(address)
+    except OSError:
+        one.close()
+        raise
+    one.setblocking(False)
+    return one

@@ -1,0 +1,250 @@
+"""The settings: names that begin with ``GUILDER_``, from the environment and from ``.env``."""
+
+import difflib
+import re
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    SettingsConfigDict,
+)
+
+PREFIX: Final = "GUILDER_"
+ENV_FILE: Final = ".env"
+SHORTEST_KEY_BYTES: Final = 32
+RESERVED: Final = frozenset(
+    PREFIX + name
+    for name in (
+        "REDIS_URL",
+        "CORS_ORIGINS",
+        "TRUSTED_PROXIES",
+        "MAIL_URL",
+        "REQUIRE_EMAIL_VERIFICATION",
+        "ENCRYPTION_KEY",
+    )
+)
+"""Names of the operations contract that this version does not use: taken, and told as unused."""
+
+_DATABASE: Final = re.compile(r"$|sqlite:///[^?:]|postgres(ql)?(\+asyncpg)?://")
+
+
+class BadSettings(Exception):
+    """The settings cannot be used; the text says which and what to set, never a value."""
+
+
+class Source(StrEnum):
+    """Where the value of a setting comes from."""
+
+    DEFAULT = "default"
+    ENVIRONMENT = "environment"
+    ENV_FILE = ENV_FILE
+    GENERATED = "generated"
+
+
+class Settings(BaseSettings):
+    """How this bank runs. Made by ``load_settings``, which refuses unknown names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    env: Literal["sandbox", "production", "test"] = Field(
+        "sandbox",
+        description="`sandbox` has simulators, the test clock and generated keys; `production` "
+        "refuses what is unsafe; `test` is for the test suite.",
+    )
+    data_dir: Path = Field(
+        Path("data"), description="Folder of the SQLite database and of generated keys."
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="`sqlite:///file` or `postgresql://user:password@host/name`. "
+        "Default: `guilder.db` in the data folder.",
+    )
+    host: str = Field("127.0.0.1", description="Address that `guilder serve` listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that `guilder serve` listens on.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that `guilder serve` starts.")
+    base_url: AnyHttpUrl | None = Field(
+        None, description="Address under which people reach this bank. Default: host and port."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto` is `console` on a terminal and `json` elsewhere."
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="At least 32 bytes; tokens are signed with a key made from it. "
+        "Generated into the data folder, except in production.",
+    )
+    rate_limits: bool = Field(True, description="`off` is refused in production.")
+    metrics_public: bool | None = Field(
+        None,
+        description="Whether `GET /metrics` answers. Default: on, and off in production.",
+    )
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value().encode()) < SHORTEST_KEY_BYTES:
+            raise ValueError(f"needs at least {SHORTEST_KEY_BYTES} bytes")
+        return key
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: SecretStr) -> SecretStr:
+        if not _DATABASE.match(url.get_secret_value()):
+            raise ValueError("must begin with sqlite:/// and a file, or with postgresql://")
+        return url
+
+    @model_validator(mode="after")
+    def _fit_for_production(self) -> "Settings":
+        if self.env == "production":
+            if self.secret_key is None:
+                raise ValueError(f"{PREFIX}SECRET_KEY must be set in production")
+            if not self.rate_limits:
+                raise ValueError(f"{PREFIX}RATE_LIMITS=off is refused in production")
+        return self
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether simulators and the test clock exist."""
+        return self.env != "production"
+
+    @property
+    def database(self) -> str:
+        """The address of the database, the default worked out."""
+        url = self.database_url.get_secret_value()
+        if not url:
+            return f"sqlite:///{self.data_dir.absolute() / 'guilder.db'}"
+        return url.replace("postgres://", "postgresql://", 1)
+
+    @property
+    def address(self) -> str:
+        """Where people reach this bank, without a slash at the end."""
+        if self.base_url is not None:
+            return str(self.base_url).rstrip("/")
+        host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104 - compared
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def shows_metrics(self) -> bool:
+        """Whether ``GET /metrics`` answers."""
+        return self.env != "production" if self.metrics_public is None else self.metrics_public
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether a log line is JSON rather than text for eyes."""
+        if self.log_format == "auto":
+            return not sys.stderr.isatty()
+        return self.log_format == "json"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; ``overrides`` (from the command line) win, None among them is no value.
+
+    Refuses names that begin with ``GUILDER_`` and are none of ours, and values that do not fit.
+    """
+    refuse_unknown(_given())
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise BadSettings("\n".join(_told(error))) from None
+
+
+def refuse_unknown(given: Mapping[str, Source]) -> None:
+    """Refuse a name that is no setting, with the nearest that is."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | RESERVED
+    problems = []
+    for name, source in given.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            problems.append(f"{name} ({source}) is not a setting{hint}")
+    if problems:
+        raise BadSettings("\n".join(problems))
+
+
+def unused_names() -> list[str]:
+    """Names that are given and that this version does not use yet."""
+    return sorted(RESERVED & _given().keys())
+
+
+def describe_settings(settings: Settings) -> list[dict[str, str]]:
+    """Each setting with value, source and description; what is secret is masked."""
+    given = _given()
+    rows = []
+    for name, field in Settings.model_fields.items():
+        variable = PREFIX + name.upper()
+        source = given.get(variable, Source.DEFAULT)
+        if name == "secret_key" and settings.secret_key is None:
+            source = Source.GENERATED
+        rows.append(
+            {
+                "name": variable,
+                "value": _shown(settings, name),
+                "source": source.value,
+                "description": field.description or "",
+            }
+        )
+    return rows
+
+
+def _given() -> dict[str, Source]:
+    """Every ``GUILDER_`` name that has a value, and where."""
+    read = {
+        Source.ENV_FILE: DotEnvSettingsSource(Settings).env_vars,
+        Source.ENVIRONMENT: EnvSettingsSource(Settings).env_vars,
+    }
+    return {
+        name.upper(): source
+        for source, values in read.items()
+        for name, value in values.items()
+        if name.upper().startswith(PREFIX) and value
+    }
+
+
+def _shown(settings: Settings, name: str) -> str:
+    match getattr(settings, name):
+        case _ if name == "database_url":
+            return masked_url(settings.database)
+        case _ if name == "base_url":
+            return settings.address
+        case _ if name == "metrics_public":
+            return "on" if settings.shows_metrics else "off"
+        case None:
+            return ""
+        case bool(switch):
+            return "on" if switch else "off"
+        case SecretStr():
+            return "********"
+        case value:
+            return str(value)
+
+
+def masked_url(url: str) -> str:
+    """An address without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    netloc = parts.netloc.replace(f":{parts.password}@", ":********@", 1)
+    return urlunsplit(parts._replace(netloc=netloc))
+
+
+def _told(error: ValidationError) -> list[str]:
+    """One line a problem, naming the setting and never the value."""
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        message = problem["msg"].removeprefix("Value error, ")
+        where = "".join(f"{PREFIX}{str(part).upper()}: " for part in problem["loc"][:1])
+        lines.append(where + message)
+    return lines

@@ -1,0 +1,102 @@
+"""Metrics in the Prometheus text format.
+
+With several workers each writes into files of a shared folder, named by the environment variable
+``PROMETHEUS_MULTIPROC_DIR`` before this module is imported, and any of them can sum up all.
+"""
+
+import os
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_TYPE: Final = CONTENT_TYPE_LATEST
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_POSTINGS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+
+
+class Telemetry:
+    """The counters of one process. Also the observer of the ledger's poster."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "guilder_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self._latencies = Histogram(
+            "guilder_http_request_seconds",
+            "Time from a request to the end of its answer.",
+            ("method", "route"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._batch_postings = Histogram(
+            "guilder_poster_batch_postings",
+            "Postings a batch of the ledger.",
+            buckets=_POSTINGS,
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "guilder_poster_batch_seconds",
+            "Time a batch of the ledger takes.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._queue = Gauge(
+            "guilder_poster_queue_postings",
+            "Postings that wait for the next batch.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._outbox_lag = Gauge(
+            "guilder_outbox_lag_seconds",
+            "Age of the oldest event that a subscriber has not had.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer; ``route`` is the template, so that ids do not multiply the series."""
+        key = (method, route, status)
+        if (children := self._children.get(key)) is None:
+            children = (
+                self._requests.labels(method, route, str(status)),
+                self._latencies.labels(method, route),
+            )
+            self._children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def batch(self, postings: int, seconds: float) -> None:
+        """A batch of the ledger has ended."""
+        self._batch_postings.observe(postings)
+        self._batch_seconds.observe(seconds)
+
+    def queue(self, postings: int) -> None:
+        """So many postings wait now."""
+        self._queue.set(postings)
+
+    def outbox_lag(self, seconds: float) -> None:
+        """The oldest undelivered event is so old."""
+        self._outbox_lag.set(seconds)
+
+    def render(self) -> bytes:
+        """All metrics as text; with several workers, of all of them."""
+        registry = self._registry
+        if os.environ.get(MULTIPROCESS_FOLDER):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

@@ -1,0 +1,116 @@
+"""Tokens: signed access tokens that carry their claims, and opaque ones that carry nothing."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from guilder.core.clock import SECOND_US, Clock
+from guilder.core.errors import Unauthenticated
+from guilder.core.ids import uuid7
+from guilder.infra.secrets import derived_key
+
+ACCESS_SECONDS: Final = 15 * 60
+LONGEST_TOKEN: Final = 4096
+ALGORITHM: Final = "EdDSA"
+ISSUER: Final = "guilder"
+AUDIENCE: Final = "guilder"
+"""One bank issues and takes its own tokens; the address may change without ending sessions."""
+ACCESS: Final = "access"
+SKEW_SECONDS: Final = 5
+"""How far the clocks of two machines of one bank may be apart."""
+
+_NUMBERS: Final = ("exp", "iat", "nbf", "ver")
+_TEXTS: Final = ("iss", "aud", "sub", "jti", "sid", "typ")
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a valid access token says; instants in seconds since 1970."""
+
+    user_id: UUID
+    session_id: UUID
+    token_id: UUID
+    version: int
+    issued_at: int
+    expires_at: int
+
+
+class AccessTokens:
+    """Issues and reads access tokens: Ed25519 signatures with a key made from the bank's secret."""
+
+    def __init__(self, secret: bytes, clock: Clock) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(derived_key(secret, "tokens/ed25519"))
+        self._public = self._private.public_key()
+        self._clock = clock
+        self._kid = hashlib.sha256(self._public.public_bytes_raw()).hexdigest()[:16]
+        self._header = self._signed({}).partition(".")[0] + "."
+
+    def issue(self, user_id: UUID, session_id: UUID, version: int = 1) -> str:
+        """A token for a session, good from now for 15 minutes."""
+        now_us = self._clock.now_us()
+        now = now_us // SECOND_US
+        claims = {
+            "exp": now + ACCESS_SECONDS,
+            "iat": now,
+            "nbf": now,
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(user_id),
+            "jti": str(uuid7(now_us)),
+            "sid": str(session_id),
+            "ver": version,
+            "typ": ACCESS,
+        }
+        return self._signed(claims)
+
+    def read(self, token: str) -> Claims:
+        """The claims of a token; refuses, always alike, one that is not wholly as we issue it."""
+        try:
+            if len(token) > LONGEST_TOKEN or not token.startswith(self._header):
+                raise ValueError("too long, or another algorithm, key or extension")
+            # The time is checked below, against our own clock.
+            untimed: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+            options: Any = {"require": [*_NUMBERS, *_TEXTS], **untimed}
+            claims = jwt.decode(
+                token, self._public, [ALGORITHM], options, issuer=ISSUER, audience=AUDIENCE
+            )
+            return self._checked(claims)
+        except (jwt.InvalidTokenError, ValueError):
+            raise Unauthenticated() from None
+
+    def _signed(self, claims: dict[str, Any]) -> str:
+        return jwt.encode(claims, self._private, ALGORITHM, headers={"kid": self._kid})
+
+    def _checked(self, claims: Mapping[str, Any]) -> Claims:
+        if any(type(claims[name]) is not int for name in _NUMBERS):
+            raise ValueError("a number is none")
+        if any(type(claims[name]) is not str for name in _TEXTS) or claims["typ"] != ACCESS:
+            raise ValueError("another kind of token")
+        now = self._clock.now_us() // SECOND_US
+        if claims["exp"] <= now or max(claims["iat"], claims["nbf"]) > now + SKEW_SECONDS:
+            raise ValueError("not now")
+        return Claims(
+            UUID(claims["sub"]),
+            UUID(claims["sid"]),
+            UUID(claims["jti"]),
+            claims["ver"],
+            claims["iat"],
+            claims["exp"],
+        )
+
+
+def new_opaque_token() -> tuple[str, bytes]:
+    """A token of 32 random bytes for the client, and the hash of it for the database."""
+    token = secrets.token_urlsafe(32)
+    return token, opaque_hash(token)
+
+
+def opaque_hash(token: str) -> bytes:
+    """SHA-256 of a token: it has 256 random bits, so a slow hash would add nothing."""
+    return hashlib.sha256(token.encode()).digest()
