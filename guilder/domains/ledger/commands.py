@@ -13,9 +13,11 @@ from guilder.core.clock import Clock
 from guilder.core.errors import Invalid
 from guilder.core.ids import uuid7
 from guilder.core.money import exponent_of
+from guilder.db.engine import RunAgain
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.ledger.engine import drive, post_batch
+from guilder.domains.ledger.engine import Posted, drive, post_batch
 from guilder.domains.ledger.errors import AccountNotFound, BalanceNotZero, ClockBackwards
+from guilder.domains.ledger.ports import Lost
 from guilder.domains.ledger.repository import books
 from guilder.domains.ledger.rules.state import Flag, Unit, UnitResult
 from guilder.domains.ledger.rules.windows import PERIODS
@@ -217,15 +219,21 @@ async def set_bank_clock(uow: UnitOfWork, cmd: SetBankClock) -> int:
 
 async def post(uow: UnitOfWork, clock: Clock, units: list[Unit]) -> list[UnitResult]:
     """Post units inside the caller's transaction; call it last, for it locks every poster out."""
-    raw = await uow.connection.get_raw_connection()
+    try:
+        return (await _post(uow, clock, units)).results
+    except Lost as error:
+        raise RunAgain(str(error)) from error
+
+
+async def _post(uow: UnitOfWork, clock: Clock, units: list[Unit]) -> Posted:
     if uow.dialect == "postgresql":
-        return (await post_batch(PostgresBooks(raw.driver_connection), units, clock)).results
-    posted = await uow.connection.run_sync(
+        raw = await uow.connection.get_raw_connection()
+        return await post_batch(PostgresBooks(raw.driver_connection), units, clock)
+    return await uow.connection.run_sync(
         lambda connection: drive(
             post_batch(SqliteBooks(connection.connection.cursor()), units, clock)
         )
     )
-    return posted.results
 
 
 async def lock_head(uow: UnitOfWork) -> books.HeadRow:

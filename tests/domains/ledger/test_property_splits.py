@@ -20,9 +20,10 @@ from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.db.engine import Database, postgres_dsn
 from guilder.db.run import Runner
+from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.ledger import commands
+from guilder.domains.ledger.ports import Store
 from guilder.domains.ledger.rules.state import Unit, UnitResult
-from guilder.domains.ledger.store.base import Store
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.domains.ledger.verify import verify_ledger
@@ -117,7 +118,7 @@ class Bank:
             self.clock.at_us += step.microseconds
             return
         async with self.database.begin() as connection:
-            uow = commands.UnitOfWork(connection, SYSTEM, self.clock.at_us)
+            uow = UnitOfWork(connection, SYSTEM, self.clock.at_us)
             if isinstance(step, Flags):
                 flags = 7 & ~step.flags
                 await commands.set_flags(uow, commands.SetFlags(step.account, step.flags, flags))

@@ -2,18 +2,18 @@ from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.db.engine import Database
 from guilder.db.run import Runner
+from guilder.domains.ledger import queries
 from guilder.domains.ledger.commands import (
-    EnsureBankAccounts,
-    ensure_bank_accounts,
-    OpenLedgerAccount,
-    open_ledger_account,
     Category,
+    EnsureBankAccounts,
+    OpenLedgerAccount,
+    ensure_bank_accounts,
+    open_ledger_account,
 )
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Posting, Unit
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
-from guilder.domains.ledger import queries
 
 
 async def test_a_deposit_and_a_transfer(database_url: str) -> None:

@@ -106,10 +106,10 @@ class _Decider:
         return answers.decode(stored.answer)
 
     def _overlaid(self, unit: Unit) -> UnitResult:
-        out, keys = self.out, self.state.keys
+        out = self.out
         mark = (len(out.transfers), len(out.entries), len(out.keys), len(out.new_holds))
-        numbers, known = (out.last_no, out.clock_us), set(keys) if unit.postings else set()
-        changed = (set(out.changed_holds), set(out.changed_limits), set(out.changed_accounts))
+        numbers = (out.last_no, out.clock_us)
+        changed = (len(out.changed_holds), len(out.changed_limits), len(out.changed_accounts))
         self.journal = {}
         self.group = out.last_no + 1 if unit.atomic and len(unit.postings) > 1 else None
         results: list[Result] = []
@@ -121,7 +121,7 @@ class _Decider:
                 failed = True
                 break
         if failed or unit.dry_run:
-            self._restore(mark, numbers, changed, known)
+            self._restore(mark, numbers, changed)
         self.journal, self.group = None, None
         if failed:
             return UnitResult(_group_failed(results, len(unit.postings)), unit.label)
@@ -135,8 +135,7 @@ class _Decider:
         self,
         mark: tuple[int, int, int, int],
         numbers: tuple[int, int],
-        changed: tuple[set[int], set[tuple[int, str]], set[int]],
-        known: set[bytes],
+        changed: tuple[int, int, int],
     ) -> None:
         out = self.out
         for thing, values in (self.journal or {}).values():
@@ -146,8 +145,8 @@ class _Decider:
             del self.state.holds[hold.id]
         for row in out.transfers[mark[0] :]:
             self.state.originals.pop(row[0], None)
-        for key in [key for key in self.state.keys if key not in known]:
-            del self.state.keys[key]
+        for kept in out.keys[mark[2] :]:
+            del self.state.keys[kept[0]]
         del out.transfers[mark[0] :], out.entries[mark[1] :]
         del out.keys[mark[2] :], out.new_holds[mark[3] :]
         out.last_no, out.clock_us = numbers
@@ -373,9 +372,10 @@ class _Decider:
         self.out.keys.append((key, stored.fingerprint, number, stored.answer))
 
 
-def _forget[N](table: dict[N, Any], kept: set[N]) -> None:
-    for name in table.keys() - kept:
-        del table[name]
+def _forget(table: dict[Any, Any], kept: int) -> None:
+    """Drop what was put in after the first ``kept``; a dict keeps the order of insertion."""
+    while len(table) > kept:
+        table.popitem()
 
 
 def _replayed(p: Posting, stored: StoredKey) -> Result:
@@ -417,7 +417,8 @@ def _overflows(debits: int, credits: int) -> bool:
 
 
 def _accepted(outcome: UnitResult) -> bool:
-    return any(result.status != "rejected" for result in outcome.results)
+    """Whether the unit books something; what books nothing leaves no row, not even its key."""
+    return any(result.status == "created" for result in outcome.results)
 
 
 def _group_failed(results: list[Result], count: int) -> list[Result]:

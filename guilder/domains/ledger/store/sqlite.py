@@ -150,7 +150,10 @@ class SqliteStore:
         self._thread.shutdown()
 
     def _commit(self, units: list[Unit]) -> list[UnitResult]:
-        cursor = self._connected().cursor()
+        try:
+            cursor = self._connected().cursor()
+        except sqlite3.OperationalError as error:
+            raise Unavailable() from error
         try:
             cursor.execute("BEGIN IMMEDIATE")
             posted = drive(post_batch(SqliteBooks(cursor), units, self._clock))
@@ -197,7 +200,11 @@ class SqliteStore:
             connection = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, cached_statements=256
             )
-            prepare_sqlite(connection.cursor())
+            try:
+                prepare_sqlite(connection.cursor())
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
         return self._connection
 
