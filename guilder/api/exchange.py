@@ -1,13 +1,14 @@
 """One request and its answer, as the plumbing and the lean routes see them."""
 
 import asyncio
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
+from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
-from guilder.api.errors import BodyTooLarge, BodyTooSlow
-from guilder.api.headers import Headers, request_id_of, single_headers
+from guilder.api.errors import BodyTooLarge, BodyTooSlow, DuplicateHeader
+from guilder.api.headers import ONCE, Headers, repeated_headers, request_id_of
 from guilder.api.replies import Reply
 from guilder.core.actor import ANONYMOUS, Actor
 from guilder.core.errors import BadRequest
@@ -26,6 +27,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_body",
         "_deadline",
         "_receive",
         "_room",
@@ -63,6 +65,7 @@ class Exchange:
         self._room = MAX_BODY
         self._deadline = 0.0
         self._whole = False
+        self._body: bytes | None = None
 
     @property
     def ip_address(self) -> str:
@@ -83,10 +86,12 @@ class Exchange:
     def open(self) -> None:
         """Look at the headers; refuses those that contradict themselves."""
         raw = self.scope["headers"]
+        repeated = repeated_headers(raw) if len(raw) != len(self.headers) else ()
+        if b"x-request-id" in repeated:
+            del self.headers[b"x-request-id"]
         self.request_id = request_id_of(self.headers)
-        if len(raw) != len(self.headers):
-            self.headers = single_headers(raw)
-            self.request_id = request_id_of(self.headers)
+        if not ONCE.isdisjoint(repeated):
+            raise DuplicateHeader()
 
     def expect_body(self, most: int, seconds: float) -> None:
         """Allow a body of ``most`` bytes that arrives within ``seconds``; refuses a larger one."""
@@ -116,14 +121,17 @@ class Exchange:
         return message
 
     async def read_body(self) -> bytes:
-        """The whole body."""
+        """The whole body, the same however often it is asked for."""
+        if self._body is not None:
+            return self._body
         parts = []
         while not self._whole:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect()
             parts.append(message.get("body", b""))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        self._body = parts[0] if len(parts) == 1 else b"".join(parts)
+        return self._body
 
     async def send(self, message: Message) -> None:
         """Pass a message on to the server, with the headers that every answer has."""
@@ -156,3 +164,11 @@ class Exchange:
 def exchange_of(connection: HTTPConnection) -> Exchange:
     """The exchange that a FastAPI request belongs to."""
     return cast(Exchange, connection.scope[SCOPE_KEY])
+
+
+async def current_exchange(request: Request) -> Exchange:
+    """The exchange as a dependency."""
+    return exchange_of(request)
+
+
+CurrentExchange = Annotated[Exchange, Depends(current_exchange)]

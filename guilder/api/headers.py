@@ -1,12 +1,11 @@
 """Headers in and out: request ids, headers that may stand once, and the security headers."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 from os import urandom
 from typing import Final
-
-from guilder.api.errors import DuplicateHeader
 
 type Headers = Sequence[tuple[bytes, bytes]]
 
@@ -34,27 +33,20 @@ DOCS_POLICY: Final = (
 )
 """For the pages of the API's reference alone: their scripts come from elsewhere."""
 
-_ONCE: Final = frozenset(
+ONCE: Final = frozenset(
     (b"authorization", b"content-type", b"content-length", b"idempotency-key", b"content-encoding")
 )
+"""Headers that decide who asks for what: two values would let two readers see two requests."""
+
 _PROCESS: Final = urandom(10).hex()
 _numbers: Final = count(1)
 _SAFE_ID: Final = re.compile(rb"[A-Za-z0-9._~:+/=@-]{1,128}")
 
 
-def single_headers(raw: Headers) -> dict[bytes, bytes]:
-    """The headers by name; refuses two values of one that decides who asks for what.
-
-    Of other headers the last stands; a request id sent twice is none.
-    """
-    headers = dict(raw)
-    if len(headers) != len(raw):
-        names = [name for name, _ in raw]
-        if any(names.count(name) > 1 for name in _ONCE & headers.keys()):
-            raise DuplicateHeader()
-        if names.count(b"x-request-id") > 1:
-            del headers[b"x-request-id"]
-    return headers
+def repeated_headers(raw: Headers) -> set[bytes]:
+    """The names that stand more than once."""
+    times = Counter(name for name, _ in raw)
+    return {name for name in times if times[name] > 1}
 
 
 def request_id_of(headers: dict[bytes, bytes]) -> str:

@@ -52,8 +52,10 @@ _REQUEST_ID: Final[Document] = {
     "name": REQUEST_ID,
     "in": "header",
     "required": False,
-    "description": "Your own id for the request, given back in the answer and kept in our logs.",
-    "schema": {"type": "string", "maxLength": 128, "pattern": "^[A-Za-z0-9._~:+/=@-]+$"},
+    "description": "Your own id for the request, given back in the answer and kept in our logs. "
+    "One that is longer than 128 or has other characters than A-Z a-z 0-9 . _ ~ : + / = @ - "
+    "is replaced by a fresh one.",
+    "schema": _STRING,
 }
 _HEADERS: Final[Document] = {
     "RequestId": {"description": "The id of the request.", "schema": _STRING},
@@ -63,7 +65,6 @@ _HEADERS: Final[Document] = {
     },
     "RetryAfter": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "Authenticate": {"description": "How to sign in.", "schema": _STRING},
-    "Allow": {"description": "The methods there are.", "schema": _STRING},
 }
 _HEADERS_OF: Final[Mapping[int, Document]] = {
     401: {"WWW-Authenticate": {"$ref": "#/components/headers/Authenticate"}},
@@ -132,17 +133,16 @@ def _complete(operation: Document, method: str, path: str, demands: Demands) -> 
     """Add to one operation what every operation has."""
     parameters: list[Document] = operation.setdefault("parameters", [])
     keyed = any(found.get("name") == IDEMPOTENCY_KEY for found in parameters)
-    checked = demands.body is not Body.NONE or any(p.get("in") == "query" for p in parameters)
+    reads = demands.body is not Body.NONE or "requestBody" in operation
+    checked = reads or any(found.get("in") == "query" for found in parameters)
     parameters.append({"$ref": "#/components/parameters/RequestId"})
     if demands.signed_in:
         operation["security"] = _SECURITY
     responses: Document = operation["responses"]
-    if not checked and not keyed:
-        responses.pop("422", None)
-    for status in _statuses(method, path, demands, keyed=keyed, checked=checked):
-        found = responses.get(str(status))
-        if found is None or "HTTPValidationError" in str(found):
-            responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
+    for status in _statuses(method, path, demands, keyed=keyed, checked=checked, reads=reads):
+        responses.setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
     for status_text in list(responses):
         if (status := int(status_text)) >= 400 and "$ref" not in responses[status_text]:
             responses[status_text] = _problem(status, responses[status_text].get("description"))
@@ -155,7 +155,7 @@ def _complete(operation: Document, method: str, path: str, demands: Demands) -> 
 
 
 def _statuses(
-    method: str, path: str, demands: Demands, *, keyed: bool, checked: bool
+    method: str, path: str, demands: Demands, *, keyed: bool, checked: bool, reads: bool
 ) -> Iterable[int]:
     """The statuses that the plumbing alone may answer an operation with."""
     yield from (400, 429, 500, 503)
@@ -169,7 +169,7 @@ def _statuses(
         yield 409
     if keyed or checked:
         yield 422
-    if demands.body is not Body.NONE:
+    if reads:
         yield from (408, 413, 415)
 
 

@@ -51,9 +51,6 @@ STATUS: Final[Mapping[type[Refusal], int]] = {
     UnsupportedMediaType: 415,
 }
 
-_CLOSING: Final = frozenset({408, 413})
-"""After these the rest of the body is not wanted."""
-
 
 def status_of(kind: type[Refusal]) -> int:
     """The status of a refusal: that of its nearest class in the table."""
@@ -84,6 +81,8 @@ def problem_of(refusal: Refusal, request_id: str) -> Reply:
         headers["www-authenticate"] = "Bearer"
     if isinstance(refusal, MethodNotAllowed):
         headers["allow"] = refusal.allow
+    if isinstance(refusal, BodyTooSlow):
+        headers["connection"] = "close"
     return _reply(status, body, headers)
 
 
@@ -130,6 +129,4 @@ def _field(error: FieldError) -> dict[str, str]:
 
 
 def _reply(status: int, body: Mapping[str, Any], headers: dict[str, str]) -> Reply:
-    if status in _CLOSING:
-        headers["connection"] = "close"
     return Reply(status, to_json(body), PROBLEM_JSON.encode(), headers)

@@ -1,6 +1,6 @@
 """The table of routes: a path is looked up in it, segment by segment, not tried route by route."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,21 +54,19 @@ class RouteTable:
     def find(self, method: str, path: str) -> tuple[Entry, dict[str, str]] | None:
         """The entry and its path parameters, None for a path that is not in the table.
 
-        Refuses a method that the path does not have. A literal segment goes before a parameter.
+        Refuses a method that the path does not have. A literal segment goes before a parameter,
+        whatever the method: ``/sessions/current`` is no session of that id.
         """
-        if (fixed := self._fixed.get(path)) is not None:
-            entry = fixed.get(method)
-            if entry is not None:
-                return entry, {}
-        nodes = list(_walk(self._root, path.split("/")[1:], ()))
-        for node, values in nodes:
-            if (found := node.entries.get(method)) is not None:
-                return found[0], dict(zip(found[1], values, strict=True))
-        if nodes:
-            raise MethodNotAllowed({name for node, _ in nodes for name in node.entries})
-        if self.complete:
-            raise NotFound()
-        return None
+        if (fixed := self._fixed.get(path)) is not None and (entry := fixed.get(method)):
+            return entry, {}
+        node, values = next(_walk(self._root, path.split("/")[1:], ()), (None, ()))
+        if node is None:
+            if self.complete:
+                raise NotFound()
+            return None
+        if (found := node.entries.get(method)) is None:
+            raise MethodNotAllowed(node.entries)
+        return found[0], dict(zip(found[1], values, strict=True))
 
     def _add(self, entry: Entry) -> None:
         if entry.template != "/" and entry.template.endswith("/"):
@@ -89,7 +87,7 @@ class RouteTable:
 
 def _walk(
     node: _Node, segments: list[str], values: tuple[str, ...]
-) -> Iterable[tuple[_Node, tuple[str, ...]]]:
+) -> Iterator[tuple[_Node, tuple[str, ...]]]:
     """Every node with entries that the path leads to, the most literal first."""
     if not segments:
         if node.entries:

@@ -1,0 +1,101 @@
+"""What the rules of fields give back, and the types that are written."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from guilder.api import fields
+from guilder.api.fields import Broken
+from guilder.api.replies import json_response, to_json
+from guilder.api.schema import (
+    Amount,
+    DateOut,
+    Instant,
+    Month,
+    QueryAmount,
+    QueryText,
+    RequestBody,
+    ResponseBody,
+    Text255,
+    UuidText,
+    integer_rule,
+)
+from tests.api.plumbing import NOW, USER
+
+
+class Query(RequestBody):
+    month: Month | None = None
+    least: QueryAmount | None = None
+    q: QueryText = ""
+    account: UuidText | None = None
+    amount: Amount = 1
+    note: Text255 = ""
+
+
+class Out(ResponseBody):
+    at: Instant
+    on: DateOut
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1969-12-31T23:59:59.999999Z", -1),
+        ("2023-11-14T22:13:20Z", NOW),
+        ("2023-11-14T23:13:20.5+01:00", NOW + 500_000),
+        ("2023-11-14t22:13:20z", NOW),
+    ],
+)
+def test_instant_is_microseconds(text: str, micros: int) -> None:
+    assert fields.instant(text) == micros
+
+
+def test_values_come_back_clean() -> None:
+    read = Query.model_validate(
+        {"month": "2026-02", "least": "7", "q": " a ", "account": str(USER).upper()}
+    )
+    assert (read.month, read.least, read.q, read.account) == (date(2026, 2, 1), 7, "a", str(USER))
+    assert fields.uuid(USER) is USER
+    assert fields.day("2024-02-29") == date(2024, 2, 29)
+    assert integer_rule(1, 3).check(3) == 3
+    for wrong in (0, 4, True, 1.0, "1"):
+        with pytest.raises(Broken):
+            integer_rule(1, 3).check(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["2026-13", "2026-2", "0000-01", "2026-02-01", 202602])
+def test_month_that_is_none_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValidationError, match="YYYY-MM"):
+        Query.model_validate({"month": wrong})
+
+
+@given(st.text(max_size=300))
+def test_clean_text_stays_as_it_is_when_cleaned_again(text: str) -> None:
+    check = fields.text_check(255)
+    try:
+        clean = check(text)
+    except Broken:
+        return
+    assert check(clean) == clean
+    assert len(clean) <= 255
+
+
+def test_instants_and_dates_are_written_in_words() -> None:
+    out = Out(at=NOW + 1, on=19_675)
+    assert to_json(out) == b'{"at":"2023-11-14T22:13:20.000001Z","on":"2023-11-14"}'
+    reply = json_response(200, {"id": USER}, {"X-Extra": "1"})
+    assert reply.body == f'{{"id":"{USER}"}}'.encode()
+    assert reply.headers["x-extra"] == "1"
+    with pytest.raises(TypeError):
+        to_json(object())
+
+
+def test_an_error_of_a_model_hides_what_was_sent() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Query.model_validate({"amount": "canary", "note": ["canary"], "x": "canary"})
+    assert "canary" not in str(caught.value)
