@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from guilder.api.auth import Principal, TokenCache
 from guilder.core.clock import SECOND_US, Clock, SystemClock
@@ -122,9 +122,13 @@ async def close(bank: Bank) -> None:
     await _bounded("database", bank.database.close())
 
 
-async def _bounded(part: str, work: Awaitable[None]) -> None:
-    try:
-        async with asyncio.timeout(CLOSE_SECONDS / 3):
-            await work
-    except TimeoutError:
+async def _bounded(part: str, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+    await asyncio.wait((task,), timeout=CLOSE_SECONDS / 3)
+    if not task.done():
+        task.cancel()
         _log.error("not closed in time", extra={"fields": {"part": part}})
+    elif task.cancelled() or (error := task.exception()) is None:
+        return
+    else:
+        _log.error("not closed in good order", exc_info=error, extra={"fields": {"part": part}})

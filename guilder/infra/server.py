@@ -100,6 +100,8 @@ def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
     With a socket each, the kernel spreads connections over the processes; a single one shared by
     all would give nearly all connections to whichever process wakes first.
     """
+    if count > 1 and not hasattr(socket, "SO_REUSEPORT"):
+        raise CannotListen("this system cannot share a port between several workers")
     family, address = _resolved(host, port)
     sockets: list[socket.socket] = []
     try:

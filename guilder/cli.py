@@ -1,0 +1,357 @@
+"""The command line.
+
+Exit status: 0 all well; 1 what was asked for does not hold or was refused; 2 the command line or
+the settings are wrong; 3 the surroundings do not allow it (port taken, database away or newer).
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+import asyncpg
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from guilder import __version__
+from guilder.bootstrap import opened
+from guilder.core.actor import SYSTEM, Role
+from guilder.core.clock import SystemClock
+from guilder.core.errors import Invalid, Refusal, Unavailable
+from guilder.db.engine import Database, UnsafeDatabase, is_sqlite, sqlite_path
+from guilder.db.migrate import NewerDatabase, downgrade, upgrade
+from guilder.db.run import Runner
+from guilder.domains.identity.commands import CreateUser, create_user
+from guilder.domains.identity.rules import User
+from guilder.domains.identity.schemas import Email
+from guilder.domains.ledger.verify import Report, verify_ledger
+from guilder.infra.logging import configure_logging
+from guilder.infra.server import STOP_SECONDS, CannotListen, Server, bind, end_in
+from guilder.infra.settings import (
+    BadSettings,
+    Settings,
+    describe_settings,
+    load_settings,
+    unused_names,
+)
+from guilder.infra.supervisor import Supervisor
+from guilder.main import create_app, stopping
+from guilder.seed.bulk import seed_bulk
+from guilder.seed.demo import seed_demo
+from guilder.seed.people import PASSWORD, PEOPLE
+from guilder.worker import jobs_running
+
+REFUSED: Final = 1
+WRONG_USE: Final = 2
+NOT_HERE: Final = 3
+
+app = typer.Typer(
+    help="Guilder, a bank in a box.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # it shows local variables, and with them secrets
+)
+_log = logging.getLogger("guilder")
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [GUILDER_HOST]")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on. [GUILDER_PORT]")]
+Workers = Annotated[int | None, typer.Option(help="Processes to serve with. [GUILDER_WORKERS]")]
+NoJobs = Annotated[bool, typer.Option("--no-jobs", help="Leave the periodic jobs to others.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def serve(
+    host: Host = None, port: Port = None, workers: Workers = None, no_jobs: NoJobs = False
+) -> None:
+    """Migrate the database and serve."""
+    with expected_troubles():
+        settings = load_settings(host=host, port=port, workers=workers)
+        sockets = _prepare(settings)
+    _serve(settings, sockets, jobs=not no_jobs)
+
+
+@app.command()
+def demo(host: Host = None, port: Port = None, workers: Workers = None) -> None:
+    """Serve with the demo bank; make it first where there is none."""
+    with expected_troubles():
+        settings = load_settings(host=host, port=port, workers=workers)
+        _refuse_in_production(settings)
+        sockets = _prepare(settings)
+        asyncio.run(_seed_demo(settings))
+        print("Logins of the demo bank:")
+        for person in PEOPLE:
+            print(f"  {person.email}  {PASSWORD}")
+        print(f"Bank: {settings.address}   API reference: {settings.address}/docs", flush=True)
+    _serve(settings, sockets, jobs=True)
+
+
+@app.command(hidden=True)
+def serve_worker(listening: int, control: int, no_jobs: NoJobs = False) -> None:
+    """One of several processes: serve on an inherited socket. Started by `serve`."""
+    with expected_troubles():
+        settings = load_settings()
+        configure_logging(settings.log_level, as_json=settings.logs_json)
+        with socket.socket(fileno=control) as supervisor:
+            supervisor.setblocking(False)
+            sock = socket.socket(fileno=listening)
+            _serve_here(settings, sock, jobs=not no_jobs, control=supervisor)
+
+
+@app.command()
+def worker() -> None:
+    """Run the periodic jobs alone, for servers that are started with --no-jobs."""
+    with expected_troubles():
+        settings = load_settings()
+        configure_logging(settings.log_level, as_json=settings.logs_json)
+        asyncio.run(_work(settings))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    with expected_troubles():
+        settings = load_settings()
+        _log_quietly(settings)
+        changed = asyncio.run(upgrade(settings.database))
+        print("The database has been migrated." if changed else "Nothing to do.")
+
+
+@app.command()
+def seed(
+    reset: Annotated[bool, typer.Option("--reset", help="Delete all data first.")] = False,
+    users: Annotated[int, typer.Option(min=0, help="Make so many users.")] = 0,
+    transfers: Annotated[int, typer.Option(min=0, help="Book so many transfers.")] = 0,
+) -> None:
+    """Fill the database: with the demo bank, or with many users and transfers."""
+    with expected_troubles():
+        settings = load_settings()
+        _refuse_in_production(settings)
+        if transfers and users < 2:
+            raise typer.BadParameter("transfers need at least two users")
+        _log_quietly(settings)
+        if reset:
+            asyncio.run(_reset(settings))
+        asyncio.run(_seed_bulk(settings, users, transfers) if users else _seed_demo(settings))
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Check the books, the chain and every reference; exit 1 with the first bad row."""
+    with expected_troubles():
+        settings = load_settings()
+        _log_quietly(settings)
+        report = asyncio.run(_verify(settings))
+        holds = report.broken is None
+        if as_json:
+            print(json.dumps({"holds": holds, **asdict(report)}))
+        elif report.broken is None:
+            print(f"The books hold: {report.transfers} transfers in {report.batch} batches,")
+            print(f"{report.accounts} accounts. Chain: {report.chain}")
+        else:
+            broken = report.broken
+            print(f"The books are broken: {broken.table} {broken.key}: {broken.problem}")
+    raise typer.Exit(0 if holds else REFUSED)
+
+
+@app.command()
+def create_admin(
+    email: Annotated[str, typer.Option(prompt=True, help="E-mail address.")],
+    password: Annotated[
+        str,
+        typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="Password."),
+    ],
+) -> None:
+    """Make an administrator."""
+    with expected_troubles():
+        settings = load_settings()
+        _log_quietly(settings)
+        try:
+            address = TypeAdapter(Email).validate_python(email)
+        except ValidationError:
+            raise typer.BadParameter("not an e-mail address", param_hint="--email") from None
+        user = asyncio.run(_create_admin(settings, address, password))
+        print(f"{user.email} is an administrator.")
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document; the same code prints the same text."""
+    with expected_troubles():
+        document = create_app(load_settings(env="sandbox")).openapi()
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@app.command("settings")
+def show_settings(as_json: AsJson = False) -> None:
+    """Show every setting and where it comes from; secrets are masked."""
+    with expected_troubles():
+        rows = describe_settings(load_settings())
+        if as_json:
+            print(json.dumps(rows, indent=2))
+            return
+        for row in rows:
+            print(f"{row['name']}={row['value']}  ({row['source']})")
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Guilder, a bank in a box."""
+    if show:
+        print(__version__)
+        raise typer.Exit()
+
+
+@contextmanager
+def expected_troubles() -> Iterator[None]:
+    """Tell what can go wrong without our fault in a sentence and by the exit status."""
+    try:
+        yield
+    except BadSettings as error:
+        _end(WRONG_USE, str(error))
+    except (CannotListen, NewerDatabase, UnsafeDatabase) as error:
+        _end(NOT_HERE, str(error))
+    except Unavailable:
+        _end(NOT_HERE, "the database cannot be reached")
+    except Refusal as refusal:
+        fields = refusal.fields if isinstance(refusal, Invalid) else ()
+        _end(REFUSED, " ".join([refusal.detail, *(field.message for field in fields)]))
+    except DBAPIError as error:
+        _end(NOT_HERE, f"the database cannot be used: {error.orig}")
+    except (OSError, SQLAlchemyError, asyncpg.PostgresError) as error:
+        _end(NOT_HERE, f"the database cannot be used: {error}")
+
+
+def _end(status: int, message: str) -> None:
+    for line in message.splitlines():
+        print(f"guilder: {line}", file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def _refuse_in_production(settings: Settings) -> None:
+    if not settings.sandbox:
+        raise BadSettings("there is no demo data in production (GUILDER_ENV)")
+
+
+def _log_quietly(settings: Settings) -> None:
+    """For commands that print an answer: only what is wrong goes into the log."""
+    configure_logging("warning", as_json=settings.logs_json)
+
+
+def _prepare(settings: Settings) -> list[socket.socket]:
+    """What can fail before serving: the address and the database."""
+    configure_logging(settings.log_level, as_json=settings.logs_json)
+    if names := unused_names():
+        _log.warning("settings without use in this version", extra={"fields": {"names": names}})
+    with ExitStack() as unless_ready:
+        sockets = bind(settings.host, settings.port, settings.workers)
+        for one in sockets:
+            unless_ready.enter_context(one)
+        asyncio.run(upgrade(settings.database))
+        unless_ready.pop_all()
+    return sockets
+
+
+def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool) -> None:
+    """Serve on one socket here, or on several in a process each."""
+    host, port, *_ = sockets[0].getsockname()
+    fields = {"host": host, "port": port, "workers": len(sockets), "env": settings.env}
+    _log.info("serving", extra={"fields": fields})
+    if len(sockets) == 1:
+        _serve_here(settings, sockets[0], jobs=jobs)
+        return
+
+    def command(number: int, listening: int, control: int) -> list[str]:
+        jobless = [] if jobs and number == 0 else ["--no-jobs"]
+        own = [sys.executable, "-P", "-m", "guilder.cli", "serve-worker"]
+        return [*own, str(listening), str(control), *jobless]
+
+    status = asyncio.run(Supervisor(sockets, command).run())
+    _log.info("stopped", extra={"fields": {"exit_status": status}})
+    raise typer.Exit(status)
+
+
+def _serve_here(
+    settings: Settings, sock: socket.socket, *, jobs: bool, control: socket.socket | None = None
+) -> None:
+    web = create_app(settings, jobs=jobs)
+    Server(web, lambda: stopping(web), control).run([sock])
+    _log.info("stopped")
+
+
+async def _work(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for sig in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sig, stop.set)
+    async with opened(settings) as bank, jobs_running(bank):
+        _log.info("working")
+        await stop.wait()
+        end_in(STOP_SECONDS)
+
+
+async def _reset(settings: Settings) -> None:
+    await upgrade(settings.database)
+    await downgrade(settings.database, "base")
+
+
+async def _seed_demo(settings: Settings) -> None:
+    async with opened(settings) as bank:
+        with _progress() as progress:
+            added = await seed_demo(bank, lambda done, total: progress("history", done, total))
+    print("The demo bank has been made." if added else "The demo bank is there.")
+
+
+async def _seed_bulk(settings: Settings, users: int, transfers: int) -> None:
+    async with opened(settings) as bank:
+        with _progress() as progress:
+            await seed_bulk(bank, users, transfers, progress)
+    print(f"Made {users} users and {transfers} transfers.")
+
+
+async def _verify(settings: Settings) -> Report:
+    if is_sqlite(settings.database) and not sqlite_path(settings.database).exists():
+        raise FileNotFoundError(f"there is none at {sqlite_path(settings.database)}")
+    database = Database(settings.database)
+    try:
+        return await Runner(database, SystemClock()).view(verify_ledger)
+    finally:
+        await database.close()
+
+
+async def _create_admin(settings: Settings, email: str, password: str) -> User:
+    async with opened(settings) as bank:
+        command = CreateUser(email, await bank.gate.hashed(password, email), role=Role.ADMIN)
+        return await bank.runner.run(create_user, command, SYSTEM)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars on standard error, one for each name; none where nobody watches."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal
+    ) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        yield show
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,152 @@
+"""Signing up and in. Passwords go to the gate; what comes back is answered and kept nowhere."""
+
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Depends, Request
+
+from guilder.api.auth import AnonymousActor
+from guilder.api.errors import InvalidText, UnsupportedMediaType
+from guilder.api.exchange import Exchange, exchange_of
+from guilder.api.idempotency import IdempotencyKey, run_idempotent
+from guilder.api.json_gate import parse
+from guilder.api.openapi import refusals
+from guilder.api.replies import Reply, json_response
+from guilder.api.schema import RequestBody
+from guilder.api.validation import read_body
+from guilder.core.errors import BadRequest, Invalid, Overloaded
+from guilder.domains.identity.commands import CreateUser, Gate, create_user
+from guilder.domains.identity.errors import EmailTaken, InvalidCredentials, WeakPassword
+from guilder.domains.identity.schemas import (
+    Login,
+    LoginOut,
+    SessionCreate,
+    SessionCreatedOut,
+    SignUpOut,
+    UserCreate,
+    UserOut,
+    logged_in,
+    session_created,
+    signed_up,
+)
+
+LONGEST_DEVICE: Final = 200
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+_MOST_FIELDS: Final = 20
+
+router = APIRouter(tags=["identity"])
+auth_router = APIRouter(prefix="/auth", tags=["identity"])
+
+
+def device_of(request: Request) -> str | None:
+    """What the client says it is, short and printable; None when it says nothing."""
+    agent = exchange_of(request).header(b"user-agent") or ""
+    return "".join(filter(str.isprintable, agent))[:LONGEST_DEVICE].strip() or None
+
+
+def gate_of(request: Request) -> Gate:
+    """The gate that the composition root has made."""
+    gate: Gate = exchange_of(request).services.gate
+    return gate
+
+
+Device = Annotated[str | None, Depends(device_of)]
+TheGate = Annotated[Gate, Depends(gate_of)]
+
+
+def either(model: type[RequestBody]) -> dict[str, Any]:
+    """The OpenAPI of a body that may be JSON or a form."""
+    schema = model.model_json_schema()
+    content = {kind: {"schema": schema} for kind in (JSON, FORM)}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+async def read_either[M: RequestBody](exchange: Exchange, model: type[M]) -> M:
+    """The body, be it JSON or a form."""
+    body = await exchange.read_body()
+    kind = (exchange.header(b"content-type") or "").partition(";")[0].strip().lower()
+    if kind not in {JSON, FORM}:
+        raise UnsupportedMediaType(f"The body must be {JSON} or {FORM}.")
+    return read_body(model, _form(body) if kind == FORM else parse(body))
+
+
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS,
+            errors="strict",
+        )  # fmt: skip
+    except UnicodeError:
+        raise InvalidText() from None
+    except ValueError:
+        raise BadRequest("The form has too many fields.") from None
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise BadRequest("The form has the same field twice.")
+    if any("\0" in value for value in fields.values()):
+        raise InvalidText()
+    return fields
+
+
+@router.post(
+    "/users",
+    status_code=201,
+    response_model=UserOut,
+    responses=refusals(EmailTaken, WeakPassword, Invalid, Overloaded),
+)
+async def create_user_route(
+    body: UserCreate,
+    actor: AnonymousActor,
+    gate: TheGate,
+    request: Request,
+    _key: IdempotencyKey,
+) -> Reply:
+    """Sign up without signing in."""
+    command = CreateUser(body.email, await gate.hashed(body.password, body.email), body.full_name)
+    exchange = exchange_of(request)
+    return await run_idempotent(
+        exchange.services.runner, create_user, command, actor, exchange,
+        UserOut.model_validate, secrets=("password",),
+    )  # fmt: skip
+
+
+@router.post(
+    "/sessions",
+    status_code=201,
+    response_model=SessionCreatedOut,
+    responses=refusals(InvalidCredentials, Overloaded),
+)
+async def create_session(
+    body: SessionCreate, actor: AnonymousActor, gate: TheGate, device: Device
+) -> Reply:
+    """Sign in. Whether the address has a user cannot be told from the answer."""
+    signed_in = await gate.log_in(body.email, body.password, actor, device)
+    return json_response(201, session_created(signed_in))
+
+
+@auth_router.post(
+    "/signup",
+    status_code=201,
+    response_model=SignUpOut,
+    responses=refusals(EmailTaken, WeakPassword, Invalid, UnsupportedMediaType, Overloaded),
+    openapi_extra=either(UserCreate),
+)
+async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device: Device) -> Reply:
+    """Sign up and in, by JSON or a form."""
+    new = await read_either(exchange_of(request), UserCreate)
+    signed_in = await gate.sign_up(new.email, new.password, new.full_name, actor, device)
+    return json_response(201, signed_up(signed_in))
+
+
+@auth_router.post(
+    "/login",
+    response_model=LoginOut,
+    responses=refusals(InvalidCredentials, Invalid, UnsupportedMediaType, Overloaded),
+    openapi_extra=either(Login),
+)
+async def log_in(request: Request, actor: AnonymousActor, gate: TheGate, device: Device) -> Reply:
+    """Sign in by the OAuth2 password flow, by a form or JSON."""
+    given = await read_either(exchange_of(request), Login)
+    signed_in = await gate.log_in(given.address, given.password, actor, device)
+    return json_response(200, logged_in(signed_in))

@@ -1,0 +1,177 @@
+"""What goes over the wire: addresses are normalised here, passwords are taken as they come."""
+
+from typing import Annotated, Final, Literal, Self
+from uuid import UUID
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import model_validator
+
+from guilder.api.fields import NOT_A_STRING, Broken, Rule, text_check
+from guilder.api.schema import Instant, Name100, RequestBody, ResponseBody, Text255
+from guilder.core.actor import Role
+from guilder.domains.identity.commands import SignedIn
+from guilder.domains.identity.rules import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from guilder.infra.tokens import ACCESS_SECONDS
+
+LONGEST_EMAIL: Final = 254
+LONGEST_READ: Final = 1024
+"""Characters of a password that are looked at; the policy on new ones is stricter."""
+
+
+_text: Final = text_check(LONGEST_EMAIL, 1)
+
+
+def email(value: object) -> str:
+    """An address in its normal form: the domain in lower case and Unicode, the rest as given."""
+    text = _text(value)
+    try:
+        # Names under .test are for tests and demonstrations; nothing is ever sent there.
+        return validate_email(text, check_deliverability=False, test_environment=True).normalized
+    except EmailNotValidError:
+        raise Broken("invalid_email", "The value must be an e-mail address.") from None
+
+
+def email_to_find(value: object) -> str:
+    """An address to look for; what is none will simply not be found."""
+    text = _text(value)
+    try:
+        return email(text)
+    except Broken:
+        return text
+
+
+def password(value: object) -> str:
+    """A password, neither trimmed nor otherwise changed."""
+    if type(value) is not str:
+        raise Broken(*NOT_A_STRING)
+    if len(value) > LONGEST_READ:
+        raise Broken("too_long", f"The text must have at most {LONGEST_READ} characters.")
+    return value
+
+
+_EMAIL_SCHEMA: Final = {"type": "string", "format": "email", "maxLength": LONGEST_EMAIL}
+_NEW_PASSWORD_SCHEMA: Final = {
+    "type": "string",
+    "format": "password",
+    "minLength": SHORTEST_PASSWORD,
+    "maxLength": LONGEST_PASSWORD,
+    "description": "Not the e-mail address. No rules of composition.",
+}
+_PASSWORD_SCHEMA: Final = {"type": "string", "format": "password", "maxLength": LONGEST_READ}
+
+Email = Annotated[str, Rule(email, _EMAIL_SCHEMA)]
+KnownEmail = Annotated[str, Rule(email_to_find, _EMAIL_SCHEMA)]
+NewPassword = Annotated[str, Rule(password, _NEW_PASSWORD_SCHEMA)]
+KnownPassword = Annotated[str, Rule(password, _PASSWORD_SCHEMA)]
+
+
+class UserCreate(RequestBody):
+    email: Email
+    password: NewPassword
+    full_name: Name100 | None = None
+
+
+class SessionCreate(RequestBody):
+    email: KnownEmail
+    password: KnownPassword
+
+
+class Login(RequestBody):
+    """The OAuth2 password flow; ``email`` may stand in the place of ``username``."""
+
+    username: KnownEmail | None = None
+    email: KnownEmail | None = None
+    password: KnownPassword
+    grant_type: Literal["password"] | None = None
+    scope: Text255 | None = None
+    client_id: Text255 | None = None
+    client_secret: Text255 | None = None
+
+    @property
+    def address(self) -> str:
+        """The address, under whichever name it came."""
+        return self.username or self.email or ""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if (self.username is None) == (self.email is None):
+            message = "Give either a username or an email."
+            raise Broken("required", message, ("username",)).as_pydantic()
+        return self
+
+
+class UserOut(ResponseBody):
+    id: UUID
+    email: str
+    full_name: str | None
+    role: Role
+    is_active: bool
+    email_verified: bool
+    created_at: Instant
+
+
+class SessionOut(ResponseBody):
+    id: UUID
+    device_info: str | None
+    ip_address: str
+    location: str | None = None
+    created_at: Instant
+    last_activity_at: Instant
+    expires_at: Instant
+    is_current: bool = True
+    is_revoked: bool = False
+
+
+class TokensOut(ResponseBody):
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind, not a token
+    refresh_token: str
+    expires_in: int = ACCESS_SECONDS
+
+
+class LoginOut(TokensOut):
+    user: UserOut
+
+
+class SessionCreatedOut(LoginOut):
+    session: SessionOut
+
+
+class SignUpOut(UserOut, TokensOut):
+    """The new user, signed in."""
+
+
+def session_created(signed_in: SignedIn) -> SessionCreatedOut:
+    """The answer to ``POST /sessions``."""
+    session = signed_in.session
+    return SessionCreatedOut(
+        access_token=signed_in.access_token,
+        refresh_token=signed_in.refresh_token,
+        user=UserOut.model_validate(signed_in.user),
+        session=SessionOut(
+            id=session.id,
+            device_info=session.device_info,
+            ip_address=session.ip_address,
+            created_at=session.created_at,
+            last_activity_at=session.created_at,
+            expires_at=session.expires_at,
+        ),
+    )
+
+
+def logged_in(signed_in: SignedIn) -> LoginOut:
+    """The answer to ``POST /auth/login``."""
+    return LoginOut(
+        access_token=signed_in.access_token,
+        refresh_token=signed_in.refresh_token,
+        user=UserOut.model_validate(signed_in.user),
+    )
+
+
+def signed_up(signed_in: SignedIn) -> SignUpOut:
+    """The answer to ``POST /auth/signup``."""
+    return SignUpOut(
+        access_token=signed_in.access_token,
+        refresh_token=signed_in.refresh_token,
+        **UserOut.model_validate(signed_in.user).__dict__,
+    )

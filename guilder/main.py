@@ -1,0 +1,184 @@
+"""The web application: which routers there are, and what the system says of itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import fields
+from time import perf_counter
+from typing import Any, Final, Literal
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+
+from guilder import __version__
+from guilder.api.app import Api
+from guilder.api.exchange import exchange_of
+from guilder.api.middleware import GatewayOptions
+from guilder.api.openapi import refusals
+from guilder.api.replies import Reply, json_response
+from guilder.api.schema import ResponseBody
+from guilder.bootstrap import Bank, opened
+from guilder.core.errors import NotFound, Refusal, Unavailable
+from guilder.db.engine import Database
+from guilder.domains.accounts import routes as accounts
+from guilder.domains.identity import routes as identity
+from guilder.domains.transfers import routes as transfers
+from guilder.infra.settings import Settings, load_settings
+from guilder.infra.telemetry import METRICS_TYPE, Telemetry
+from guilder.worker import jobs_running
+
+API: Final = "/api/v1"
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    identity.router,
+    identity.auth_router,
+    accounts.router,
+    transfers.router,
+    transfers.simulations_router,
+)
+"""Every router of the API, in the order of the reference."""
+
+DESCRIPTION: Final = (
+    "Accounts and atomic transfers on a double-entry ledger. Amounts are integers of minor units; "
+    "errors are RFC 9457 problems with a stable `code`; lists are pages with a cursor."
+)
+
+POSTER: Final = "poster"
+"""Name of the task that posts; it is there as long as the poster works."""
+
+system = APIRouter(tags=["system"])
+
+
+def create_app(settings: Settings | None = None, *, jobs: bool = False) -> FastAPI:
+    """The application. It opens nothing until it is started; ``jobs`` runs the worker's inside."""
+    settings = settings or load_settings()
+    telemetry = Telemetry()
+    app = Api(
+        title="Guilder",
+        summary="A bank in a box.",
+        description=DESCRIPTION,
+        version=__version__,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=_lifespan(settings, telemetry, jobs=jobs),
+        gateway=GatewayOptions(on_request=telemetry.request, hsts=settings.env == "production"),
+    )
+    app.state.ready = False
+    app.include_router(system)
+    for router in ROUTERS:
+        app.include_router(router, prefix=API)
+    app.include_router(identity.auth_router, include_in_schema=False)
+    return app
+
+
+def stopping(app: FastAPI) -> None:
+    """Say from now on that no new requests should come here."""
+    app.state.ready = False
+
+
+def _lifespan(settings: Settings, telemetry: Telemetry, *, jobs: bool) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings, telemetry) as bank, _jobs(bank, wanted=jobs):
+            for part in fields(Bank):
+                setattr(app.state, part.name, getattr(bank, part.name))
+            app.state.ready = True
+            yield
+            stopping(app)
+
+    return lifespan
+
+
+def _jobs(bank: Bank, *, wanted: bool) -> AbstractAsyncContextManager[None]:
+    return jobs_running(bank) if wanted else jobs_running(bank, ())
+
+
+class About(ResponseBody):
+    """What this is."""
+
+    message: str
+    version: str
+
+
+class Check(ResponseBody):
+    """How one part is."""
+
+    status: Literal["healthy", "unhealthy"]
+    latency_ms: float | None = None
+
+
+class Health(ResponseBody):
+    """How all parts are."""
+
+    status: Literal["healthy"] = "healthy"
+    checks: dict[str, Check]
+
+
+class State(ResponseBody):
+    """How the process is."""
+
+    status: str
+
+
+class Unhealthy(Unavailable):
+    """A part does not work; ``extra`` carries the checks."""
+
+    code = "unhealthy"
+    detail = "A part of the service does not work."
+
+
+class NotReady(Unavailable):
+    """The service is starting or stopping."""
+
+    code = "not_ready"
+    detail = "The service is starting or stopping."
+
+
+@system.get("/", response_model=About)
+async def about() -> Reply:
+    """What this is."""
+    return json_response(200, About(message="Guilder, a bank in a box.", version=__version__))
+
+
+@system.get("/health", response_model=Health, responses=refusals(Unhealthy))
+async def health(request: Request) -> Reply:
+    """Whether the parts work: each is tried."""
+    posting = POSTER in {task.get_name() for task in asyncio.all_tasks()}
+    checks = {
+        "database": await _database_check(exchange_of(request).services.database),
+        "poster": Check(status="healthy" if posting else "unhealthy"),
+    }
+    shown = {name: check.model_dump(exclude_none=True) for name, check in checks.items()}
+    if any(check.status == "unhealthy" for check in checks.values()):
+        raise Unhealthy(extra={"checks": shown})
+    return json_response(200, {"status": "healthy", "checks": shown})
+
+
+@system.get("/health/live", response_model=State)
+async def live() -> Reply:
+    """That the process answers."""
+    return json_response(200, State(status="alive"))
+
+
+@system.get("/health/ready", response_model=State, responses=refusals(NotReady))
+async def ready(request: Request) -> Reply:
+    """Whether requests should come here: not before the start is over, nor once it stops."""
+    if not exchange_of(request).services.ready:
+        raise NotReady()
+    return json_response(200, State(status="ready"))
+
+
+@system.get("/metrics", response_class=PlainTextResponse, responses=refusals(NotFound))
+async def metrics(request: Request) -> Response:
+    """Metrics of all workers in the Prometheus text format; not found where they are not public."""
+    services = exchange_of(request).services
+    if not services.settings.shows_metrics:
+        raise NotFound()
+    return Response(services.telemetry.render(), media_type=METRICS_TYPE)
+
+
+async def _database_check(database: Database) -> Check:
+    begun = perf_counter()
+    try:
+        await database.ping()
+    except (Refusal, TimeoutError):
+        return Check(status="unhealthy")
+    return Check(status="healthy", latency_ms=round((perf_counter() - begun) * 1000, 3))

@@ -1,0 +1,59 @@
+"""The periodic jobs. They run inside ``guilder serve``, or apart from it as ``guilder worker``.
+
+Several processes may run them at once: each job is such that doing it twice does no harm.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from guilder.bootstrap import Bank
+from guilder.domains.ledger.subscribers import expire_due_holds
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do again and again, the next time so long after the last has ended."""
+
+    name: str
+    interval_seconds: float
+    work: Callable[[Bank], Coroutine[Any, Any, object]]
+
+
+JOBS: Final[tuple[Job, ...]] = (
+    Job("expire due holds", 1.0, lambda bank: expire_due_holds(bank.runner, bank.poster)),
+)
+
+
+@asynccontextmanager
+async def jobs_running(bank: Bank, jobs: Sequence[Job] = JOBS) -> AsyncIterator[None]:
+    """Do all jobs in the background as long as the block lasts."""
+    tasks = [asyncio.create_task(_repeat(bank, job), name=f"job {job.name}") for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _repeat(bank: Bank, job: Job) -> None:
+    while True:
+        await _once(bank, job)
+        await asyncio.sleep(job.interval_seconds)
+
+
+async def _once(bank: Bank, job: Job) -> None:
+    """Do a job; one that fails is logged and tried again at its next time."""
+    task = asyncio.ensure_future(job.work(bank))
+    try:
+        await asyncio.wait((task,))
+    finally:
+        task.cancel()
+    if (error := task.exception()) is not None:
+        _log.error("job failed", exc_info=error, extra={"fields": {"job": job.name}})

@@ -1,0 +1,134 @@
+"""``guilder`` as a process: started, asked, stopped, and what it said."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+START_SECONDS = 60
+
+
+def environment(url: str, folder: Path, **settings: str) -> dict[str, str]:
+    """Nothing of our own settings, and these; the collection of coverage goes along."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GUILDER_")}
+    values = {
+        "DATABASE_URL": url,
+        "DATA_DIR": str(folder / "data"),
+        "LOG_FORMAT": "json",
+    } | settings
+    return kept | {f"GUILDER_{name}": value for name, value in values.items()}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "guilder.cli", *arguments]
+
+
+def run(
+    folder: Path, values: Mapping[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        command(*arguments),
+        env=values,
+        cwd=folder,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port: int = one.getsockname()[1]
+        return port
+
+
+@dataclass
+class Running:
+    """A server that has started."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+    client: httpx.Client
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask on a connection of its own, so that any worker may answer."""
+        return self.client.get(self.base + path, headers={"connection": "close"})
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What was logged, without what is not JSON."""
+        raw = self.log.read_text().splitlines()
+        return [json.loads(line) for line in raw if line.startswith("{")]
+
+    def workers(self) -> set[int]:
+        """The processes that serve, if there are several."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return {int(child) for child in children.split()}
+
+    def answering(self) -> set[int]:
+        """Which processes answer requests, seen from their log."""
+        for _ in range(40):
+            self.get("/health/live")
+        time.sleep(0.3)
+        return {line["process"] for line in self.lines() if line["event"] == "request"}
+
+    def stop(self, sig: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+        """The exit status and the seconds it took."""
+        begun = time.monotonic()
+        self.process.send_signal(sig)
+        status = self.process.wait(30)
+        return status, time.monotonic() - begun
+
+
+@contextmanager
+def serving(
+    folder: Path, values: Mapping[str, str], *arguments: str, name: str = "serve"
+) -> Iterator[Running]:
+    """A server until the end of the block, whatever happens there."""
+    port, log = free_port(), folder / f"{name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command(name, "--port", str(port), *arguments),
+            env=values,
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        with httpx.Client(timeout=10) as client:
+            running = Running(process, port, log, client)
+            _wait(running)
+            yield running
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait(running: Running) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and running.process.poll() is None:
+        try:
+            if running.get("/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError(f"the server did not start:\n{running.log.read_text()[-3000:]}")

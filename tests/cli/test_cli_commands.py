@@ -1,0 +1,212 @@
+"""Every other command, run in this process: what it prints and the status it ends with."""
+
+import asyncio
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from guilder import __version__
+from guilder.bootstrap import opened
+from guilder.cli import app
+from guilder.domains.identity.queries import user_by_email
+from guilder.infra.settings import Settings
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Commands set up the log of their process, which is ours here."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    names = ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile")
+    collected = {name: vars(logging)[name] for name in names}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    vars(logging).update(collected)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: None) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GUILDER_LOG_FORMAT", "json")
+    monkeypatch.setenv("GUILDER_PORT", "0")
+
+
+@pytest.fixture
+def database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("GUILDER_DATABASE_URL", database_url)
+    return database_url
+
+
+def guilder(*arguments: str, status: int = 0, typed: str | None = None) -> Result:
+    ours = {name: None for name in os.environ if name.startswith("GUILDER_TEST_")}
+    done = CliRunner().invoke(app, arguments, input=typed, env=ours)
+    assert done.exit_code == status, (done.output, done.stderr, done.exception)
+    return done
+
+
+def test_help_lists_the_commands() -> None:
+    said = guilder("--help").stdout
+    for name in ("serve", "demo", "migrate", "seed", "verify", "create-admin", "worker",
+                 "openapi", "settings"):  # fmt: skip
+        assert f" {name} " in said
+        guilder(name, "--help")
+    assert "serve-worker" not in said
+
+
+def test_version() -> None:
+    assert guilder("--version").stdout.strip() == __version__
+
+
+def test_settings_are_shown_with_their_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUILDER_DATABASE_URL", "postgresql://u:canary@h/d")
+    monkeypatch.setenv("GUILDER_SECRET_KEY", "canary" * 6)
+    said = guilder("settings").stdout
+    assert "GUILDER_PORT=0  (environment)" in said
+    assert "GUILDER_DATABASE_URL=postgresql://u:********@h/d  (environment)" in said
+    rows = json.loads(guilder("settings", "--json").stdout)
+    assert {"name", "value", "source", "description"} == rows[0].keys()
+    assert "canary" not in said + json.dumps(rows)
+
+
+def test_wrong_settings_are_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUILDER_PROT", "1")
+    said = guilder("settings", status=2).stderr
+    assert (
+        said == "guilder: GUILDER_PROT (environment) is not a setting; did you mean GUILDER_PORT?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("serve", "--port", "70000"), ("serve", "--workers", "0"), ("seed", "--users", "-1")],
+)
+def test_wrong_options_are_refused(arguments: tuple[str, ...]) -> None:
+    guilder(*arguments, status=2)
+
+
+def test_the_reference_is_printed_alike_and_nothing_is_opened(tmp_path: Path) -> None:
+    first, second = guilder("openapi").stdout, guilder("openapi").stdout
+    assert first == second
+    assert json.loads(first)["openapi"].startswith("3.1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_migrating_an_empty_database_and_again(tmp_path: Path) -> None:
+    assert guilder("migrate").stdout == "The database has been migrated.\n"
+    assert guilder("migrate").stdout == "Nothing to do.\n"
+    assert (tmp_path / "data" / "guilder.db").exists()
+
+
+def test_a_database_that_is_newer_is_refused(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUILDER_DATABASE_URL", sqlite_url)
+    change(sqlite_url, "UPDATE alembic_version SET version_num = 'from_tomorrow'")
+    for name in ("migrate", "serve", "worker"):
+        said = guilder(name, status=3).stderr
+        assert "from_tomorrow" in said
+        assert len(said.splitlines()) == 1
+
+
+def change(url: str, statement: str) -> None:
+    """Change an SQLite database behind the bank's back."""
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_the_books_are_verified(database: str) -> None:
+    assert guilder("verify").stdout.startswith("The books hold: 0 transfers in 0 batches")
+    report = json.loads(guilder("verify", "--json").stdout)
+    assert (report["holds"], report["broken"]) == (True, None)
+
+
+def test_broken_books_end_with_status_1_and_the_first_bad_row(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUILDER_DATABASE_URL", sqlite_url)
+    change(sqlite_url, "UPDATE ledger_head SET last_no = 5")
+    assert "ledger_head" in guilder("verify", status=1).stdout
+    report = json.loads(guilder("verify", "--json", status=1).stdout)
+    assert report["holds"] is False
+    assert report["broken"]["table"] == "ledger_head"
+
+
+def test_there_is_nothing_to_verify_without_a_database(tmp_path: Path) -> None:
+    assert "there is none at" in guilder("verify", status=3).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_administrator_is_made_once(database: str) -> None:
+    options = ("create-admin", "--email", "Root@Bank.test", "--password", PASSWORD)
+    assert guilder(*options).stdout == "Root@bank.test is an administrator.\n"
+    assert guilder(*options, status=1).stderr.startswith("guilder: There is a user")
+
+    async def find() -> str:
+        async with opened(Settings()) as bank:
+            user = await bank.runner.view(lambda view: user_by_email(view, "root@bank.test"))
+            assert user is not None
+            return user.role.value
+
+    assert asyncio.run(find()) == "admin"
+
+
+def test_an_administrator_may_be_asked_for(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUILDER_DATABASE_URL", sqlite_url)
+    said = guilder("create-admin", typed=f"a@b.test\n{PASSWORD}\n{PASSWORD}\n").output
+    assert "a@b.test is an administrator." in said
+    assert PASSWORD not in said
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "status", "said"),
+    [
+        ("nobody", PASSWORD, 2, "not an e-mail address"),
+        ("a@b.test", "short", 1, "Use at least 12 characters."),
+    ],
+)
+def test_an_administrator_who_breaks_the_rules_is_refused(
+    email: str, password: str, status: int, said: str
+) -> None:
+    done = guilder("create-admin", "--email", email, "--password", password, status=status)
+    assert said in done.stderr
+
+
+def test_seeding_many_and_starting_anew(database: str) -> None:
+    assert (
+        "Made 3 users and 20 transfers."
+        in guilder("seed", "--users", "3", "--transfers", "20").stdout
+    )
+    report = json.loads(guilder("verify", "--json").stdout)
+    assert report["transfers"] == 23
+    guilder("seed", "--reset", "--users", "2", "--transfers", "1")
+    report = json.loads(guilder("verify", "--json").stdout)
+    assert (report["holds"], report["transfers"]) == (True, 3)
+
+
+def test_transfers_need_users() -> None:
+    assert "at least two users" in guilder("seed", "--transfers", "5", status=2).stderr
+
+
+@pytest.mark.parametrize("name", ["seed", "demo"])
+def test_there_is_no_demo_in_production(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUILDER_ENV", "production")
+    monkeypatch.setenv("GUILDER_SECRET_KEY", "k" * 32)
+    assert "no demo data in production" in guilder(name, status=2).stderr
+
+
+def test_production_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUILDER_ENV", "production")
+    assert "GUILDER_SECRET_KEY must be set" in guilder("serve", status=2).stderr

@@ -1,0 +1,173 @@
+"""``guilder serve`` as a process: start, several workers, stop."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.serving import Running, command, environment, free_port, run, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+ADA = {"email": "ada@example.test", "password": "correct horse battery"}
+
+
+@pytest.fixture
+def values(sqlite_url: str, tmp_path: Path) -> dict[str, str]:
+    return environment(sqlite_url, tmp_path)
+
+
+def slow_request(running: Running) -> socket.socket:
+    """A connection with a request whose body has only begun."""
+    body = json.dumps(ADA).encode()
+    connection = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+    head = (
+        b"POST /api/v1/users HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n" % len(body)
+    )
+    connection.sendall(head + body[:5])
+    time.sleep(0.3)
+    return connection
+
+
+def test_it_starts_answers_stops_and_all_is_still_there(database_url: str, tmp_path: Path) -> None:
+    values = environment(database_url, tmp_path)
+    with serving(tmp_path, values) as running:
+        assert running.get("/health").json()["status"] == "healthy"
+        made = httpx.post(f"{running.base}/auth/signup", json=ADA)
+        assert made.status_code == 201
+        status, seconds = running.stop()
+        assert status == 0
+        assert seconds < 5
+        with pytest.raises(httpx.ConnectError):
+            running.get("/health")
+        events = [line["event"] for line in running.lines()]
+        assert events[0] == "serving"
+        assert events[-1] == "stopped"
+        request = next(line for line in running.lines() if line.get("status") == 201)
+        assert request["route"] == "/auth/signup"
+        assert request["request_id"] == made.headers["x-request-id"]
+        text = running.log.read_text()
+        assert ADA["password"] not in text
+        assert made.json()["access_token"] not in text
+    with serving(tmp_path, values) as running:
+        answer = httpx.post(f"{running.base}/api/v1/sessions", json=ADA)
+        assert (answer.status_code, answer.json()["user"]["id"]) == (201, made.json()["id"])
+        assert running.stop(signal.SIGINT)[0] == 0
+
+
+def test_a_request_that_has_begun_is_finished(values: dict[str, str], tmp_path: Path) -> None:
+    with serving(tmp_path, values) as running, slow_request(running) as connection:
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert running.process.poll() is None
+        connection.sendall(json.dumps(ADA).encode()[5:])
+        assert connection.recv(4096).startswith(b"HTTP/1.1 201")
+        assert running.process.wait(10) == 0
+
+
+def test_a_request_that_never_ends_does_not_hold_the_stop_up(
+    values: dict[str, str], tmp_path: Path
+) -> None:
+    with serving(tmp_path, values) as running, slow_request(running):
+        status, seconds = running.stop()
+    assert status == 0
+    assert 3 < seconds < 10
+
+
+def test_several_workers_answer_are_replaced_and_stop_together(
+    database_url: str, tmp_path: Path
+) -> None:
+    values = environment(database_url, tmp_path)
+    with serving(tmp_path, values, "--workers", "2") as running:
+        deadline = time.monotonic() + 30
+        while running.answering() != running.workers() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        first = running.workers()
+        assert len(first) == 2
+        assert running.answering() == first
+        counted = running.get("/metrics").text
+        asked = sum(line["event"] == "request" for line in running.lines())
+        total = sum(
+            float(line.rpartition(" ")[2])
+            for line in counted.splitlines()
+            if line.startswith("guilder_http_requests_total{")
+        )
+        assert abs(total - asked) <= 1  # the last request itself may be in or not
+        victim = min(first)
+        os.kill(victim, signal.SIGKILL)
+        while victim in running.workers() or len(running.workers()) < 2:
+            assert running.get("/health/live").status_code == 200
+            time.sleep(0.05)
+        assert running.get("/health").status_code == 200
+        status, seconds = running.stop()
+        assert (status, seconds < 5) == (0, True)
+        ended = [line for line in running.lines() if line["event"] == "worker ended"]
+        assert [(line["pid"], line["exit_status"]) for line in ended] == [(victim, -9)]
+
+
+def test_workers_go_when_their_supervisor_is_killed(values: dict[str, str], tmp_path: Path) -> None:
+    with serving(tmp_path, values, "--workers", "2") as running:
+        workers = running.workers()
+        running.process.kill()
+        running.process.wait()
+        deadline = time.monotonic() + 15
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_port_that_is_taken_is_told_in_a_line(values: dict[str, str], tmp_path: Path) -> None:
+    with serving(tmp_path, values) as running:
+        for workers in ("1", "2"):
+            done = run(tmp_path, values, "serve", "--port", str(running.port), "--workers", workers)
+            assert done.returncode == 3
+            assert done.stderr.splitlines() == [
+                f"guilder: cannot listen on 127.0.0.1 port {running.port}: Address already in use"
+            ]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_database_that_is_away_is_told_in_a_line(tmp_path: Path, workers: str) -> None:
+    url = f"postgresql://nobody:canary@127.0.0.1:{free_port()}/nothing"
+    values = environment(url, tmp_path)
+    done = run(tmp_path, values, "serve", "--port", "0", "--workers", workers)
+    assert done.returncode == 3
+    assert done.stderr.startswith("guilder: the database cannot be used: ")
+    assert "Traceback" not in done.stderr
+    assert "canary" not in done.stderr
+
+
+def test_demo_prints_its_logins_and_serves_them(values: dict[str, str], tmp_path: Path) -> None:
+    with serving(tmp_path, values, name="demo") as running:
+        printed = running.log.read_text()
+        email, password = next(
+            line.split() for line in printed.splitlines() if line.startswith("  ")
+        )
+        answer = httpx.post(
+            f"{running.base}/auth/login", data={"username": email, "password": password}
+        )
+        assert answer.status_code == 200
+        assert running.stop()[0] == 0
+
+
+def test_the_jobs_can_run_apart(values: dict[str, str], tmp_path: Path) -> None:
+    with (tmp_path / "jobs.log").open("wb") as output:
+        jobs = subprocess.Popen(command("worker"), env=values, cwd=tmp_path, stderr=output)
+    try:
+        with serving(tmp_path, values, "--no-jobs") as running:
+            assert running.get("/health").status_code == 200
+            assert running.stop()[0] == 0
+        assert jobs.poll() is None
+        jobs.terminate()
+        assert jobs.wait(10) == 0
+    finally:
+        jobs.kill()
+        jobs.wait()
+    assert '"event":"working"' in (tmp_path / "jobs.log").read_text()

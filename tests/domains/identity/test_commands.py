@@ -1,0 +1,214 @@
+"""Users and sessions on real databases."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import select
+
+from guilder.core.actor import ANONYMOUS, SYSTEM, Actor, Role
+from guilder.core.clock import FixedClock
+from guilder.core.errors import Unauthenticated
+from guilder.db.audit import audit_events
+from guilder.db.engine import Database
+from guilder.db.run import Runner
+from guilder.domains.identity.commands import (
+    CreateUser,
+    Gate,
+    OpenSession,
+    SignUp,
+    create_user,
+    open_session,
+    sign_up,
+)
+from guilder.domains.identity.errors import EmailTaken, InvalidCredentials, WeakPassword
+from guilder.domains.identity.models import sessions, users
+from guilder.domains.identity.queries import session_user, user_by_email
+from guilder.domains.identity.rules import SESSION_US, Session, User
+from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.tokens import AccessTokens, opaque_hash
+
+NOW = 1_800_000_000_000_000
+PASSWORD = "correct horse battery"
+CALLER = Actor(None, None, "request-1", "192.0.2.1")
+
+
+class CountingPasswords(Argon2Passwords):
+    """Real hashes, cheap ones, and how often each kind of work was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(memory_kib=64, time_cost=1)
+        self.verified: list[bool] = []
+
+    async def verify(self, encoded: str | None, password: str) -> bool:
+        self.verified.append(encoded is not None)
+        return await super().verify(encoded, password)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(NOW)
+
+
+@pytest.fixture
+async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
+    database = Database(database_url)
+    yield Runner(database, clock)
+    await database.close()
+
+
+@pytest.fixture
+def passwords() -> CountingPasswords:
+    return CountingPasswords()
+
+
+@pytest.fixture
+def gate(runner: Runner, passwords: CountingPasswords, clock: FixedClock) -> Gate:
+    return Gate(runner, passwords, AccessTokens(b"s" * 32, clock))
+
+
+async def make(runner: Runner, email: str = "Ada@example.test", **more: object) -> User:
+    command = CreateUser(email, "hash", **more)  # type: ignore[arg-type]
+    return await runner.run(create_user, command, SYSTEM)
+
+
+async def switch_off(runner: Runner, user: User) -> None:
+    async with runner.database.begin() as connection:
+        await connection.execute(
+            users.update().where(users.c.id == user.id).values(is_active=False)
+        )
+
+
+async def test_a_user_is_stored_as_returned(runner: Runner) -> None:
+    user = await make(runner, full_name="Ada Lovelace", role=Role.ADMIN)
+    assert user == User(user.id, "Ada@example.test", "Ada Lovelace", Role.ADMIN, True, False, NOW)
+    assert await runner.view(lambda view: user_by_email(view, "ADA@example.test")) == user
+    assert await runner.view(lambda view: user_by_email(view, "eve@example.test")) is None
+
+
+async def test_another_spelling_of_a_taken_address_is_refused(runner: Runner) -> None:
+    await make(runner)
+    with pytest.raises(EmailTaken) as refused:
+        await make(runner, "ada@EXAMPLE.test")
+    assert refused.value.__suppress_context__  # the driver's error repeats what was sent
+
+
+async def test_of_users_who_sign_up_together_with_one_address_one_wins(runner: Runner) -> None:
+    outcomes = await asyncio.gather(
+        *(make(runner, f"A{'d' if i % 2 else 'D'}a@example.test") for i in range(12)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(one, User) for one in outcomes) == 1
+    assert sum(isinstance(one, EmailTaken) for one in outcomes) == 11
+
+
+async def test_a_session_is_stored_with_the_hash_of_its_token_alone(runner: Runner) -> None:
+    user = await make(runner)
+    digest = opaque_hash("token")
+    command = OpenSession(user.id, digest, "Browser")
+    session = await runner.run(open_session, command, CALLER)
+    assert session == Session(session.id, user.id, "Browser", "192.0.2.1", NOW, NOW + SESSION_US)
+    async with runner.database.view() as connection:
+        row = (await connection.execute(sessions.select())).one()
+    assert (row.id, row.user_id, row.refresh_hash) == (session.id, user.id, digest)
+    assert b"token" not in row.refresh_hash
+
+
+async def test_a_user_who_is_switched_off_gets_no_session(runner: Runner) -> None:
+    user = await make(runner)
+    await switch_off(runner, user)
+    with pytest.raises(InvalidCredentials):
+        await runner.run(open_session, OpenSession(user.id, b"x"), CALLER)
+
+
+async def test_signing_up_makes_both_or_neither(runner: Runner) -> None:
+    user, session = await runner.run(sign_up, SignUp(CreateUser("a@b.test", "h"), b"x"), CALLER)
+    assert session.user_id == user.id
+    with pytest.raises(EmailTaken):
+        await runner.run(sign_up, SignUp(CreateUser("A@b.test", "h"), b"y"), CALLER)
+    async with runner.database.view() as connection:
+        assert len((await connection.execute(sessions.select())).all()) == 1
+
+
+async def test_a_session_is_good_while_it_lasts_and_for_its_user_alone(
+    runner: Runner, clock: FixedClock
+) -> None:
+    user, session = await runner.run(sign_up, SignUp(CreateUser("a@b.test", "h"), b"x"), CALLER)
+    other = await make(runner)
+
+    async def whose(user_id: object = user.id) -> User:
+        return await runner.view(
+            lambda view: session_user(view, session.id, user_id)  # type: ignore[arg-type]
+        )
+
+    assert await whose() == user
+    with pytest.raises(Unauthenticated):
+        await whose(other.id)
+    clock.advance(days=30)
+    with pytest.raises(Unauthenticated):
+        await whose()
+    clock.advance(days=-1)
+    await switch_off(runner, user)
+    with pytest.raises(Unauthenticated):
+        await whose()
+
+
+async def test_the_gate_lets_in_who_has_the_password(gate: Gate, runner: Runner) -> None:
+    new = await gate.sign_up("Ada@example.test", PASSWORD, "Ada", CALLER, "Browser")
+    again = await gate.log_in("ada@example.test", PASSWORD, CALLER, None)
+    assert new.user == again.user
+    assert len({new.refresh_token, again.refresh_token}) == 2
+    assert new.session.id != again.session.id
+    async with runner.database.view() as connection:
+        hashes = set((await connection.execute(select(sessions.c.refresh_hash))).scalars())
+        encoded = await connection.scalar(select(users.c.password_hash))
+    assert hashes == {opaque_hash(new.refresh_token), opaque_hash(again.refresh_token)}
+    assert encoded is not None
+    assert encoded.startswith("$argon2id$")
+
+
+async def test_a_password_fits_in_every_encoding_of_its_characters(gate: Gate) -> None:
+    await gate.sign_up("a@b.test", "cafe\N{COMBINING ACUTE ACCENT} au lait", None, CALLER, None)
+    await gate.log_in("a@b.test", "caf\N{LATIN SMALL LETTER E WITH ACUTE} au lait", CALLER, None)
+
+
+async def test_what_is_wrong_with_a_login_is_not_told_and_costs_the_same(
+    gate: Gate, runner: Runner, passwords: CountingPasswords
+) -> None:
+    await gate.sign_up("a@b.test", PASSWORD, None, CALLER, None)
+    off = (await gate.sign_up("off@b.test", PASSWORD, None, CALLER, None)).user
+    await switch_off(runner, off)
+    refusals = []
+    for email, password in (
+        ("a@b.test", PASSWORD + "x"),
+        ("unknown@b.test", PASSWORD),
+        ("off@b.test", PASSWORD),
+    ):
+        with pytest.raises(InvalidCredentials) as refused:
+            await gate.log_in(email, password, CALLER, None)
+        refusals.append((refused.value.code, refused.value.detail, dict(refused.value.extra)))
+    assert len({repr(refusal) for refusal in refusals}) == 1
+    assert passwords.verified == [True, False, True]
+
+
+async def test_a_weak_password_is_refused_before_any_work(gate: Gate, runner: Runner) -> None:
+    with pytest.raises(WeakPassword):
+        await gate.sign_up("a@b.test", "short", None, CALLER, None)
+    assert await runner.view(lambda view: user_by_email(view, "a@b.test")) is None
+
+
+async def test_the_audit_trail_tells_who_came_in_and_holds_no_secret(
+    gate: Gate, runner: Runner
+) -> None:
+    signed_in = await gate.sign_up("a@b.test", PASSWORD, None, CALLER, None)
+    await gate.log_in("a@b.test", PASSWORD, CALLER, None)
+    async with runner.database.view() as connection:
+        rows = (await connection.execute(audit_events.select().order_by("id"))).all()
+    assert [(row.action, row.phase, row.actor, row.ip_address) for row in rows] == [
+        ("user.sign_up", "attempted", ANONYMOUS.name, "192.0.2.1"),
+        ("user.sign_up", "succeeded", ANONYMOUS.name, "192.0.2.1"),
+        ("session.open", "attempted", ANONYMOUS.name, "192.0.2.1"),
+        ("session.open", "succeeded", ANONYMOUS.name, "192.0.2.1"),
+    ]
+    assert PASSWORD not in repr(rows)
+    assert signed_in.refresh_token not in repr(rows)

@@ -1,0 +1,82 @@
+"""Password hashes: the parameters, the same work for nobody, and a bounded queue."""
+
+import asyncio
+import contextlib
+import statistics
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from guilder.core.errors import Overloaded
+from guilder.core.ports import PasswordHasher
+from guilder.infra.passwords import Argon2Passwords
+
+
+@pytest.fixture
+async def passwords() -> AsyncIterator[Argon2Passwords]:
+    made = Argon2Passwords(memory_kib=64, time_cost=1)
+    yield made
+    made.close()
+
+
+async def test_a_password_fits_its_own_hash_only(passwords: Argon2Passwords) -> None:
+    port: PasswordHasher = passwords
+    encoded = await port.hash("correct horse battery")
+    assert encoded != await port.hash("correct horse battery")
+    assert await port.verify(encoded, "correct horse battery")
+    assert not await port.verify(encoded, "correct horse batterx")
+    assert not await port.verify(None, "the password of nobody")
+    assert not await port.verify("no hash at all", "correct horse battery")
+
+
+async def test_the_parameters_are_those_of_the_policy() -> None:
+    made = Argon2Passwords()
+    try:
+        encoded = await made.hash("x")
+        assert encoded.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert not made.is_outdated(encoded)
+    finally:
+        made.close()
+
+
+async def test_a_hash_of_other_parameters_is_outdated(passwords: Argon2Passwords) -> None:
+    weaker = Argon2Passwords(memory_kib=32, time_cost=1)
+    assert passwords.is_outdated(await weaker.hash("x"))
+    weaker.close()
+
+
+async def test_nobody_costs_as_much_as_somebody() -> None:
+    made = Argon2Passwords(threads=1)
+    encoded = await made.hash("x")
+    took: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(15):
+        for known in took:
+            start = time.perf_counter()
+            assert not await made.verify(encoded if known else None, "y")
+            took[known].append(time.perf_counter() - start)
+    made.close()
+    assert statistics.median(took[False]) > 0.5 * statistics.median(took[True])
+
+
+async def test_beyond_the_queue_it_refuses_at_once_and_recovers() -> None:
+    made = Argon2Passwords(memory_kib=8 * 1024, threads=1, max_waiting=2)
+    outcomes = await asyncio.gather(*(made.hash("x") for _ in range(10)), return_exceptions=True)
+    refused = [one for one in outcomes if isinstance(one, Overloaded)]
+    assert len(refused) == 7
+    assert await made.hash("x")
+    made.close()
+
+
+async def test_those_who_went_away_do_not_fill_the_queue() -> None:
+    made = Argon2Passwords(memory_kib=8 * 1024, threads=1, max_waiting=2)
+    for _ in range(4):
+        gone = [asyncio.create_task(made.hash("x")) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in gone:
+            task.cancel()
+        for task in gone:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    assert await made.hash("x")
+    made.close()

@@ -1,0 +1,86 @@
+"""Sockets: one, or several that share an address, and none that somebody else has."""
+
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from guilder.infra.server import CannotListen, bind
+
+LOCAL = "127.0.0.1"
+
+
+@contextmanager
+def bound(count: int = 1, host: str = LOCAL, port: int = 0) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(one) for one in bind(host, port, count)]
+
+
+def test_one_socket_is_bound_to_the_address() -> None:
+    with bound() as (one,):
+        assert one.getsockname()[0] == LOCAL
+        assert one.getsockname()[1] > 0
+        assert not one.getblocking()
+
+
+def test_several_sockets_share_an_address_and_get_connections_each() -> None:
+    with bound(2) as sockets:
+        address = sockets[0].getsockname()
+        assert {one.getsockname() for one in sockets} == {address}
+        for one in sockets:
+            one.listen(256)
+        with ExitStack() as clients:
+            for _ in range(64):
+                clients.enter_context(socket.create_connection(address))
+            found: Counter[int] = Counter()
+            for number, one in enumerate(sockets):
+                while _accepted(one, clients):
+                    found[number] += 1
+        assert sum(found.values()) == 64
+        assert min(found[0], found[1]) >= 10
+
+
+def _accepted(one: socket.socket, clients: ExitStack) -> bool:
+    try:
+        clients.enter_context(one.accept()[0])
+    except BlockingIOError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_address_in_use_is_refused(count: int) -> None:
+    with bound(2) as sockets:
+        port = sockets[0].getsockname()[1]
+        for one in sockets:
+            one.listen(1)
+        with pytest.raises(CannotListen, match=f"port {port}: Address already in use"):
+            bind(LOCAL, port, count)
+
+
+def test_a_host_that_is_none_is_refused() -> None:
+    with pytest.raises(CannotListen, match=r"cannot resolve no\.such\.host\.invalid"):
+        bind("no.such.host.invalid", 0)
+
+
+def test_localhost_is_version_4() -> None:
+    with bound(host="localhost") as (one,):
+        assert one.family == socket.AF_INET
+
+
+def test_a_system_that_cannot_share_a_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT")
+    with pytest.raises(CannotListen, match="cannot share a port"):
+        bind(LOCAL, 0, 2)
+    with bound():
+        pass
+
+
+def test_a_process_that_hangs_is_ended_by_force() -> None:
+    hanging = "import time\nfrom guilder.infra.server import end_in\nend_in(0.1)\ntime.sleep(60)"
+    done = subprocess.run([sys.executable, "-c", hanging], check=False, timeout=30)
+    assert done.returncode == 1

@@ -1,0 +1,158 @@
+"""Settings: what is read from where, and what is refused without showing a value."""
+
+from pathlib import Path
+
+import pytest
+
+from guilder.infra.settings import (
+    BadSettings,
+    Settings,
+    describe_settings,
+    load_settings,
+    masked_url,
+    unused_names,
+)
+
+KEY = "k" * 32
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: None) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def rows(settings: Settings) -> dict[str, dict[str, str]]:
+    return {row["name"]: row for row in describe_settings(settings)}
+
+
+def test_defaults_need_nothing(tmp_path: Path) -> None:
+    settings = load_settings()
+    assert settings.env == "sandbox"
+    assert settings.sandbox
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.database == f"sqlite:///{tmp_path / 'data' / 'guilder.db'}"
+    assert settings.address == "http://127.0.0.1:8000"
+    assert settings.shows_metrics
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(".env").write_text("GUILDER_PORT=1\nGUILDER_HOST=file\nGUILDER_WORKERS=2\nOTHER=x\n")
+    monkeypatch.setenv("GUILDER_PORT", "2")
+    monkeypatch.setenv("GUILDER_WORKERS", "3")
+    settings = load_settings(workers=4, log_level=None)
+    assert (settings.host, settings.port, settings.workers) == ("file", 2, 4)
+    shown = rows(settings)
+    assert shown["GUILDER_HOST"]["source"] == ".env"
+    assert shown["GUILDER_PORT"]["source"] == "environment"
+    assert shown["GUILDER_WORKERS"]["source"] == "environment"
+    assert shown["GUILDER_LOG_LEVEL"]["source"] == "default"
+    assert shown["GUILDER_SECRET_KEY"]["source"] == "generated"
+
+
+def test_empty_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUILDER_SECRET_KEY", "")
+    monkeypatch.setenv("GUILDER_PORT", "")
+    assert load_settings().secret_key is None
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("GUILDER_LOGLEVEL=info\n")
+    monkeypatch.setenv("GUILDER_DATABSE_URL", "postgresql://u:canary@h/d")
+    with pytest.raises(BadSettings) as refused:
+        load_settings()
+    said = str(refused.value)
+    assert "GUILDER_LOGLEVEL (.env) is not a setting; did you mean GUILDER_LOG_LEVEL?" in said
+    assert "did you mean GUILDER_DATABASE_URL?" in said
+    assert "canary" not in said
+
+
+def test_names_of_the_contract_without_use_yet_are_taken_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GUILDER_MAIL_URL", "console:")
+    load_settings()
+    assert unused_names() == ["GUILDER_MAIL_URL"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"port": "canary"}, "GUILDER_PORT: "),
+        ({"port": 65536}, "GUILDER_PORT: "),
+        ({"workers": 0}, "GUILDER_WORKERS: "),
+        ({"env": "canary"}, "GUILDER_ENV: "),
+        ({"secret_key": "canary"}, "GUILDER_SECRET_KEY: needs at least 32 bytes"),
+        ({"database_url": "mysql://u:canary@h/d"}, "GUILDER_DATABASE_URL: must begin with"),
+        ({"database_url": "sqlite:///:memory:"}, "GUILDER_DATABASE_URL: must begin with"),
+        ({"database_url": "sqlite:///"}, "GUILDER_DATABASE_URL: must begin with"),
+        ({"base_url": "canary"}, "GUILDER_BASE_URL: "),
+        ({"env": "production"}, "GUILDER_SECRET_KEY must be set in production"),
+        (
+            {"env": "production", "secret_key": KEY, "rate_limits": "off"},
+            "GUILDER_RATE_LIMITS=off is refused in production",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_without_being_shown(values: dict[str, object], said: str) -> None:
+    with pytest.raises(BadSettings) as refused:
+        load_settings(**values)
+    assert said in str(refused.value)
+    assert "canary" not in str(refused.value)
+
+
+def test_production_hides_metrics_and_simulators_unless_told() -> None:
+    settings = load_settings(env="production", secret_key=KEY)
+    assert not settings.sandbox
+    assert not settings.shows_metrics
+    assert load_settings(env="production", secret_key=KEY, metrics_public=True).shows_metrics
+
+
+def test_secrets_are_masked_when_shown() -> None:
+    settings = load_settings(secret_key=KEY, database_url="postgresql://u:canary@h:5/d?x=1")
+    shown = rows(settings)
+    assert shown["GUILDER_SECRET_KEY"]["value"] == "********"
+    assert shown["GUILDER_DATABASE_URL"]["value"] == "postgresql://u:********@h:5/d?x=1"
+    assert KEY not in repr(settings)
+    assert "canary" not in repr(settings)
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    described = describe_settings(load_settings(metrics_public=False, rate_limits=True))
+    assert all(row["description"] for row in described)
+    assert {row["value"] for row in described if row["name"].endswith("METRICS_PUBLIC")} == {"off"}
+
+
+@pytest.mark.parametrize(
+    ("values", "address"),
+    [
+        ({"host": "0.0.0.0", "port": 1}, "http://localhost:1"),
+        ({"host": "::1", "port": 1}, "http://[::1]:1"),
+        ({"base_url": "https://bank.example/"}, "https://bank.example"),
+    ],
+)
+def test_address(values: dict[str, object], address: str) -> None:
+    assert load_settings(**values).address == address
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://u@h/d", "postgresql://u@h/d"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("sqlite:///x.db", "sqlite:///x.db"),
+    ],
+)
+def test_database(given: str, used: str) -> None:
+    assert load_settings(database_url=given).database == used
+
+
+def test_the_log_format_follows_the_terminal() -> None:
+    assert load_settings(log_format="json").logs_json
+    assert not load_settings(log_format="console").logs_json
+    assert load_settings().logs_json  # standard error is no terminal under test
+
+
+def test_an_address_without_a_password_stays_as_it_is() -> None:
+    assert masked_url("sqlite:////a/b.db") == "sqlite:////a/b.db"

@@ -1,0 +1,150 @@
+"""The supervisor with small programs in the place of servers."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from guilder.infra import supervisor
+from guilder.infra.server import bind
+from guilder.infra.supervisor import Supervisor
+
+TOLD = "import os, signal, socket, sys, time\ncontrol = socket.socket(fileno=int(sys.argv[2]))\n"
+OBEDIENT = (
+    TOLD + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); control.send(b'R')\n"
+    "while True: time.sleep(1)\n"
+)
+STUBBORN = (
+    TOLD + "signal.signal(signal.SIGTERM, signal.SIG_IGN); control.send(b'R')\n"
+    "while True: time.sleep(1)\n"
+)
+BROKEN = TOLD + "sys.exit(3)\n"
+HANGING = TOLD + "time.sleep(60)\n"
+ONCE = (
+    TOLD + "path = sys.argv[3]\nif os.path.exists(path): sys.exit(3)\n"
+    "open(path, 'w').close(); control.send(b'R'); time.sleep(0.2); os._exit(9)\n"
+)
+
+
+@pytest.fixture
+def sockets() -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(one) for one in bind("127.0.0.1", 0, 2)]
+
+
+class Watched:
+    """A supervisor that runs a program, and the processes it has started."""
+
+    def __init__(self, sockets: list[socket.socket], program: str, *arguments: str) -> None:
+        self.folder: set[str] = set()
+        self.supervisor = Supervisor(
+            sockets,
+            lambda _number, listening, control: [
+                sys.executable, "-c", program, str(listening), str(control), *arguments,
+            ],
+        )  # fmt: skip
+
+    async def run(self, then: Callable[[], Awaitable[object]]) -> int:
+        """Run until ``then`` is over and the supervisor has been told to stop."""
+        running = asyncio.create_task(self.supervisor.run())
+        await then()
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(20):
+            return await running
+
+
+async def children(count: int, *, without: frozenset[int] = frozenset()) -> frozenset[int]:
+    """Wait for so many child processes, none of them in ``without``."""
+    path = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    async with asyncio.timeout(20):
+        while True:
+            found = frozenset(map(int, path.read_text().split()))
+            if len(found) == count and not found & without:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def test_a_process_for_each_socket_until_told_to_stop(sockets: list[socket.socket]) -> None:
+    async def started() -> None:
+        await children(2)
+        await asyncio.sleep(0.3)
+
+    assert await Watched(sockets, OBEDIENT).run(started) == 0
+    assert await children(0) == frozenset()
+
+
+async def test_a_process_that_is_killed_is_replaced(sockets: list[socket.socket]) -> None:
+    async def killed() -> None:
+        first = await children(2)
+        await asyncio.sleep(0.5)
+        victim = min(first)
+        os.kill(victim, signal.SIGKILL)
+        await children(2, without=frozenset({victim}))
+        await asyncio.sleep(0.3)
+
+    assert await Watched(sockets, OBEDIENT).run(killed) == 0
+
+
+async def test_processes_that_cannot_start_end_the_supervisor(
+    sockets: list[socket.socket],
+) -> None:
+    async with asyncio.timeout(20):
+        assert await Watched(sockets, BROKEN).supervisor.run() == 1
+    await children(0)
+
+
+async def test_a_process_that_never_gets_ready_ends_the_supervisor(
+    sockets: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "START_SECONDS", 0.5)
+    async with asyncio.timeout(20):
+        assert await Watched(sockets, HANGING).supervisor.run() == 1
+    await children(0)
+
+
+async def test_a_process_that_worked_once_is_tried_again_but_not_for_ever(
+    sockets: list[socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "MOST_FAILED_STARTS", 3)
+    async with asyncio.timeout(20):
+        watched = Watched(sockets[:1], ONCE, str(tmp_path / "was here"))
+        assert await watched.supervisor.run() == 1
+
+
+async def test_a_process_that_will_not_stop_is_killed_and_told_of(
+    sockets: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.5)
+
+    async def started() -> None:
+        await children(2)
+        await asyncio.sleep(0.5)
+
+    assert await Watched(sockets, STUBBORN).run(started) == 1
+    await children(0)
+
+
+async def test_the_folder_of_metrics_is_shared_and_goes_in_the_end(
+    sockets: list[socket.socket], tmp_path: Path
+) -> None:
+    program = TOLD + (
+        "open(sys.argv[3], 'a').write(os.environ['PROMETHEUS_MULTIPROC_DIR'] + '\\n')\n"
+        "control.send(b'R'); control.recv(1)\n"
+    )
+    noted = tmp_path / "noted"
+
+    async def started() -> None:
+        await children(2)
+        await asyncio.sleep(0.5)
+
+    assert await Watched(sockets, program, str(noted)).run(started) == 0
+    folders = noted.read_text().split()
+    assert len(folders) == 2
+    assert len(set(folders)) == 1
+    assert not os.path.exists(folders[0])

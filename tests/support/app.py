@@ -1,0 +1,28 @@
+"""The application in this process, started and stopped around a client without a network."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+from guilder.infra.settings import Settings
+from guilder.main import create_app
+
+
+@asynccontextmanager
+async def started(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application while it runs; what the application raises comes out here."""
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://bank.test") as client,
+    ):
+        yield client
+
+
+def app_on(url: str, folder: Path, **settings: object) -> FastAPI:
+    """The application on a database, with its keys in ``folder``."""
+    values = {"env": "test", "data_dir": folder, "database_url": url, **settings}
+    return create_app(Settings.model_validate(values))

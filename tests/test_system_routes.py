@@ -1,0 +1,106 @@
+"""What the system says of itself over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from guilder import __version__
+from guilder.db.engine import Database
+from guilder.main import POSTER, stopping
+from tests.support.app import app_on, started
+
+
+@pytest.fixture
+def app(database_url: str, tmp_path: Path) -> FastAPI:
+    return app_on(database_url, tmp_path)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with started(app) as client:
+        yield client
+
+
+async def test_the_root_says_what_this_is(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/")
+    assert answer.status_code == 200
+    assert answer.json() == {"message": "Guilder, a bank in a box.", "version": __version__}
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/"])
+async def test_all_is_well(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["status"] == "healthy"
+    assert body["checks"]["poster"] == {"status": "healthy"}
+    assert body["checks"]["database"]["latency_ms"] >= 0
+
+
+async def test_a_database_that_is_away_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
+    app.state.database = Database("postgresql://nobody@127.0.0.1:1/nothing")
+    answer = await client.get("/health")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unhealthy")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["checks"]["database"]["status"] == "unhealthy"
+    assert answer.json()["checks"]["poster"]["status"] == "healthy"
+    assert (await client.get("/health/live")).status_code == 200
+    await app.state.database.close()
+
+
+async def test_a_poster_that_has_ended_is_told(client: httpx.AsyncClient) -> None:
+    (poster,) = (task for task in asyncio.all_tasks() if task.get_name() == POSTER)
+    poster.cancel()
+    await asyncio.sleep(0)
+    answer = await client.get("/health")
+    assert (answer.status_code, answer.json()["checks"]["poster"]["status"]) == (503, "unhealthy")
+
+
+async def test_readiness_ends_when_the_stop_begins(app: FastAPI, client: httpx.AsyncClient) -> None:
+    assert (await client.get("/health/ready")).status_code == 200
+    stopping(app)
+    assert (await client.get("/health/ready")).status_code == 503
+    assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_metrics_count_requests_by_template(client: httpx.AsyncClient) -> None:
+    await client.get("/health/live")
+    await client.get("/no/such/thing")
+    text = (await client.get("/metrics")).text
+    line = 'guilder_http_requests_total{method="GET",route="/health/live",status="200"} 1.0'
+    assert line in text
+    assert 'route="unmatched",status="404"' in text
+    assert "/no/such" not in text
+
+
+async def test_metrics_are_not_public_in_production(sqlite_url: str, tmp_path: Path) -> None:
+    production = {"env": "production", "secret_key": "k" * 32}
+    async with started(app_on(sqlite_url, tmp_path, **production)) as client:
+        answer = await client.get("/metrics")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert "strict-transport-security" in answer.headers
+    public = app_on(sqlite_url, tmp_path, metrics_public=True, **production)
+    async with started(public) as client:
+        assert (await client.get("/metrics")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+async def test_the_reference_is_served(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).status_code == 200
+
+
+async def test_what_is_not_there_is_a_problem(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/nothing")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    answer = await client.post("/health")
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
+async def test_a_bank_can_close_and_open_again(app: FastAPI) -> None:
+    for _ in range(2):
+        async with started(app) as client:
+            assert (await client.get("/health/ready")).status_code == 200

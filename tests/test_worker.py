@@ -1,0 +1,100 @@
+"""The periodic jobs: one that fails does not stop, nor does it stop the others."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from guilder import bootstrap
+from guilder.bootstrap import Bank, close, opened
+from guilder.domains.ledger.poster import Poster
+from guilder.domains.ledger.rules.state import Unit, UnitResult
+from guilder.infra.settings import Settings
+from guilder.worker import JOBS, Job, jobs_running
+
+
+@pytest.fixture
+async def bank(database_url: str, tmp_path: Path) -> AsyncIterator[Bank]:
+    values = {"env": "test", "data_dir": tmp_path, "database_url": database_url}
+    async with opened(Settings.model_validate(values)) as bank:
+        yield bank
+
+
+@dataclass
+class Work:
+    """Counts its turns and may fail at each."""
+
+    error: Exception | None = None
+    turns: int = 0
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, _bank: Bank) -> None:
+        self.turns += 1
+        if self.turns >= 3:
+            self.enough.set()
+        if self.error is not None:
+            raise self.error
+
+
+async def test_jobs_are_done_again_and_again_whatever_fails(
+    bank: Bank, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = Work(), Work(ValueError("what happened"))
+    jobs = (Job("good", 0.001, good), Job("bad", 0.001, bad))
+    async with asyncio.timeout(10), jobs_running(bank, jobs):
+        await good.enough.wait()
+        await bad.enough.wait()
+    failures = [record for record in caplog.records if record.message == "job failed"]
+    assert len(failures) >= 2
+    assert failures[0].__dict__["fields"] == {"job": "bad"}
+    assert failures[0].exc_info is not None
+    turns = good.turns
+    await asyncio.sleep(0.01)
+    assert good.turns == turns
+
+
+async def test_a_job_that_runs_is_ended_with_the_others(bank: Bank) -> None:
+    begun = asyncio.Event()
+
+    async def endless(_bank: Bank) -> None:
+        begun.set()
+        await asyncio.sleep(3600)
+
+    async with asyncio.timeout(10), jobs_running(bank, (Job("endless", 1, endless),)):
+        await begun.wait()
+
+
+async def test_every_job_has_something_to_do(bank: Bank) -> None:
+    assert {job.name for job in JOBS} == {"expire due holds"}
+    for job in JOBS:
+        assert job.interval_seconds > 0
+        assert await job.work(bank) == 0
+
+
+class HangingStore:
+    """A store that never answers: a database that has frozen."""
+
+    async def commit(self, units: list[Unit]) -> list[UnitResult]:
+        await asyncio.sleep(3600)
+        return []
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_closing_is_bounded_and_names_what_hangs(
+    bank: Bank, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "CLOSE_SECONDS", 0.3)
+    poster = Poster(HangingStore())
+    poster.start()
+    waiting = asyncio.ensure_future(poster.submit(Unit([])))
+    await asyncio.sleep(0.01)
+    with caplog.at_level(logging.ERROR):
+        async with asyncio.timeout(5):
+            await close(replace(bank, poster=poster))
+    assert [record.__dict__["fields"] for record in caplog.records] == [{"part": "poster"}]
+    waiting.cancel()
