@@ -1,0 +1,63 @@
+"""Writes of accounts."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from guilder.core.errors import Forbidden
+from guilder.db.unit_of_work import UnitOfWork
+from guilder.domains.accounts import repository
+from guilder.domains.accounts.errors import CurrencyNotOffered, at
+from guilder.domains.accounts.repository import AccountRow
+from guilder.domains.accounts.rules import ACTIVE, PRODUCTS, account_number
+from guilder.domains.ledger.commands import (
+    Category,
+    EnsureBankAccounts,
+    OpenLedgerAccount,
+    ensure_bank_accounts,
+    open_ledger_account,
+)
+from guilder.domains.ledger.queries import bank_now
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccount:
+    """Open an account of a product for the acting user. ``name`` None takes the product's."""
+
+    action: ClassVar[str] = "account.open"
+    product_code: str
+    currency: str
+    name: str | None = None
+
+
+async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
+    """Open the account on a ledger account of its own; refuses a currency the product has not.
+
+    The bank's own accounts in that currency are opened with the first account that needs them.
+    """
+    product = PRODUCTS[cmd.product_code]
+    if cmd.currency not in product.currencies:
+        raise at("/currency", CurrencyNotOffered)
+    if uow.actor.user_id is None:
+        raise Forbidden("An account needs an owner.")
+    now_us = await bank_now(uow)
+    await ensure_bank_accounts(uow, EnsureBankAccounts(cmd.currency, now_us))
+    opened = await open_ledger_account(
+        uow,
+        OpenLedgerAccount(
+            cmd.currency, Category.LIABILITY, product.name, now_us, floor=product.floor
+        ),
+    )
+    return await repository.insert_account(
+        uow,
+        {
+            "id": opened.public_id,
+            "ledger_number": opened.number,
+            "owner_user_id": uow.actor.user_id,
+            "product_code": product.code,
+            "account_number": account_number(opened.number),
+            "currency": cmd.currency,
+            "name": cmd.name or product.name,
+            "status": ACTIVE,
+            "created_at": now_us,
+        },
+    )

@@ -1,0 +1,298 @@
+"""Reads of accounts: balances, lines, statements, and the directory of immutable facts."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from guilder.core.actor import Actor
+from guilder.core.clock import day_date, iso_instant
+from guilder.core.ids import NumberCipher
+from guilder.core.page import Page, PageRequest, cursor_number, cut
+from guilder.db.run import Runner
+from guilder.db.unit_of_work import View
+from guilder.domains.accounts import repository
+from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture, at
+from guilder.domains.accounts.repository import AccountRow
+from guilder.domains.accounts.rules import Month, category, is_account_number, line_id
+from guilder.domains.ledger import queries as ledger
+from guilder.domains.ledger.errors import AccountNotFound
+from guilder.domains.ledger.queries import Balance, LineFilter, LineRow, Totals
+
+MOST_LINES: Final = 10_000
+"""Lines that one statement answers with; its sums are of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A customer's account and its balance at one moment."""
+
+    row: AccountRow
+    balance: Balance
+
+
+async def get_account(view: View, actor: Actor, account_id: UUID) -> Account:
+    """An account the actor may see; refuses any other as not found."""
+    row = await get_row(view, actor, account_id)
+    return Account(row, (await ledger.balances(view, [row.ledger_number]))[row.ledger_number])
+
+
+async def get_row(view: View, actor: Actor, account_id: UUID) -> AccountRow:
+    """The facts alone of an account the actor may see; refuses any other as not found."""
+    row = await repository.account(view, actor, account_id)
+    if row is None:
+        raise AccountNotFound()
+    return row
+
+
+async def list_accounts(view: View, actor: Actor, page: PageRequest) -> Page[Account]:
+    """A page of the actor's own accounts, newest first."""
+    before = cursor_number(page)
+    rows = await repository.newest_accounts(view, actor, before, page.limit + 1, page.offset)
+    balances = await ledger.balances(view, [row.ledger_number for row in rows])
+    return cut(rows, page, lambda row: str(row.ledger_number)).map(
+        lambda row: Account(row, balances[row.ledger_number])
+    )
+
+
+async def numbers_of(view: View, actor: Actor) -> list[int]:
+    """Ledger numbers of the actor's own accounts, for reads that span them all."""
+    return await repository.numbers_of(view, actor)
+
+
+async def own_numbers(view: View, actor: Actor, numbers: Collection[int]) -> set[int]:
+    """Which of some ledger numbers are accounts of the actor's own."""
+    rows = await repository.facts(view, ledger_numbers=numbers)
+    return {row.ledger_number for row in rows if row.owner_user_id == actor.user_id}
+
+
+async def balance_at(
+    view: View, actor: Actor, account_id: UUID, at_us: int
+) -> tuple[AccountRow, int]:
+    """What the customer owned at an instant of booking, inclusive."""
+    row = await get_row(view, actor, account_id)
+    return row, await ledger.balance_at(view, row.ledger_number, at_us)
+
+
+async def balance_on(
+    view: View, actor: Actor, account_id: UUID, day: int
+) -> tuple[AccountRow, int]:
+    """What the customer owned at the end of a value date, given in days since 1970."""
+    row = await get_row(view, actor, account_id)
+    return row, await ledger.balance_on(view, row.ledger_number, day)
+
+
+class Counterparty(NamedTuple):
+    """The other side of a line; ``account_number`` is None for the bank's own accounts."""
+
+    account_id: str
+    account_number: str | None
+    name: str
+    bank_code: str | None
+
+
+async def counterparties(
+    view: View, actor: Actor, numbers: Collection[int]
+) -> dict[int, Counterparty]:
+    """What an owner may know of the accounts on the other side, by ledger number.
+
+    The name that someone gave an account is theirs: others see what kind of account it is.
+    """
+    facts = await ledger.account_facts(view, list(numbers))
+    ours = {row.ledger_number: row for row in await repository.facts(view, ledger_numbers=numbers)}
+    found = {}
+    for number, fact in facts.items():
+        row = ours.get(number)
+        own = row is not None and row.owner_user_id == actor.user_id
+        found[number] = Counterparty(
+            str(fact.public_id),
+            None if row is None else row.account_number,
+            row.name if row is not None and own else fact.name,
+            fact.code,
+        )
+    return found
+
+
+@dataclass(slots=True)
+class Line:
+    """One side of a transfer as it goes over the wire. Thousands are made for a statement."""
+
+    id: str
+    transfer_id: str
+    type: str
+    amount: int
+    currency: str
+    balance_after: int
+    description: str | None
+    reference: str | None
+    category: str
+    counterparty: dict[str, str | None]
+    booked_at: str
+    value_on: str
+    status: str
+
+
+async def list_lines(
+    view: View,
+    actor: Actor,
+    account_id: UUID,
+    wanted: LineFilter,
+    page: PageRequest,
+    cipher: NumberCipher,
+    *,
+    pending: bool = False,
+) -> Page[Line]:
+    """A page of an account's lines, newest first; ``pending`` ones there are none yet."""
+    row = await get_row(view, actor, account_id)
+    if pending:
+        return Page([], None)
+    found = await ledger.lines(view, row.ledger_number, wanted, page)
+    return Page(await _lines(view, actor, found.items, cipher), found.next_cursor)
+
+
+async def _lines(
+    view: View, actor: Actor, rows: Sequence[LineRow], cipher: NumberCipher
+) -> list[Line]:
+    others = await counterparties(view, actor, {_other_side(row) for row in rows})
+    return [_line(row, others[_other_side(row)], cipher) for row in rows]
+
+
+def _other_side(row: LineRow) -> int:
+    return row.transfer.debit_account if row.delta > 0 else row.transfer.credit_account
+
+
+def _line(row: LineRow, other: Counterparty, cipher: NumberCipher) -> Line:
+    transfer, credit = row.transfer, row.delta > 0
+    public_id = cipher.uuid_text(transfer.id, transfer.booked_at)
+    return Line(
+        line_id(public_id, credit),
+        public_id,
+        "credit" if credit else "debit",
+        abs(row.delta),
+        transfer.asset,
+        row.balance_after,
+        transfer.description,
+        transfer.reference,
+        category(transfer.kind, other.bank_code, credit),
+        {
+            "account_id": other.account_id,
+            "account_number": other.account_number,
+            "name": other.name,
+        },
+        iso_instant(transfer.booked_at),
+        day_date(ledger.value_day(transfer)).isoformat(),
+        "posted",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A month of an account: two balances, the sums between them, and the lines, oldest first."""
+
+    account: AccountRow
+    month: Month
+    totals: Totals
+    lines: list[Line]
+    truncated: bool
+
+
+async def statement(
+    view: View, actor: Actor, account_id: UUID, month: Month, cipher: NumberCipher
+) -> Statement:
+    """The statement of a calendar month in UTC, by booking; refuses one that cannot be."""
+    row = await get_row(view, actor, account_id)
+    if month.first > Month.of(await ledger.bank_now(view)).first:
+        raise at("/month", MonthInFuture)
+    if month.first < Month.of(row.created_at).first:
+        raise at("/month", MonthBeforeOpening)
+    from_us, to_us = month.bounds
+    totals = await ledger.totals(view, row.ledger_number, from_us, to_us)
+    found = await ledger.lines(
+        view,
+        row.ledger_number,
+        LineFilter(from_us, to_us),
+        PageRequest(MOST_LINES),
+        oldest_first=True,
+    )
+    lines = await _lines(view, actor, found.items, cipher)
+    return Statement(row, month, totals, lines, found.has_more)
+
+
+_ID_LENGTH: Final = 36
+
+
+class Fact(NamedTuple):
+    """What never changes of an account: its id as text, ledger number, owner and currency."""
+
+    id: str
+    number: int
+    owner: UUID | None
+    currency: str
+
+
+class AccountDirectory:
+    """Finds accounts by id or by account number without a query once they have been seen.
+
+    Only immutable facts are kept, so no process can be behind another; what is not known here is
+    looked up, for all names of a request in one query. The oldest entries go when it is full.
+    """
+
+    def __init__(self, runner: Runner, capacity: int = 100_000) -> None:
+        self._runner = runner
+        self._capacity = capacity
+        self._facts: dict[str, Fact] = {}
+
+    def known(self, name: str) -> Fact | None:
+        """The account of an id (canonical text) or an account number, if seen before."""
+        return self._facts.get(name)
+
+    async def resolve(self, names: Iterable[str]) -> dict[str, Fact]:
+        """The accounts of ids and account numbers; names without an account are absent."""
+        facts = self._facts
+        found: dict[str, Fact] = {}
+        missing = []
+        for name in names:
+            fact = facts.get(name)
+            if fact is None:
+                missing.append(name)
+            else:
+                found[name] = fact
+        if missing:
+            loaded = await self._load(missing)
+            found.update(loaded)
+            facts.update(loaded)
+            while len(facts) > self._capacity:
+                del facts[next(iter(facts))]
+        return found
+
+    async def bank(self, asset: str, role: str) -> Fact:
+        """One of the bank's own accounts, by its role in the chart; it has no owner."""
+        code = f"{asset}.{role}"
+        fact = self._facts.get(code)
+        if fact is None:
+            fact = await self._runner.view(lambda view: _bank_fact(view, asset, role))
+            self._facts[code] = fact
+        return fact
+
+    async def _load(self, names: list[str]) -> dict[str, Fact]:
+        numbers = {name for name in names if is_account_number(name)}
+        ids = {UUID(name) for name in names if len(name) == _ID_LENGTH}
+        if not numbers and not ids:
+            return {}
+        rows = await self._runner.view(lambda view: repository.facts(view, ids, numbers))
+        found = {}
+        for row in rows:
+            fact = Fact(str(row.id), row.ledger_number, row.owner_user_id, row.currency)
+            if row.id in ids:
+                found[fact.id] = fact
+            if row.account_number in numbers:
+                found[row.account_number] = fact
+        return found
+
+
+async def _bank_fact(view: View, asset: str, role: str) -> Fact:
+    number = await ledger.bank_account(view, asset, role)
+    if number is None:
+        raise AccountNotFound()
+    row = (await ledger.account_facts(view, [number]))[number]
+    return Fact(str(row.public_id), number, None, asset)

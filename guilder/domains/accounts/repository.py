@@ -1,0 +1,82 @@
+"""Statements on the accounts' table. Getters take the actor; admins may read every account.
+
+``facts`` is the exception: immutable facts for resolving both sides of a transfer, never shown to
+a caller before ownership is proven or because they are a counterparty.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, or_, select, true
+
+from guilder.core.actor import Actor, Role
+from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.domains.accounts.models import accounts
+
+
+class AccountRow(NamedTuple):
+    """A customer's account as stored."""
+
+    id: UUID
+    ledger_number: int
+    owner_user_id: UUID
+    product_code: str
+    account_number: str
+    currency: str
+    name: str
+    status: str
+    created_at: int
+
+
+async def insert_account(uow: UnitOfWork, values: Mapping[str, Any]) -> AccountRow:
+    """Insert an account and give it back as stored."""
+    row = await uow.first(accounts.insert().values(**values).returning(accounts))
+    return AccountRow(*row)
+
+
+async def account(view: View, actor: Actor, account_id: UUID) -> AccountRow | None:
+    """One account that the actor may see."""
+    row = await view.first(select(accounts).where(accounts.c.id == account_id, _may_read(actor)))
+    return None if row is None else AccountRow(*row)
+
+
+async def newest_accounts(
+    view: View, actor: Actor, before: int | None, count: int, offset: int
+) -> list[AccountRow]:
+    """The actor's own accounts, the newest first, on from the ledger number ``before``."""
+    statement = select(accounts).where(accounts.c.owner_user_id == actor.user_id)
+    if before is not None:
+        statement = statement.where(accounts.c.ledger_number < before)
+    statement = statement.order_by(accounts.c.ledger_number.desc()).limit(count).offset(offset)
+    return [AccountRow(*row) for row in await view.all(statement)]
+
+
+async def numbers_of(view: View, actor: Actor) -> list[int]:
+    """Ledger numbers of the actor's own accounts."""
+    rows = await view.all(
+        select(accounts.c.ledger_number).where(accounts.c.owner_user_id == actor.user_id)
+    )
+    return [row.ledger_number for row in rows]
+
+
+async def facts(
+    view: View,
+    ids: Collection[UUID] = (),
+    account_numbers: Collection[str] = (),
+    ledger_numbers: Collection[int] = (),
+) -> Sequence[AccountRow]:
+    """Accounts by any of their three names, whoever owns them; one query."""
+    named = (
+        (accounts.c.id, ids),
+        (accounts.c.account_number, account_numbers),
+        (accounts.c.ledger_number, ledger_numbers),
+    )
+    wanted = [column.in_(values) for column, values in named if values]
+    if not wanted:
+        return []
+    return [AccountRow(*row) for row in await view.all(select(accounts).where(or_(*wanted)))]
+
+
+def _may_read(actor: Actor) -> ColumnElement[bool]:
+    return true() if actor.role is Role.ADMIN else accounts.c.owner_user_id == actor.user_id

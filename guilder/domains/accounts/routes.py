@@ -1,0 +1,169 @@
+"""Products, accounts, balances, lines and statements over HTTP."""
+
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Query, Request
+
+from guilder.api.auth import CurrentActor, WritingActor
+from guilder.api.exchange import exchange_of
+from guilder.api.idempotency import IdempotencyKey, run_idempotent
+from guilder.api.openapi import refusals
+from guilder.api.pagination import PageOut, PageQuery, page_body
+from guilder.api.replies import Reply, json_response
+from guilder.api.schema import Day, Moment, Month, QueryAmount, QueryText, Uuid
+from guilder.core.clock import day_number
+from guilder.core.errors import FieldError, Invalid
+from guilder.core.page import Page
+from guilder.domains.accounts import queries, rules
+from guilder.domains.accounts.commands import OpenAccount, open_account
+from guilder.domains.accounts.errors import (
+    CurrencyNotOffered,
+    MonthBeforeOpening,
+    MonthInFuture,
+)
+from guilder.domains.accounts.schemas import (
+    AccountCreate,
+    AccountOut,
+    BalanceOut,
+    FromEdge,
+    LineOut,
+    ProductsOut,
+    StatementOut,
+    ToEdge,
+    account_body,
+    balance_body,
+    new_account,
+    past_balance_body,
+    product_body,
+    statement_body,
+)
+from guilder.domains.ledger.errors import AccountNotFound
+from guilder.domains.ledger.queries import LineFilter
+
+router = APIRouter(tags=["accounts"])
+
+_NOT_FOUND: Final = refusals(AccountNotFound)
+
+
+@router.get("/products", response_model=ProductsOut)
+async def list_products(_actor: CurrentActor) -> Reply:
+    """What kinds of accounts can be opened, and in which currencies."""
+    page = Page(list(rules.PRODUCTS.values()), None)
+    return json_response(200, page_body(page, product_body))
+
+
+@router.post(
+    "/accounts",
+    status_code=201,
+    response_model=AccountOut,
+    responses=refusals(Invalid, CurrencyNotOffered),
+)
+async def create_account(
+    body: AccountCreate, actor: WritingActor, request: Request, _key: IdempotencyKey
+) -> Reply:
+    """Open an account of one's own. Its balance is zero."""
+    exchange = exchange_of(request)
+    command = OpenAccount(body.type, body.currency, body.name)
+    return await run_idempotent(
+        exchange.services.runner,
+        open_account,
+        command,
+        actor,
+        exchange,
+        lambda row: account_body(new_account(row)),
+    )
+
+
+@router.get("/accounts", response_model=PageOut[AccountOut])
+async def list_accounts(actor: CurrentActor, request: Request, page: PageQuery) -> Reply:
+    """One's own accounts, newest first."""
+    runner = exchange_of(request).services.runner
+    found = await runner.view(lambda view: queries.list_accounts(view, actor, page))
+    return json_response(200, page_body(found, account_body))
+
+
+@router.get("/accounts/{account_id}", response_model=AccountOut, responses=_NOT_FOUND)
+async def get_account(account_id: Uuid, actor: CurrentActor, request: Request) -> Reply:
+    """An account with its balance: posted, held, and what is available."""
+    runner = exchange_of(request).services.runner
+    found = await runner.view(lambda view: queries.get_account(view, actor, account_id))
+    return json_response(200, account_body(found))
+
+
+@router.get("/accounts/{account_id}/balance", response_model=BalanceOut, responses=_NOT_FOUND)
+async def get_balance(
+    account_id: Uuid,
+    actor: CurrentActor,
+    request: Request,
+    at: Annotated[Moment | None, Query(description="Booked by this instant.")] = None,
+    on: Annotated[Day | None, Query(description="At the end of this value date.")] = None,
+) -> Reply:
+    """The balance now, at an instant of booking, or at the end of a value date."""
+    runner = exchange_of(request).services.runner
+    if at is not None and on is not None:
+        message = "Ask for an instant or for a date, not for both."
+        raise Invalid(fields=(FieldError("/on", "not_with_at", message),))
+    if at is not None:
+        row, past = await runner.view(lambda v: queries.balance_at(v, actor, account_id, at))
+        return json_response(200, past_balance_body(row, past, at_us=at))
+    if on is not None:
+        day = day_number(on)
+        row, past = await runner.view(lambda v: queries.balance_on(v, actor, account_id, day))
+        return json_response(200, past_balance_body(row, past, on=on))
+    found = await runner.view(lambda view: queries.get_account(view, actor, account_id))
+    return json_response(200, balance_body(found))
+
+
+@router.get(
+    "/accounts/{account_id}/transactions",
+    response_model=PageOut[LineOut],
+    responses=_NOT_FOUND,
+)
+async def list_transactions(
+    account_id: Uuid,
+    actor: CurrentActor,
+    request: Request,
+    page: PageQuery,
+    from_: Annotated[
+        FromEdge | None, Query(alias="from", description="Booked at or after this.")
+    ] = None,
+    to: Annotated[
+        ToEdge | None, Query(description="Booked before this instant, or on this date or before.")
+    ] = None,
+    type: Annotated[Literal["credit", "debit"] | None, Query()] = None,
+    min_amount: QueryAmount | None = None,
+    max_amount: QueryAmount | None = None,
+    q: Annotated[
+        QueryText | None, Query(description="Text in description or reference, in any case.")
+    ] = None,
+    status: Annotated[Literal["posted", "pending"] | None, Query()] = None,
+) -> Reply:
+    """An account's lines, newest first. All filters can be combined."""
+    services = exchange_of(request).services
+    credit = None if type is None else type == "credit"
+    wanted = LineFilter(from_, to, credit, min_amount, max_amount, q or None)
+    found = await services.runner.view(
+        lambda view: queries.list_lines(
+            view, actor, account_id, wanted, page, services.cipher, pending=status == "pending"
+        )
+    )
+    return json_response(200, page_body(found, lambda line: line))
+
+
+@router.get(
+    "/accounts/{account_id}/statement",
+    response_model=StatementOut,
+    responses=refusals(AccountNotFound, Invalid, MonthBeforeOpening, MonthInFuture),
+)
+async def get_statement(
+    account_id: Uuid,
+    actor: CurrentActor,
+    request: Request,
+    month: Annotated[Month, Query(description="A calendar month in UTC, `YYYY-MM`.")],
+) -> Reply:
+    """A month of an account: balances before and after, the sums between, and the lines."""
+    services = exchange_of(request).services
+    found = await services.runner.view(
+        lambda view: queries.statement(view, actor, account_id, rules.Month(month), services.cipher)
+    )
+    return json_response(200, statement_body(found))

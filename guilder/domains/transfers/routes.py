@@ -1,0 +1,200 @@
+"""Transfers over HTTP. The two POSTs that move money are lean: see ``guilder.api.routing``."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from guilder.api.auth import CurrentActor, WritingActor, permit
+from guilder.api.exchange import Exchange, exchange_of
+from guilder.api.fields import Broken, query_flag
+from guilder.api.idempotency import REPLAYED, IdempotencyKey, key_text
+from guilder.api.openapi import refusals
+from guilder.api.pagination import PageOut, PageQuery, page_body
+from guilder.api.replies import Reply, json_response
+from guilder.api.routing import lean
+from guilder.api.schema import QueryFlag, ResponseBody, Uuid
+from guilder.core.actor import Role
+from guilder.core.errors import FieldError, Invalid, NotFound
+from guilder.core.ids import uuid7
+from guilder.domains.ledger import errors as refused
+from guilder.domains.transfers import commands, queries
+from guilder.domains.transfers.schemas import (
+    BatchCreate,
+    BatchOut,
+    DepositCreate,
+    TransferCreate,
+    TransferOut,
+    read_batch,
+    read_transfer,
+)
+
+BATCH_BYTES: Final = 8_000_000
+_MOVERS: Final = (Role.USER, Role.ADMIN)
+_REFUSED: Final = refusals(
+    refused.AccountNotFound,
+    refused.InsufficientFunds,
+    refused.AccountClosed,
+    refused.AccountFrozen,
+    Invalid,
+    refused.SameAccount,
+    refused.CurrencyMismatch,
+    refused.LimitExceeded,
+)
+
+
+def _dry(model: type[ResponseBody]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"model": model, "description": "What a dry run found."}}
+
+
+def require_sandbox(request: Request) -> None:
+    """Simulators exist only in the sandbox; elsewhere there is no such path."""
+    if not exchange_of(request).services.settings.sandbox:
+        raise NotFound()
+
+
+router = APIRouter(tags=["transfers"])
+simulations_router = APIRouter(
+    prefix="/simulations", tags=["simulations"], dependencies=[Depends(require_sandbox)]
+)
+
+DryRun = Annotated[
+    QueryFlag, Query(description="Check and answer all the same, with 200, and write nothing.")
+]
+
+
+async def post_transfer(exchange: Exchange) -> Reply:
+    """Answers ``POST /transfers``."""
+    services, payer = exchange.services, _payer(exchange)
+    dry_run, key = _dry_run(exchange), key_text(exchange)
+    values = read_transfer(exchange.document)
+    names = (values["from_account_id"], commands.payee_of(values))
+    known = await services.directory.resolve(names)
+    posting = commands.posting_of(values, known, payer, key)
+    result = await commands.post_one(services.poster, posting, dry_run=dry_run)
+    sides = (known[names[0]].id, known[names[1]].id)
+    body = queries.made_body(posting, result, sides, services.cipher)
+    body["balance_after"] = result.debit_after
+    return _answer(body, dry_run=dry_run, replayed=result.status == "replayed")
+
+
+async def post_transfers(exchange: Exchange) -> Reply:
+    """Answers ``POST /transfers/batches``."""
+    services, payer = exchange.services, _payer(exchange)
+    dry_run, key = _dry_run(exchange), key_text(exchange)
+    values = read_batch(exchange.document)
+    label = str(uuid7(services.clock.now_us()))
+    known = await services.directory.resolve(commands.names_in(values["transfers"]))
+    unit = commands.batch_of(values, known, payer, key, label, dry_run=dry_run)
+    outcome = await commands.post_batch(services.poster, unit)
+    body = queries.batch_body(outcome, services.cipher, dry_run=dry_run)
+    return _answer(body, dry_run=dry_run, replayed=outcome.replayed)
+
+
+@router.post(
+    "/transfers",
+    status_code=201,
+    response_model=TransferOut,
+    responses=_dry(TransferOut) | _REFUSED,
+)
+@lean(post_transfer)
+async def create_transfer(
+    body: TransferCreate, actor: WritingActor, _key: IdempotencyKey, dry_run: DryRun = False
+) -> None:
+    """Move money from one's own account to any account of the same currency."""
+
+
+@router.post(
+    "/transfers/batches",
+    status_code=201,
+    response_model=BatchOut,
+    responses=_dry(BatchOut) | refusals(Invalid),
+    max_body_size=BATCH_BYTES,
+)
+@lean(post_transfers)
+async def create_batch(
+    body: BatchCreate, actor: WritingActor, _key: IdempotencyKey, dry_run: DryRun = False
+) -> None:
+    """Post up to 2,000 transfers at once, in order; `atomic` posts all or none.
+
+    A transfer that is refused is a result with a `code`; only a body that breaks the rules of its
+    fields is refused as a whole.
+    """
+
+
+@router.get("/transfers", response_model=PageOut[TransferOut])
+async def list_transfers(actor: CurrentActor, request: Request, page: PageQuery) -> Reply:
+    """Transfers from or to any of one's own accounts, newest first."""
+    services = exchange_of(request).services
+    found = await services.runner.view(
+        lambda view: queries.list_transfers(view, actor, page, services.cipher)
+    )
+    return json_response(200, page_body(found, lambda body: body))
+
+
+@router.get(
+    "/transfers/{transfer_id}",
+    response_model=TransferOut,
+    responses=refusals(refused.TransferNotFound),
+)
+async def get_transfer(transfer_id: Uuid, actor: CurrentActor, request: Request) -> Reply:
+    """A transfer from or to one of one's own accounts."""
+    services = exchange_of(request).services
+    return json_response(
+        200,
+        await services.runner.view(
+            lambda view: queries.get_transfer(view, actor, transfer_id, services.cipher)
+        ),
+    )
+
+
+@simulations_router.post(
+    "/deposits",
+    status_code=201,
+    response_model=TransferOut,
+    responses=_dry(TransferOut)
+    | refusals(refused.AccountNotFound, Invalid, refused.CurrencyMismatch),
+)
+async def create_deposit(
+    body: DepositCreate,
+    actor: WritingActor,
+    request: Request,
+    _key: IdempotencyKey,
+    dry_run: DryRun = False,
+) -> Reply:
+    """Money from outside, out of nowhere: how a new account of the sandbox gets some."""
+    exchange = exchange_of(request)
+    services, key = exchange.services, key_text(exchange)
+    bank, account = await commands.deposit_sides(
+        services.directory, actor, body.account_id, body.currency
+    )
+    posting = commands.deposit_of(bank, account, actor, body.amount, body.description, key)
+    result = await commands.post_one(services.poster, posting, dry_run=dry_run)
+    made = queries.made_body(posting, result, (bank.id, account.id), services.cipher)
+    if account.owner == actor.user_id:
+        made["balance_after"] = result.credit_after
+    return _answer(made, dry_run=dry_run, replayed=result.status == "replayed")
+
+
+def _payer(exchange: Exchange) -> commands.Payer:
+    """The caller, who may move money."""
+    actor = exchange.actor
+    permit(actor, *_MOVERS)
+    assert actor.user_id is not None  # whoever has one of these roles has signed in
+    return commands.Payer(actor.user_id, str(actor.user_id))
+
+
+def _dry_run(exchange: Exchange) -> bool:
+    given = exchange.query.get("dry_run")
+    if given is None:
+        return False
+    try:
+        return query_flag(given)
+    except Broken as broken:
+        raise Invalid(fields=(FieldError("/dry_run", broken.code, broken.message),)) from None
+
+
+def _answer(body: dict[str, Any], *, dry_run: bool, replayed: bool) -> Reply:
+    """201, or 200 for a dry run; a body that was given before says so in a header."""
+    if dry_run:
+        return json_response(200, body | {"dry_run": True})
+    return json_response(201, body, REPLAYED if replayed else None)

@@ -1,0 +1,211 @@
+"""The wire format of transfers, and the quick reading of sound bodies for the hot routes.
+
+A quick reading calls the rules of the models' fields itself. What it does not take in goes to the
+model, which takes it in or names all that is broken; so nothing is refused but by the models.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from itertools import chain
+from typing import Annotated, Any, Final, Literal, Self, get_args
+from uuid import UUID
+
+from pydantic import Field, model_validator
+from pydantic.fields import FieldInfo
+
+from guilder.api.fields import Broken, Rule, boolean
+from guilder.api.schema import (
+    Amount,
+    Currency,
+    Flag,
+    Instant,
+    Metadata,
+    Reference64,
+    RequestBody,
+    ResponseBody,
+    Text255,
+    UuidText,
+)
+from guilder.api.validation import read_body
+from guilder.domains.accounts.rules import ACCOUNT_NUMBER
+
+MOST_TRANSFERS: Final = 2_000
+LONGEST_KEY: Final = 255
+_BAD_KEY: Final = (
+    "invalid_key", f"The key must have 1 to {LONGEST_KEY} printable ASCII characters."
+)  # fmt: skip
+
+
+def account_number(value: object) -> str:
+    """Twelve digits. A check digit that does not fit is the number of no account."""
+    if type(value) is not str or not ACCOUNT_NUMBER.fullmatch(value):
+        raise Broken("invalid_account_number", "The account number must have 12 digits.")
+    return value
+
+
+def idempotency_key(value: object) -> str:
+    """1 to 255 printable ASCII characters, as in the header."""
+    if type(value) is not str or not (1 <= len(value) <= LONGEST_KEY and value.isascii()):
+        raise Broken(*_BAD_KEY)
+    if not value.isprintable():
+        raise Broken(*_BAD_KEY)
+    return value
+
+
+_NUMBER_SCHEMA: Final = {"type": "string", "pattern": "^[0-9]{12}$"}
+_KEY_SCHEMA: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST_KEY,
+    "pattern": "^[ -~]+$",
+    "description": "Makes this transfer safe to repeat, alone or in another batch.",
+}
+
+AccountNumber = Annotated[str, Rule(account_number, _NUMBER_SCHEMA)]
+IdempotencyKeyText = Annotated[str, Rule(idempotency_key, _KEY_SCHEMA)]
+
+
+class TransferCreate(RequestBody):
+    """Exactly one of ``to_account_id`` and ``to_account_number``."""
+
+    from_account_id: UuidText
+    to_account_id: UuidText | None = None
+    to_account_number: AccountNumber | None = None
+    amount: Amount
+    currency: Currency | None = None
+    description: Text255 | None = None
+    reference: Reference64 | None = None
+    metadata: Metadata | None = None
+
+    @model_validator(mode="after")
+    def _one_payee(self) -> Self:
+        if (self.to_account_id is None) == (self.to_account_number is None):
+            message = "Give either to_account_id or to_account_number."
+            raise Broken("required", message, ("to_account_id",)).as_pydantic()
+        return self
+
+
+class BatchItem(TransferCreate):
+    idempotency_key: IdempotencyKeyText | None = None
+
+
+class BatchCreate(RequestBody):
+    """With ``atomic`` all transfers are posted or none."""
+
+    atomic: Flag = False
+    transfers: Annotated[list[BatchItem], Field(min_length=1, max_length=MOST_TRANSFERS)]
+
+
+class DepositCreate(RequestBody):
+    account_id: UuidText
+    amount: Amount
+    currency: Currency
+    description: Text255 | None = None
+
+
+class TransferOut(ResponseBody):
+    """``balance_after`` is of the caller's own side and absent for the other's.
+
+    A dry run answers with ``dry_run`` and without an id.
+    """
+
+    id: UUID | None
+    status: Literal["posted"]
+    from_account_id: UUID
+    to_account_id: UUID
+    amount: int
+    currency: str
+    exponent: int
+    description: str | None
+    reference: str | None
+    metadata: dict[str, str]
+    created_at: Instant
+    booked_at: Instant
+    value_on: date
+    balance_after: int | None = None
+    dry_run: Literal[True] | None = None
+
+
+class BatchResultOut(ResponseBody):
+    index: int
+    status: Literal["created", "replayed", "rejected"]
+    transfer_id: UUID | None = None
+    balance_after: int | None = None
+    code: str | None = None
+
+
+class BatchOut(ResponseBody):
+    id: UUID | None
+    accepted: int
+    rejected: int
+    results: list[BatchResultOut]
+    dry_run: Literal[True] | None = None
+
+
+type Values = dict[str, Any]
+type Checks = Mapping[str, Callable[[Any], Any]]
+
+
+def _checks(model: type[RequestBody]) -> Checks:
+    """The rule of each field; every one has a rule, alone or beside null."""
+    return {name: next(_rules(info)).check for name, info in model.model_fields.items()}
+
+
+def _rules(info: FieldInfo) -> Iterator[Rule]:
+    optional = (getattr(kind, "__metadata__", ()) for kind in get_args(info.annotation))
+    return (mark for mark in chain(info.metadata, *optional) if isinstance(mark, Rule))
+
+
+_TRANSFER: Final = _checks(TransferCreate)
+_ITEM: Final = _checks(BatchItem)
+_BATCH_FIELDS: Final = frozenset(BatchCreate.model_fields)
+_ABSENT: Final[Values] = dict.fromkeys(BatchItem.model_fields)
+
+
+def read_transfer(document: object) -> Values:
+    """The fields of a ``TransferCreate``, clean; refuses what the model refuses."""
+    try:
+        return _sound(document, _TRANSFER)
+    except Broken:
+        return read_body(TransferCreate, document).model_dump()
+
+
+def read_batch(document: object) -> Values:
+    """The fields of a ``BatchCreate``, clean; refuses what the model refuses."""
+    try:
+        return _sound_batch(document)
+    except Broken:
+        return read_body(BatchCreate, document).model_dump()
+
+
+def _sound_batch(document: Any) -> Values:
+    if type(document) is not dict or not document.keys() <= _BATCH_FIELDS:
+        raise _unsound()
+    transfers = document.get("transfers")
+    if type(transfers) is not list or not 1 <= len(transfers) <= MOST_TRANSFERS:
+        raise _unsound()
+    atomic = boolean(document.get("atomic", False))
+    return {"atomic": atomic, "transfers": [_sound(item, _ITEM) for item in transfers]}
+
+
+def _sound(item: Any, checks: Checks) -> Values:
+    """The clean fields of one transfer; raises ``Broken`` at the first that needs a closer look."""
+    if type(item) is not dict:
+        raise _unsound()
+    values = _ABSENT.copy()
+    for name, value in item.items():
+        check = checks.get(name)
+        if check is None:
+            raise _unsound()
+        if value is not None:
+            values[name] = check(value)
+    if values["from_account_id"] is None or values["amount"] is None:
+        raise _unsound()
+    if (values["to_account_id"] is None) == (values["to_account_number"] is None):
+        raise _unsound()
+    return values
+
+
+def _unsound() -> Broken:
+    """Never shown: the model says what is wrong."""
+    return Broken("invalid", "The value is not valid.")

@@ -1,0 +1,204 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from guilder.core.actor import SYSTEM, Actor, Role
+from guilder.core.clock import FixedClock
+from guilder.core.ids import NumberCipher
+from guilder.db.engine import Database
+from guilder.db.run import Runner
+from guilder.db.unit_of_work import View
+from guilder.domains.accounts import queries
+from guilder.domains.accounts.commands import OpenAccount, open_account
+from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture
+from guilder.domains.accounts.queries import AccountDirectory, Statement
+from guilder.domains.accounts.repository import AccountRow
+from guilder.domains.accounts.rules import Month
+from guilder.domains.identity.commands import CreateUser, create_user
+from guilder.domains.ledger.errors import AccountNotFound
+from guilder.domains.ledger.poster import Poster
+from guilder.domains.ledger.queries import bank_account
+from guilder.domains.ledger.rules.state import Posting, Unit
+from tests.support.bank import open_store
+
+MARCH = Month.of(1_772_500_000_000_000)
+APRIL = Month.of(MARCH.bounds[1])
+MAY = Month.of(APRIL.bounds[1])
+CIPHER = NumberCipher(bytes(range(32)))
+
+
+class CountingRunner(Runner):
+    """Counts the views that are opened."""
+
+    views = 0
+
+    async def view[T](self, query: Callable[[View], Awaitable[T]]) -> T:
+        self.views += 1
+        return await super().view(query)
+
+
+@dataclass
+class Bank:
+    """A bank whose time stands still, so that bookings fall on exact microseconds."""
+
+    runner: CountingRunner
+    clock: FixedClock
+    poster: Poster
+    owner: Actor
+
+    async def open(self, currency: str = "USD") -> AccountRow:
+        return await self.runner.run(open_account, OpenAccount("checking", currency), self.owner)
+
+    async def post(self, debit: int, credit: int, amount: int, asset: str = "USD") -> None:
+        outcome = await self.poster.submit(Unit([Posting(debit, credit, amount, asset)]))
+        outcome.results[0].raise_refused()
+
+    async def settlement(self, asset: str = "USD") -> int:
+        number = await self.runner.view(lambda view: bank_account(view, asset, "settlement"))
+        assert number is not None
+        return number
+
+    async def statement(self, account: AccountRow, month: Month) -> Statement:
+        return await self.runner.view(
+            lambda view: queries.statement(view, self.owner, account.id, month, CIPHER)
+        )
+
+
+@pytest.fixture
+async def bank(database_url: str) -> AsyncIterator[Bank]:
+    clock = FixedClock(MARCH.bounds[0])
+    database = Database(database_url)
+    runner = CountingRunner(database, clock)
+    user = await runner.run(create_user, CreateUser("a@example.test", "hash"), SYSTEM)
+    poster = Poster(open_store(database_url, clock))
+    poster.start()
+    yield Bank(runner, clock, poster, Actor(user.id, Role.USER))
+    await poster.stop()
+    await database.close()
+
+
+async def test_statements_divide_time_at_the_microsecond(bank: Bank) -> None:
+    account, other = await bank.open(), await bank.open()
+    start, end = MARCH.bounds
+    settlement = await bank.settlement()
+    bank.clock.at_us = start
+    await bank.post(settlement, account.ledger_number, 1_000)
+    bank.clock.at_us = end - 1
+    await bank.post(account.ledger_number, other.ledger_number, 300)
+    bank.clock.at_us = end
+    await bank.post(account.ledger_number, other.ledger_number, 50)
+    await bank.post(other.ledger_number, account.ledger_number, 7)
+    march, april = [await bank.statement(account, month) for month in (MARCH, APRIL)]
+    assert [line.amount for line in march.lines] == [1_000, 300]
+    assert [line.amount for line in april.lines] == [50, 7]
+    assert (march.totals.starting, march.totals.ending) == (0, 700)
+    assert (march.totals.credits, march.totals.debits, march.totals.count) == (1_000, 300, 2)
+    assert (april.totals.starting, april.totals.ending) == (700, 657)
+    assert (april.totals.credits, april.totals.debits, april.totals.count) == (7, 50, 2)
+
+
+async def test_a_month_without_lines_carries_the_balance_on(bank: Bank) -> None:
+    account = await bank.open()
+    await bank.post(await bank.settlement(), account.ledger_number, 40)
+    bank.clock.at_us = MAY.bounds[0]
+    april, may = [await bank.statement(account, m) for m in (APRIL, MAY)]
+    for statement in (april, may):
+        assert (statement.totals.starting, statement.totals.ending) == (40, 40)
+        assert (statement.totals.count, statement.lines) == (0, [])
+
+
+async def test_a_statement_of_a_month_that_cannot_be_is_refused(bank: Bank) -> None:
+    account = await bank.open()
+    with pytest.raises(MonthInFuture):
+        await bank.statement(account, APRIL)
+    bank.clock.at_us = MARCH.bounds[1] - 1
+    with pytest.raises(MonthInFuture):
+        await bank.statement(account, APRIL)
+    bank.clock.at_us += 1
+    assert (await bank.statement(account, APRIL)).totals.count == 0
+    late = await bank.open()
+    with pytest.raises(MonthBeforeOpening):
+        await bank.statement(late, MARCH)
+
+
+async def test_a_long_statement_is_cut_but_not_its_sums(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MOST_LINES", 3)
+    account = await bank.open()
+    settlement = await bank.settlement()
+    for amount in (1, 2, 3, 4):
+        await bank.post(settlement, account.ledger_number, amount)
+    statement = await bank.statement(account, MARCH)
+    assert statement.truncated
+    assert [line.amount for line in statement.lines] == [1, 2, 3]
+    assert (statement.totals.credits, statement.totals.count) == (10, 4)
+
+
+async def test_another_owners_account_is_not_there(bank: Bank) -> None:
+    account = await bank.open()
+    stranger = Actor((await bank.runner.run(create_user, CreateUser("b@x.test", "h"), SYSTEM)).id,
+                     Role.USER)  # fmt: skip
+    with pytest.raises(AccountNotFound):
+        await bank.runner.view(lambda view: queries.get_account(view, stranger, account.id))
+    found = await bank.runner.view(lambda view: queries.get_account(view, SYSTEM, account.id))
+    assert found.row == account
+
+
+async def test_the_directory_asks_once_for_all_that_it_does_not_know(bank: Bank) -> None:
+    accounts = [await bank.open() for _ in range(3)]
+    directory = AccountDirectory(bank.runner)
+    names = [str(row.id) for row in accounts] + [accounts[0].account_number]
+    before = bank.runner.views
+    found = await directory.resolve(names)
+    assert bank.runner.views == before + 1
+    assert found.keys() == set(names)
+    assert found[names[3]] == found[names[0]]
+    assert [found[name].number for name in names[:3]] == [row.ledger_number for row in accounts]
+    assert await directory.resolve(names) == found
+    assert bank.runner.views == before + 1
+    fact = directory.known(names[1])
+    assert fact is not None
+    assert (fact.owner, fact.currency) == (bank.owner.user_id, "USD")
+
+
+async def test_the_directory_does_not_find_what_is_not_there(bank: Bank) -> None:
+    account = await bank.open()
+    directory = AccountDirectory(bank.runner)
+    wrong = account.account_number[:-1] + str((int(account.account_number[-1]) + 1) % 10)
+    before = bank.runner.views
+    assert await directory.resolve([wrong]) == {}
+    assert bank.runner.views == before  # a check digit that does not fit needs no query
+    missing = "01999999-0000-7000-8000-000000000001"
+    assert await directory.resolve([missing, str(account.id)]) == await directory.resolve(
+        [str(account.id)]
+    )
+    assert directory.known(missing) is None
+
+
+async def test_the_directory_sees_an_account_that_is_opened_later(bank: Bank) -> None:
+    first = await bank.open()
+    directory = AccountDirectory(bank.runner)
+    await directory.resolve([str(first.id)])
+    later = await bank.open()
+    assert (await directory.resolve([str(later.id)]))[str(later.id)].number == later.ledger_number
+
+
+async def test_the_directory_stays_within_its_capacity(bank: Bank) -> None:
+    names = [str((await bank.open()).id) for _ in range(5)]
+    directory = AccountDirectory(bank.runner, capacity=2)
+    assert (await directory.resolve(names)).keys() == set(names)  # more than it can keep
+    assert sum(directory.known(name) is not None for name in names) == 2
+    assert (await directory.resolve(names)).keys() == set(names)
+
+
+async def test_the_directory_knows_the_banks_own_accounts(bank: Bank) -> None:
+    directory = AccountDirectory(bank.runner)
+    with pytest.raises(AccountNotFound):
+        await directory.bank("USD", "settlement")
+    await bank.open()
+    fact = await directory.bank("USD", "settlement")
+    assert (fact.number, fact.owner) == (await bank.settlement(), None)
+    # Nobody can name it as a payer or a payee.
+    assert await directory.resolve([fact.id]) == {}

@@ -1,0 +1,224 @@
+import asyncio
+
+import pytest
+
+from guilder.domains.transfers.schemas import BatchOut
+from tests.domains.accounts.teller import (
+    NOBODYS,
+    Body,
+    Customer,
+    Desk,
+    answered,
+    asked,
+    conforms,
+    pointers,
+    refused,
+)
+
+
+@pytest.fixture
+async def payer(desk: Desk) -> Customer:
+    return await desk.sign_up()
+
+
+async def batch(
+    customer: Customer, *transfers: Body, key: str | None = None, **more: object
+) -> Body:
+    body = {"transfers": list(transfers), **more}
+    found = answered(await customer.post("/transfers/batches", body, key=key), 201)
+    conforms(BatchOut, found)
+    return found
+
+
+def told(body: Body) -> list[tuple[str, object]]:
+    """Of every result, its status and its code or balance."""
+    assert [result["index"] for result in body["results"]] == list(range(len(body["results"])))
+    statuses = [result["status"] for result in body["results"]]
+    assert body["rejected"] == statuses.count("rejected")
+    assert body["accepted"] == len(statuses) - body["rejected"]
+    return [
+        (result["status"], result.get("code", result.get("balance_after")))
+        for result in body["results"]
+    ]
+
+
+async def test_a_body_that_breaks_the_rules_moves_nothing(desk: Desk, payer: Customer) -> None:
+    a, b = await payer.open(funds=1_000), await payer.open()
+    before = await desk.books()
+    good = asked(a, b, 1)
+    cases: list[tuple[Body, list[tuple[str, str]]]] = [
+        ({}, [("/transfers", "required")]),
+        ({"transfers": []}, [("/transfers", "too_few")]),
+        ({"transfers": [good] * 2_001}, [("/transfers", "too_many")]),
+        ({"transfers": good}, [("/transfers", "wrong_type")]),
+        ({"transfers": [good, 7]}, [("/transfers/1", "wrong_type")]),
+        ({"transfers": [good], "atomic": 1}, [("/atomic", "wrong_type")]),
+        ({"transfers": [good], "label": "x"}, [("/label", "unknown_field")]),
+        ({"transfers": [good, good, good, good | {"amount": 0}]},
+         [("/transfers/3/amount", "out_of_range")]),
+        ({"transfers": [good | {"idempotency_key": ""}, good | {"memo": ""}]},
+         [("/transfers/0/idempotency_key", "invalid_key"), ("/transfers/1/memo", "unknown_field")]),
+    ]  # fmt: skip
+    for body, expected in cases:
+        problem = refused(
+            await payer.post("/transfers/batches", body, key="b"), 422, "validation_failed"
+        )
+        assert pointers(problem) == expected
+    many = await payer.post("/transfers/batches", {"transfers": [{"amount": 0}] * 2_000})
+    assert len(refused(many, 422, "validation_failed")["errors"]) <= 100
+    assert await desk.books() == before
+
+
+async def test_each_transfer_stands_for_itself(desk: Desk, payer: Customer) -> None:
+    stranger = await desk.sign_up()
+    a, b = await payer.open(funds=1_000), await payer.open()
+    euro, theirs = await payer.open("EUR"), await stranger.open(funds=9)
+    body = await batch(
+        payer,
+        asked(a, b, 600),
+        asked(a, b, 600),
+        asked(a, {"id": NOBODYS}, 1),
+        asked(theirs, b, 1),
+        asked(a, a, 1),
+        asked(a, euro, 1),
+        asked(a, b, 1, currency="EUR"),
+        asked(b, a, 500),
+        asked(a, b, 900, to_account_id=..., to_account_number=b["account_number"]),
+        asked(a, theirs, 1),
+    )
+    assert told(body) == [
+        ("created", 400),
+        ("rejected", "insufficient_funds"),
+        ("rejected", "account_not_found"),
+        ("rejected", "account_not_found"),
+        ("rejected", "same_account"),
+        ("rejected", "currency_mismatch"),
+        ("rejected", "currency_mismatch"),
+        ("created", 100),
+        ("created", 0),
+        ("rejected", "insufficient_funds"),
+    ]
+    for result in body["results"]:
+        if result["status"] == "created":
+            found = await payer.read(f"/transfers/{result['transfer_id']}")
+            assert found["balance_after"] == result["balance_after"]
+        else:
+            assert result.keys() == {"index", "status", "code"}
+    assert (await payer.balance(a), await payer.balance(b)) == (0, 1_000)
+    assert await stranger.balance(theirs) == 9
+    await desk.books()
+
+
+@pytest.mark.parametrize("spoiler", ["funds", "unknown", "foreign", "currency", "same"])
+async def test_an_atomic_batch_is_all_or_nothing(desk: Desk, payer: Customer, spoiler: str) -> None:
+    stranger = await desk.sign_up()
+    a, b = await payer.open(funds=1_000), await payer.open()
+    bad, code = {
+        "funds": (asked(a, b, 1_000), "insufficient_funds"),
+        "unknown": (asked(a, {"id": NOBODYS}, 1), "account_not_found"),
+        "foreign": (asked(await stranger.open(), b, 1), "account_not_found"),
+        "currency": (asked(a, await payer.open("EUR"), 1), "currency_mismatch"),
+        "same": (asked(b, b, 1), "same_account"),
+    }[spoiler]
+    before = await desk.books()
+    body = await batch(payer, asked(a, b, 1), bad, asked(a, b, 2), atomic=True, key="g")
+    assert told(body) == [
+        ("rejected", "group_failed"),
+        ("rejected", code),
+        ("rejected", "group_failed"),
+    ]
+    assert await desk.books() == before
+    good = await batch(payer, asked(a, b, 1), asked(a, b, 2), atomic=True, key="g")
+    assert told(good) == [("created", 999), ("created", 997)]  # the refusal burnt no key
+    await desk.books()
+
+
+async def test_the_key_of_an_item_works_everywhere(desk: Desk, payer: Customer) -> None:
+    a, b = await payer.open(funds=1_000), await payer.open()
+    item = asked(a, b, 10)
+    single = answered(await payer.post("/transfers", item, key="one"), 201)
+    first = await batch(
+        payer, item | {"idempotency_key": "one"}, item | {"idempotency_key": "two"},
+        item | {"idempotency_key": "two"}, item | {"idempotency_key": "two", "amount": 11},
+    )  # fmt: skip
+    assert told(first) == [
+        ("replayed", 990),
+        ("created", 980),
+        ("replayed", 980),
+        ("rejected", "idempotency_conflict"),
+    ]
+    assert first["results"][0]["transfer_id"] == single["id"]
+    again = await payer.post("/transfers", item, key="two")
+    assert again.json()["id"] == first["results"][1]["transfer_id"]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert await payer.balance(a) == 980
+
+
+async def test_the_key_of_a_batch_gives_the_first_answer_again(desk: Desk, payer: Customer) -> None:
+    a, b = await payer.open(funds=100), await payer.open()
+    body = {"transfers": [asked(a, b, 60), asked(a, b, 60), asked(b, a, 10)]}
+    first = await payer.post("/transfers/batches", body, key="batch")
+    assert told(first.json())[1] == ("rejected", "insufficient_funds")
+    await payer.deposit(a, 1_000)  # what was refused would pass now: the answer stays
+    again = await payer.post("/transfers/batches", body | {"atomic": False}, key="batch")
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in first.headers
+    for change in ({"atomic": True}, {"transfers": body["transfers"][:2]}):
+        other = await payer.post("/transfers/batches", body | change, key="batch")
+        refused(other, 422, "idempotency_conflict")
+    single = await payer.post("/transfers", asked(a, b, 60), key="batch")
+    refused(single, 422, "idempotency_conflict")
+    await payer.post("/transfers", asked(a, b, 1), key="single")
+    crossed = await payer.post("/transfers/batches", body, key="single")
+    refused(crossed, 422, "idempotency_conflict")
+    await desk.books()
+
+
+async def test_a_batch_that_was_wholly_refused_does_not_burn_its_key(
+    desk: Desk, payer: Customer
+) -> None:
+    a, b = await payer.open(), await payer.open()
+    item = asked(a, b, 5)
+    refusal = await batch(payer, item, item, key="k")
+    assert refusal["accepted"] == 0
+    await payer.deposit(a, 100)
+    assert (await batch(payer, item, item, key="k"))["accepted"] == 2
+
+
+async def test_a_dry_batch_writes_nothing(desk: Desk, payer: Customer) -> None:
+    a, b = await payer.open(funds=100), await payer.open()
+    before = await desk.books()
+    body = {"transfers": [asked(a, b, 60, idempotency_key="i"), asked(a, b, 60), asked(b, a, 60)]}
+    for atomic, expected in (
+        (False, [("created", 40), ("rejected", "insufficient_funds"), ("created", 0)]),
+        (True, [("rejected", "group_failed"), ("rejected", "insufficient_funds"),
+                ("rejected", "group_failed")]),
+    ):  # fmt: skip
+        sent = body | {"atomic": atomic}
+        response = await payer.post("/transfers/batches", sent, key="k", dry_run="true")
+        dry = answered(response, 200)
+        conforms(BatchOut, dry)
+        assert (dry["id"], dry["dry_run"]) == (None, True)
+        assert told(dry) == expected
+        assert all(result.get("transfer_id") is None for result in dry["results"])
+    assert await desk.books() == before
+    real = answered(await payer.post("/transfers/batches", body, key="k"), 201)
+    assert told(real)[0] == ("created", 40)
+
+
+async def test_the_largest_batch_is_posted_while_others_are(desk: Desk, payer: Customer) -> None:
+    a, b, c = await payer.open(funds=2_000), await payer.open(), await payer.open(funds=50)
+    items = [asked(a, b, 1, description="é" * 255) for _ in range(2_000)]
+    answers = await asyncio.gather(
+        payer.post("/transfers/batches", {"transfers": items, "atomic": True}),
+        *(payer.post("/transfers", asked(c, b, 1)) for _ in range(10)),
+    )
+    big = answered(answers[0], 201)
+    assert (big["accepted"], big["rejected"]) == (2_000, 0)
+    statuses = [answer.status_code for answer in answers[1:]]
+    assert set(statuses) <= {201, 503}  # behind a long queue one is sent away, untouched
+    ids = {result["transfer_id"] for result in big["results"]}
+    assert len(ids) == 2_000
+    assert (await payer.balance(a), await payer.balance(b)) == (0, 2_000 + statuses.count(201))
+    await desk.books()
