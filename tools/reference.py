@@ -5,7 +5,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,7 @@ def errors_page() -> str:
         f"| `{refusal.code}` | {status_of(refusal)} | {_cell(_first_sentence(refusal))} |"
         for refusal in refusals()
     ]
-    rows.append(
-        f"| `{INTERNAL_ERROR}` | 500 | A defect of Guilder; its log tells more. |"
-    )
+    rows.append(f"| `{INTERNAL_ERROR}` | 500 | A defect of Guilder; its log tells more. |")
     return _page(
         "Error codes",
         "The `code` of an `application/problem+json` answer is stable; `title` and `detail` are for"
@@ -70,19 +68,11 @@ def refusals() -> Iterator[type[Refusal]]:
                 yield found
 
 
-def pages() -> dict[Path, str]:
-    """Return every generated page."""
-    return {
-        REFERENCE / "settings.md": settings_page(),
-        REFERENCE / "errors.md": errors_page(),
-    }
-
-
 def main() -> None:
     REFERENCE.mkdir(parents=True, exist_ok=True)
-    for path, text in pages().items():
-        path.write_text(text, encoding="utf-8")
-        print(f"wrote {path.relative_to(ROOT)}")
+    for name, render in PAGES.items():
+        (REFERENCE / name).write_text(render(), encoding="utf-8")
+        print(f"wrote docs/reference/{name}")
 
 
 def _default(field: FieldInfo) -> str:
@@ -107,6 +97,8 @@ def _cell(text: str) -> str:
 def _page(title: str, words: str, table: list[str]) -> str:
     return "\n".join([f"# {title}", "", WRITTEN, "", words, "", *table, ""])
 
+
+PAGES: dict[str, Callable[[], str]] = {"settings.md": settings_page, "errors.md": errors_page}
 
 if __name__ == "__main__":
     main()

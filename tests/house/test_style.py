@@ -98,3 +98,8 @@ def test_a_planted_breach_is_found(check: Check, path: str, text: str) -> None:
 @pytest.mark.parametrize(("check", "path", "text"), ALLOWED)
 def test_what_is_allowed_passes(check: Check, path: str, text: str) -> None:
     assert list(check(Source(path, text))) == []
+
+
+def test_exceptions_are_about_what_exists() -> None:
+    for places in (source.MAY_COMMIT, source.MAY_CATCH_ALL, source.MAY_USE_FLOATS):
+        assert [place for place in places if not (source.ROOT / place).exists()] == []

@@ -1,0 +1,104 @@
+"""Whatever goes wrong around a batch, the poster goes on and nobody waits for ever."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from guilder.core.clock import SystemClock
+from guilder.core.errors import Unavailable
+from guilder.db.engine import is_sqlite, sqlite_path
+from guilder.domains.ledger.poster import Poster
+from guilder.domains.ledger.rules.state import Posting, Unit
+from tests.support.bank import ASSET, named, open_bank, open_store
+from tests.support.books import read_books
+from tests.support.taps import Tap, tapped_store
+
+
+class BadObserver:
+    """Metrics with a defect."""
+
+    def batch(self, postings: int, seconds: float) -> None:
+        raise RuntimeError("planted")
+
+    def queue(self, postings: int) -> None:
+        raise RuntimeError("planted")
+
+
+async def test_an_observer_that_fails_does_not_stop_the_bank(database_url: str) -> None:
+    bank = await open_bank(database_url, customers=2)
+    a, b = bank.customers
+    store = open_store(database_url, SystemClock())
+    poster = Poster(store, BadObserver())
+    poster.start()
+    try:
+        for number in range(3):
+            async with asyncio.timeout(3):
+                await poster.submit(named(f"n{number}", [Posting(a, b, 1, ASSET)]))
+    finally:
+        try:
+            await poster.stop()
+        except RuntimeError:
+            await store.close()
+
+
+class OddCommit(Tap):
+    """The driver gives up on a COMMIT with an error of its own, before sending it."""
+
+    def __init__(self) -> None:
+        self.odd = True
+
+    def before(self, sql: str) -> str:
+        if sql == "COMMIT" and self.odd:
+            self.odd = False
+            raise asyncpg.InternalClientError("planted")
+        return sql
+
+
+async def test_an_unforeseen_error_at_commit_leaves_no_open_transaction(
+    database_url: str,
+) -> None:
+    """No key protects these, so a transaction left open would show as a second booking."""
+    bank = await open_bank(database_url, customers=2)
+    a, b = bank.customers
+    poster = Poster(tapped_store(database_url, SystemClock(), OddCommit()))
+    poster.start()
+    units = [Unit([Posting(a, b, 1, ASSET, reference=f"u{i}")]) for i in range(4)]
+    outcomes = await asyncio.gather(*map(poster.submit, units), return_exceptions=True)
+    await poster.stop()
+    references = [t.reference for t in (await read_books(database_url)).transfers]
+    for number, outcome in enumerate(outcomes):
+        booked = references.count(f"u{number}")
+        assert booked == (not isinstance(outcome, BaseException)), f"{outcome!r}: {booked} times"
+
+
+async def test_a_database_that_cannot_be_opened_is_unavailable(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Before the first batch and between two; it is taken up again by itself."""
+    bank = await open_bank(database_url, customers=2)
+    a, b = bank.customers
+    if not is_sqlite(database_url):
+        return  # a killed server shows it there
+    path = sqlite_path(database_url)
+    away = tmp_path / "away"
+    away.mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(path, elsewhere / path.name)
+    store: Any = open_store(f"sqlite:///{away}/sub/guilder.db", SystemClock())
+    poster = Poster(store)
+    poster.start()
+    unit = named("u", [Posting(a, b, 1, ASSET)])
+    try:
+        with pytest.raises(Unavailable):
+            await poster.submit(unit)
+        (away / "sub").mkdir()
+        shutil.move(elsewhere / path.name, away / "sub" / "guilder.db")
+        outcome = await poster.submit(unit)
+        assert outcome.results[0].status == "created"
+    finally:
+        await poster.stop()
