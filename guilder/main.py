@@ -1,6 +1,5 @@
 """The web application: which routers there are, and what the system says of itself."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields
@@ -41,9 +40,6 @@ DESCRIPTION: Final = (
     "Accounts and atomic transfers on a double-entry ledger. Amounts are integers of minor units; "
     "errors are RFC 9457 problems with a stable `code`; lists are pages with a cursor."
 )
-
-POSTER: Final = "poster"
-"""Name of the task that posts; it is there as long as the poster works."""
 
 system = APIRouter(tags=["system"])
 
@@ -141,7 +137,7 @@ async def about() -> Reply:
 @system.get("/health", response_model=Health, responses=refusals(Unhealthy))
 async def health(request: Request) -> Reply:
     """Whether the parts work: each is tried."""
-    posting = POSTER in {task.get_name() for task in asyncio.all_tasks()}
+    posting = exchange_of(request).services.poster.alive
     checks = {
         "database": await _database_check(exchange_of(request).services.database),
         "poster": Check(status="healthy" if posting else "unhealthy"),

@@ -11,7 +11,7 @@ import pytest
 from guilder.db.migrate import upgrade
 from tests.support import postgres
 
-_POSTGRES = "GUILDER_TEST_POSTGRES_FOLDER"
+_POSTGRES = "TEST_POSTGRES_FOLDER"
 _BY_NAME = {"rules": "unit", "commands": "integration", "queries": "integration", "routes": "api"}
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from guilder import __version__
 from guilder.db.engine import Database
-from guilder.main import POSTER, stopping
+from guilder.main import stopping
 from tests.support.app import app_on, started
 
 
@@ -53,7 +53,7 @@ async def test_a_database_that_is_away_is_told(app: FastAPI, client: httpx.Async
 
 
 async def test_a_poster_that_has_ended_is_told(client: httpx.AsyncClient) -> None:
-    (poster,) = (task for task in asyncio.all_tasks() if task.get_name() == POSTER)
+    (poster,) = (task for task in asyncio.all_tasks() if task.get_name() == "poster")
     poster.cancel()
     await asyncio.sleep(0)
     answer = await client.get("/health")

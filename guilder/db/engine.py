@@ -178,6 +178,7 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(sqlite_path(url))),
         pool_size=pool_size,
+        hide_parameters=True,  # an error in the log names the statement, never what was stored
         max_overflow=0,
         pool_timeout=BUSY_TIMEOUT_MS / 1000,
     )
@@ -207,6 +208,7 @@ def _postgres_engine(url: str, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
+        hide_parameters=True,  # an error in the log names the statement, never what was stored
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
         pool_pre_ping=True,

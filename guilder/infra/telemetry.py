@@ -60,12 +60,6 @@ class Telemetry:
             multiprocess_mode="livesum",
             registry=registry,
         )
-        self._outbox_lag = Gauge(
-            "guilder_outbox_lag_seconds",
-            "Age of the oldest event that a subscriber has not had.",
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -88,10 +82,6 @@ class Telemetry:
     def queue(self, postings: int) -> None:
         """So many postings wait now."""
         self._queue.set(postings)
-
-    def outbox_lag(self, seconds: float) -> None:
-        """The oldest undelivered event is so old."""
-        self._outbox_lag.set(seconds)
 
     def render(self) -> bytes:
         """All metrics as text; with several workers, of all of them."""

@@ -61,6 +61,11 @@ class Poster:
         """Begin to work, on the running loop."""
         self._task = asyncio.create_task(self._work(), name="poster")
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has been started and works."""
+        return self._task is not None and not self._task.done()
+
     async def stop(self) -> None:
         """Take in nothing more, finish what is queued, and close the store."""
         self._closing = True

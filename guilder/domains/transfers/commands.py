@@ -128,7 +128,7 @@ async def post_batch(poster: Poster, unit: Unit) -> UnitResult:
     in its result.
     """
     outcome = await poster.submit(unit)
-    if unit.key is not None and all(r.refusal is IdempotencyConflict for r in outcome.results):
+    if outcome.conflict:
         raise IdempotencyConflict()
     return outcome
 

@@ -1,13 +1,13 @@
 """A branch of a small bank: one process's own pool, runner and store on a shared database."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate
 
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.db.engine import Database
 from guilder.db.run import Command, Runner
-from guilder.db.unit_of_work import UnitOfWork
+from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.ledger import queries
 from guilder.domains.ledger.commands import (
     Category,
@@ -95,13 +95,18 @@ class Branch:
         """``created`` and ``replayed``, or the code of the refusal, of every posting."""
         return [r.status if r.refusal is None else r.refusal.code for r in await self.post(*asked)]
 
+    async def ask[**P, T](
+        self, query: Callable[Concatenate[View, P], Awaitable[T]], *args: P.args, **more: P.kwargs
+    ) -> T:
+        """The answer to a query."""
+        return await self.runner.view(lambda view: query(view, *args, **more))
+
     async def balance(self, number: int) -> Balance:
-        found = await self.runner.view(lambda view: queries.balances(view, [number]))
-        return found[number]
+        return (await self.ask(queries.balances, [number]))[number]
 
     async def posted(self, *numbers: int) -> list[int]:
         """Natural posted balances."""
-        found = await self.runner.view(lambda view: queries.balances(view, numbers))
+        found = await self.ask(queries.balances, numbers)
         return [found[number].posted for number in numbers]
 
     async def counts(self) -> dict[str, int]:

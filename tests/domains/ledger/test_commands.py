@@ -74,9 +74,7 @@ async def test_a_category_has_its_normal_side(
 async def test_an_opened_account_has_its_facts_and_nothing_on_it(branch: Branch) -> None:
     command = OpenLedgerAccount("KWD", Category.LIABILITY, "Ünï", NOW, floor=-50, ceiling=900)
     opened = await branch.do(open_ledger_account, command)
-    facts = await branch.runner.view(
-        lambda view: queries.account_facts(view, [opened.number, 10_000])
-    )
+    facts = await branch.ask(queries.account_facts, [opened.number, 10_000])
     assert set(facts) == {opened.number}
     row = facts[opened.number]
     assert (row.public_id, row.code, row.asset, row.category) == (
@@ -102,9 +100,9 @@ async def test_the_banks_own_accounts_are_opened_once_per_currency(
     assert len(set(answers[0].values())) == len(CHART)
     dollars = await branch.bank("USD")
     assert not set(dollars.values()) & set(answers[0].values())
-    found = await branch.runner.view(lambda view: queries.bank_account(view, "EUR", "fees"))
+    found = await branch.ask(queries.bank_account, "EUR", "fees")
     assert found == answers[0]["fees"]
-    assert await branch.runner.view(lambda v: queries.bank_account(v, "GBP", "fees")) is None
+    assert await branch.ask(queries.bank_account, "GBP", "fees") is None
     kinds = dict(await branch.rows("SELECT code, category FROM ledger_accounts"))
     assert {role: kinds[f"EUR.{role}"] for role in CHART} == {
         "settlement": "asset", "suspense": "liability", "fees": "income",
@@ -167,7 +165,7 @@ async def test_a_limit_is_set_changed_and_removed_and_remembers_its_use(branch: 
         "limit_exceeded", "created",
     ]  # fmt: skip
     day = NOW // DAY_US
-    assert await branch.runner.view(lambda view: books.limits(view, alice)) == [
+    assert await branch.ask(books.limits, alice) == [
         Limit(alice, "day", 90, None, day, 90, 2), Limit(alice, "week", None, 9, day, 90, 2),
     ]  # fmt: skip
     await branch.do(set_limit, SetLimit(alice, "day"))
@@ -213,7 +211,7 @@ async def test_the_banks_clock_may_be_set_anywhere_before_the_first_booking(
     for to in (NOW - 400 * DAY_US, NOW + DAY_US, NOW - DAY_US):
         assert await branch.do(set_bank_clock, SetBankClock(to)) == to
         branch.clock.advance(seconds=7)
-        assert await branch.runner.view(queries.bank_now) == to + 7 * SECOND_US
+        assert await branch.ask(queries.bank_now) == to + 7 * SECOND_US
 
 
 async def test_the_banks_clock_only_moves_forward_once_something_is_booked(

@@ -1,7 +1,8 @@
 """History: lines, transfers, sums, and which number an instant falls on."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from itertools import batched
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Select, and_, case, func, or_, select, union_all
@@ -12,6 +13,9 @@ from guilder.domains.ledger.models import (
     entries,
     transfers,
 )
+
+ACCOUNTS_A_STATEMENT: Final = 100
+"""Both engines bound the parts and the parameters of one statement."""
 
 
 class TransferRow(NamedTuple):
@@ -180,22 +184,20 @@ async def newest_numbers(
     view: View, account_numbers: Sequence[int], before: int | None, count: int
 ) -> list[int]:
     """The newest transfers that touch any of the accounts, each account read through its key."""
-    if not account_numbers:
-        return []
-    parts = []
-    for number in account_numbers:
-        c = entries.c
-        part = select(c.transfer_id).where(c.account_id == number, c.delta != 0)
-        if before is not None:
-            part = part.where(c.transfer_id < before)
-        parts.append(
-            select(part.order_by(c.transfer_id.desc()).limit(count).subquery().c.transfer_id)
-        )
-    every = union_all(*parts).subquery()
-    rows = await view.all(
-        select(every.c.transfer_id).distinct().order_by(every.c.transfer_id.desc()).limit(count)
-    )
-    return [row.transfer_id for row in rows]
+    found: set[int] = set()
+    for some in batched(account_numbers, ACCOUNTS_A_STATEMENT):
+        every = union_all(*[_newest_of(number, before, count) for number in some])
+        found.update(row.transfer_id for row in await view.all(every))
+    return sorted(found, reverse=True)[:count]
+
+
+def _newest_of(account: int, before: int | None, count: int) -> Select[Any]:
+    c = entries.c
+    newest = select(c.transfer_id).where(c.account_id == account, c.delta != 0)
+    if before is not None:
+        newest = newest.where(c.transfer_id < before)
+    newest = newest.order_by(c.transfer_id.desc()).limit(count)
+    return select(newest.subquery().c.transfer_id)
 
 
 async def balances_after(

@@ -5,20 +5,10 @@ Refusals come in the order of ``errors.REFUSAL_ORDER``. A unit that is atomic or
 an overlay: every object is remembered before its first change and put back when the unit fails.
 """
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
-
-from guilder.core.errors import IdempotencyConflict, Refusal
-from guilder.core.money import MAX_BOOK
+from guilder.core.errors import IdempotencyConflict
 from guilder.domains.ledger.errors import (
-    AccountClosed,
-    AccountFrozen,
     AccountNotFound,
     AlreadyReversed,
-    AmountOverflow,
-    BalanceCeiling,
-    BalanceCondition,
     CurrencyMismatch,
     ExceedsOriginal,
     GroupFailed,
@@ -26,13 +16,13 @@ from guilder.domains.ledger.errors import (
     HoldExpired,
     HoldNotFound,
     HoldSpent,
-    InsufficientFunds,
     LimitExceeded,
     SameAccount,
     TransferNotFound,
-    VersionMismatch,
 )
 from guilder.domains.ledger.rules import answers, windows
+from guilder.domains.ledger.rules.checks import Refused, blocked, conditions, funds
+from guilder.domains.ledger.rules.overlay import Changing, Overlay
 from guilder.domains.ledger.rules.state import (
     Account,
     Decision,
@@ -49,11 +39,9 @@ from guilder.domains.ledger.rules.state import (
     UnitResult,
 )
 
-type Refused = type[Refusal] | tuple[type[Refusal], Mapping[str, object]]
-
 # Plain ints: arithmetic on enum members costs more than all the rest of a decision.
 _TRANSFER, _HOLD, _CAPTURE, _FINAL, _RELEASE, _EXPIRY, _REVERSAL = map(int, Kind)
-_FROZEN_DEBITS, _FROZEN_CREDITS, _CLOSED, _LIMITED = map(int, Flag)
+_LIMITED = int(Flag.LIMITED)
 _OPEN, _CAPTURED, _RELEASED, _EXPIRED = map(int, HoldState)
 
 
@@ -74,7 +62,7 @@ class _Decider:
         self.state = state
         self.now_us = now_us
         self.out = Decision([], state.last_no, state.clock_us)
-        self.journal: dict[int, tuple[Any, list[Any]]] | None = None
+        self.overlay: Overlay | None = None
         self.group: int | None = None
         self.refs: set[int] = set()
 
@@ -102,16 +90,12 @@ class _Decider:
     def _replayed_unit(self, unit: Unit, stored: StoredKey) -> UnitResult:
         if stored.answer is None or stored.fingerprint != unit.fingerprint:
             refused = Result("rejected", refusal=IdempotencyConflict)
-            return UnitResult([refused for _ in unit.postings], unit.label)
+            return UnitResult([refused for _ in unit.postings], unit.label, conflict=True)
         return answers.decode(stored.answer)
 
     def _overlaid(self, unit: Unit) -> UnitResult:
-        out = self.out
-        mark = (len(out.transfers), len(out.entries), len(out.keys), len(out.new_holds))
-        numbers = (out.last_no, out.clock_us)
-        changed = (len(out.changed_holds), len(out.changed_limits), len(out.changed_accounts))
-        self.journal = {}
-        self.group = out.last_no + 1 if unit.atomic and len(unit.postings) > 1 else None
+        overlay = self.overlay = Overlay(self.state, self.out)
+        self.group = self.out.last_no + 1 if unit.atomic and len(unit.postings) > 1 else None
         results: list[Result] = []
         failed = False
         for posting in unit.postings:
@@ -121,8 +105,8 @@ class _Decider:
                 failed = True
                 break
         if failed or unit.dry_run:
-            self._restore(mark, numbers, changed)
-        self.journal, self.group = None, None
+            overlay.take_back()
+        self.overlay, self.group = None, None
         if failed:
             return UnitResult(_group_failed(results, len(unit.postings)), unit.label)
         if unit.dry_run:
@@ -131,32 +115,9 @@ class _Decider:
                     result.number = 0
         return UnitResult(results, unit.label)
 
-    def _restore(
-        self,
-        mark: tuple[int, int, int, int],
-        numbers: tuple[int, int],
-        changed: tuple[int, int, int],
-    ) -> None:
-        out = self.out
-        for thing, values in (self.journal or {}).values():
-            for slot, value in zip(fields(thing), values, strict=True):
-                setattr(thing, slot.name, value)
-        for hold in out.new_holds[mark[3] :]:
-            del self.state.holds[hold.id]
-        for row in out.transfers[mark[0] :]:
-            self.state.originals.pop(row[0], None)
-        for kept in out.keys[mark[2] :]:
-            del self.state.keys[kept[0]]
-        del out.transfers[mark[0] :], out.entries[mark[1] :]
-        del out.keys[mark[2] :], out.new_holds[mark[3] :]
-        out.last_no, out.clock_us = numbers
-        _forget(out.changed_holds, changed[0])
-        _forget(out.changed_limits, changed[1])
-        _forget(out.changed_accounts, changed[2])
-
-    def _remember(self, thing: Any) -> None:
-        if self.journal is not None and id(thing) not in self.journal:
-            self.journal[id(thing)] = (thing, [getattr(thing, f.name) for f in fields(thing)])
+    def _remember(self, thing: Changing) -> None:
+        if self.overlay is not None:
+            self.overlay.remember(thing)
 
     # postings
 
@@ -185,11 +146,11 @@ class _Decider:
             return AccountNotFound
         if debit.asset != p.asset or credit.asset != p.asset:
             return CurrencyMismatch
-        refused = _blocked(debit, credit) or self._funds(debit, credit, p.amount)
+        refused = blocked(debit, credit) or funds(debit, credit, p.amount)
         if refused is None and debit.flags & _LIMITED:
             refused = self._limits(debit, p.amount)
         if refused is None and p.conditions is not None:
-            refused = _conditions(p, debit, p.amount if p.kind == _TRANSFER else 0)
+            refused = conditions(p, debit, p.amount if p.kind == _TRANSFER else 0)
         if refused is not None:
             return refused
         if p.kind == _HOLD:
@@ -203,7 +164,7 @@ class _Decider:
         if original is None or original.kind in (_HOLD, _RELEASE, _EXPIRY, _REVERSAL):
             return TransferNotFound
         debit, credit = self.state.accounts[original.credit], self.state.accounts[original.debit]
-        if (refused := _blocked(debit, credit)) is not None:
+        if (refused := blocked(debit, credit)) is not None:
             return refused
         left = original.amount - original.reversed
         if left == 0:
@@ -211,9 +172,9 @@ class _Decider:
         amount = p.amount or left
         if amount > left:
             return ExceedsOriginal
-        refused = self._funds(debit, credit, amount)
+        refused = funds(debit, credit, amount)
         if refused is None and p.conditions is not None:
-            refused = _conditions(p, debit, amount)
+            refused = conditions(p, debit, amount)
         if refused is not None:
             return refused
         self._remember(original)
@@ -227,13 +188,13 @@ class _Decider:
             return HoldNotFound
         debit, credit = self.state.accounts[hold.debit], self.state.accounts[hold.credit]
         capture = p.kind in (_CAPTURE, _FINAL)
-        if capture and (refused := _blocked(debit, credit)) is not None:
+        if capture and (refused := blocked(debit, credit)) is not None:
             return refused
         if (refused := self._hold_refusal(p, hold, capture)) is not None:
             return refused
         amount = (p.amount or hold.remaining) if capture else hold.remaining
         if p.conditions is not None:
-            refused = _conditions(p, debit, amount if capture else 0)
+            refused = conditions(p, debit, amount if capture else 0)
             if refused is not None:
                 return refused
         return self._spend_hold(p, hold, debit, credit, amount)
@@ -272,31 +233,6 @@ class _Decider:
 
     def _clock(self) -> int:
         return max(self.out.clock_us + 1, self.now_us)
-
-    def _funds(self, debit: Account, credit: Account, amount: int) -> Refused | None:
-        """Overflow, then floors, then ceilings, with what is held counted against either."""
-        if _overflows(
-            debit.debits + debit.debits_pending + amount,
-            credit.credits + credit.credits_pending + amount,
-        ):
-            return AmountOverflow
-        if debit.normal > 0:
-            available = debit.credits - debit.debits - debit.debits_pending
-            if debit.floor is not None and available - amount < debit.floor:
-                return InsufficientFunds
-        if credit.normal < 0:
-            available = credit.debits - credit.credits - credit.credits_pending
-            if credit.floor is not None and available - amount < credit.floor:
-                return InsufficientFunds
-        if debit.normal < 0 and debit.ceiling is not None:
-            coming = debit.debits + debit.debits_pending - debit.credits
-            if coming + amount > debit.ceiling:
-                return BalanceCeiling
-        if credit.normal > 0 and credit.ceiling is not None:
-            coming = credit.credits + credit.credits_pending - credit.debits
-            if coming + amount > credit.ceiling:
-                return BalanceCeiling
-        return None
 
     def _limits(self, debit: Account, amount: int) -> Refused | None:
         at_us = self._clock()
@@ -338,9 +274,9 @@ class _Decider:
     ) -> Result:
         """Number the transfer, move ``moved`` between the posted counters, and lay out its rows."""
         out = self.out
-        if self.journal is not None:
-            self._remember(debit)
-            self._remember(credit)
+        if self.overlay is not None:
+            self.overlay.remember(debit)
+            self.overlay.remember(credit)
         at_us = out.clock_us + 1
         if at_us < self.now_us:
             at_us = self.now_us
@@ -372,12 +308,6 @@ class _Decider:
         self.out.keys.append((key, stored.fingerprint, number, stored.answer))
 
 
-def _forget(table: dict[Any, Any], kept: int) -> None:
-    """Drop what was put in after the first ``kept``; a dict keeps the order of insertion."""
-    while len(table) > kept:
-        table.popitem()
-
-
 def _replayed(p: Posting, stored: StoredKey) -> Result:
     first = stored.result
     if first is None or stored.fingerprint != p.fingerprint:
@@ -386,34 +316,6 @@ def _replayed(p: Posting, stored: StoredKey) -> Result:
         "replayed", first.number, first.booked_at, first.amount, first.debit_after,
         first.credit_after,
     )  # fmt: skip
-
-
-def _blocked(debit: Account, credit: Account) -> Refused | None:
-    flags = debit.flags | credit.flags
-    if not flags:
-        return None
-    if flags & _CLOSED:
-        return AccountClosed
-    if debit.flags & _FROZEN_DEBITS or credit.flags & _FROZEN_CREDITS:
-        return AccountFrozen
-    return None
-
-
-def _conditions(p: Posting, debit: Account, moved: int) -> Refused | None:
-    wanted = p.conditions
-    assert wanted is not None
-    if wanted.version is not None and wanted.version != debit.version:
-        return VersionMismatch
-    after = (debit.credits - debit.debits - moved) * debit.normal
-    if wanted.min_balance is not None and after < wanted.min_balance:
-        return BalanceCondition
-    if wanted.max_balance is not None and after > wanted.max_balance:
-        return BalanceCondition
-    return None
-
-
-def _overflows(debits: int, credits: int) -> bool:
-    return debits > MAX_BOOK or credits > MAX_BOOK
 
 
 def _accepted(outcome: UnitResult) -> bool:

@@ -121,11 +121,15 @@ class Result:
 
 @dataclass(slots=True)
 class UnitResult:
-    """The results of a unit in the order of its postings; ``replayed`` when read from its key."""
+    """The results of a unit in the order of its postings; ``replayed`` when read from its key.
+
+    ``conflict``: the unit's own key was used for another request, and nothing was tried.
+    """
 
     results: list[Result]
     label: str = ""
     replayed: bool = False
+    conflict: bool = False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,78 @@
+"""The checks of one posting that need nothing but the two accounts, first hit first."""
+
+from collections.abc import Mapping
+
+from guilder.core.errors import Refusal
+from guilder.core.money import MAX_BOOK
+from guilder.domains.ledger.errors import (
+    AccountClosed,
+    AccountFrozen,
+    AmountOverflow,
+    BalanceCeiling,
+    BalanceCondition,
+    InsufficientFunds,
+    VersionMismatch,
+)
+from guilder.domains.ledger.rules.state import Account, Flag, Posting
+
+type Refused = type[Refusal] | tuple[type[Refusal], Mapping[str, object]]
+
+_FROZEN_DEBITS, _FROZEN_CREDITS, _CLOSED = (
+    int(flag) for flag in (Flag.FROZEN_DEBITS, Flag.FROZEN_CREDITS, Flag.CLOSED)
+)
+
+
+def blocked(debit: Account, credit: Account) -> Refused | None:
+    """Closed, or frozen on the side that the money would move on."""
+    flags = debit.flags | credit.flags
+    if not flags:
+        return None
+    if flags & _CLOSED:
+        return AccountClosed
+    if debit.flags & _FROZEN_DEBITS or credit.flags & _FROZEN_CREDITS:
+        return AccountFrozen
+    return None
+
+
+def funds(debit: Account, credit: Account, amount: int) -> Refused | None:
+    """Overflow, then floors, then ceilings, with what is held counted against either."""
+    if _overflows(
+        debit.debits + debit.debits_pending + amount,
+        credit.credits + credit.credits_pending + amount,
+    ):
+        return AmountOverflow
+    if debit.normal > 0:
+        available = debit.credits - debit.debits - debit.debits_pending
+        if debit.floor is not None and available - amount < debit.floor:
+            return InsufficientFunds
+    if credit.normal < 0:
+        available = credit.debits - credit.credits - credit.credits_pending
+        if credit.floor is not None and available - amount < credit.floor:
+            return InsufficientFunds
+    if debit.normal < 0 and debit.ceiling is not None:
+        coming = debit.debits + debit.debits_pending - debit.credits
+        if coming + amount > debit.ceiling:
+            return BalanceCeiling
+    if credit.normal > 0 and credit.ceiling is not None:
+        coming = credit.credits + credit.credits_pending - credit.debits
+        if coming + amount > credit.ceiling:
+            return BalanceCeiling
+    return None
+
+
+def conditions(p: Posting, debit: Account, moved: int) -> Refused | None:
+    """What the caller asked to hold, with ``moved`` about to leave the debit account."""
+    wanted = p.conditions
+    assert wanted is not None
+    if wanted.version is not None and wanted.version != debit.version:
+        return VersionMismatch
+    after = (debit.credits - debit.debits - moved) * debit.normal
+    if wanted.min_balance is not None and after < wanted.min_balance:
+        return BalanceCondition
+    if wanted.max_balance is not None and after > wanted.max_balance:
+        return BalanceCondition
+    return None
+
+
+def _overflows(debits: int, credits: int) -> bool:
+    return debits > MAX_BOOK or credits > MAX_BOOK
