@@ -21,6 +21,7 @@ from guilder.core.errors import NotFound, Refusal, Unavailable
 from guilder.db.engine import Database
 from guilder.domains.accounts import routes as accounts
 from guilder.domains.identity import routes as identity
+from guilder.domains.ledger import routes as ledger
 from guilder.domains.transfers import routes as transfers
 from guilder.infra.settings import Settings, load_settings
 from guilder.infra.telemetry import METRICS_TYPE, Telemetry
@@ -33,6 +34,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     accounts.router,
     transfers.router,
     transfers.simulations_router,
+    ledger.router,
 )
 """Every router of the API, in the order of the reference."""
 

@@ -39,13 +39,13 @@ router = APIRouter(tags=["identity"])
 auth_router = APIRouter(prefix="/auth", tags=["identity"])
 
 
-def device_of(request: Request) -> str | None:
+async def device_of(request: Request) -> str | None:
     """What the client says it is, short and printable; None when it says nothing."""
     agent = exchange_of(request).header(b"user-agent") or ""
     return "".join(filter(str.isprintable, agent))[:LONGEST_DEVICE].strip() or None
 
 
-def gate_of(request: Request) -> Gate:
+async def gate_of(request: Request) -> Gate:
     """The gate that the composition root has made."""
     gate: Gate = exchange_of(request).services.gate
     return gate

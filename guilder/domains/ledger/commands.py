@@ -5,11 +5,12 @@ batch of every process. ``post`` is the door for commands that change other rows
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar, Final
 from uuid import UUID
 
-from guilder.core.clock import Clock
+from guilder.core.clock import Clock, from_datetime
 from guilder.core.errors import Invalid
 from guilder.core.ids import uuid7
 from guilder.core.money import exponent_of
@@ -199,22 +200,30 @@ async def close_ledger_account(uow: UnitOfWork, cmd: CloseLedgerAccount) -> None
     await books.update_balance(uow, cmd.number, {"flags": int(b.flags | Flag.CLOSED)})
 
 
+LAST_INSTANT: Final = from_datetime(datetime(9000, 1, 1, tzinfo=UTC))
+"""Later than that no clock is set: calendars end in the year 9999."""
+
+
 @dataclass(frozen=True, slots=True)
 class SetBankClock:
-    """Set the bank-wide test clock to an instant; it goes on from there."""
+    """Set the bank-wide test clock to an instant, or move it on; it goes on from there."""
 
     action: ClassVar[str] = "ledger.set_clock"
-    now_us: int
+    now_us: int | None = None
+    advance_us: int = 0
 
 
 async def set_bank_clock(uow: UnitOfWork, cmd: SetBankClock) -> int:
     """Move the bank's time; refuses to go back once something is booked. Returns the new time."""
     head = await lock_head(uow)
     before = uow.now_us + head.clock_offset_us
-    if head.last_no and cmd.now_us < max(before, head.clock_us):
+    wanted = before + cmd.advance_us if cmd.now_us is None else cmd.now_us
+    if not 0 <= wanted < LAST_INSTANT:
+        raise Invalid("The clock cannot be set to such an instant.")
+    if head.last_no and wanted < max(before, head.clock_us):
         raise ClockBackwards()
-    await books.update_head(uow, {"clock_offset_us": cmd.now_us - uow.now_us})
-    return cmd.now_us
+    await books.update_head(uow, {"clock_offset_us": wanted - uow.now_us})
+    return wanted
 
 
 async def post(uow: UnitOfWork, clock: Clock, units: list[Unit]) -> list[UnitResult]:

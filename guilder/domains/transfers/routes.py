@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request
 
 from guilder.api.auth import CurrentActor, WritingActor, permit
+from guilder.api.deps import require_sandbox
 from guilder.api.exchange import Exchange, exchange_of
 from guilder.api.fields import Broken, query_flag
 from guilder.api.idempotency import REPLAYED, IdempotencyKey, key_text
@@ -14,7 +15,7 @@ from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
 from guilder.api.schema import QueryFlag, ResponseBody, Uuid
 from guilder.core.actor import Role
-from guilder.core.errors import FieldError, Invalid, NotFound
+from guilder.core.errors import FieldError, Invalid
 from guilder.core.ids import uuid7
 from guilder.domains.ledger import errors as refused
 from guilder.domains.transfers import commands, queries
@@ -44,12 +45,6 @@ _REFUSED: Final = refusals(
 
 def _dry(model: type[ResponseBody]) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": model, "description": "What a dry run found."}}
-
-
-def require_sandbox(request: Request) -> None:
-    """Simulators exist only in the sandbox; elsewhere there is no such path."""
-    if not exchange_of(request).services.settings.sandbox:
-        raise NotFound()
 
 
 router = APIRouter(tags=["transfers"])

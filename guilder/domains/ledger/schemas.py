@@ -1,0 +1,32 @@
+"""The wire format of the bank's test clock."""
+
+from typing import Annotated, Final, Self
+
+from pydantic import model_validator
+
+from guilder.api.fields import Broken
+from guilder.api.schema import Instant, Moment, RequestBody, ResponseBody, integer_rule
+
+LONGEST_ADVANCE_SECONDS: Final = 3_155_760_000
+"""A hundred years."""
+
+
+class ClockSet(RequestBody):
+    """Exactly one of ``now`` and ``advance_seconds``."""
+
+    now: Moment | None = None
+    advance_seconds: Annotated[int, integer_rule(0, LONGEST_ADVANCE_SECONDS)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.now is None) == (self.advance_seconds is None):
+            message = "Give either now or advance_seconds."
+            raise Broken("required", message, ("now",)).as_pydantic()
+        return self
+
+
+class ClockOut(ResponseBody):
+    """The bank's time, and how far it is from the real one."""
+
+    now: Instant
+    offset_seconds: int
