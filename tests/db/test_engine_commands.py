@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -123,11 +124,21 @@ async def test_a_defect_in_a_query_is_not_called_unavailable(house: House) -> No
     assert await house.phases() == [("attempted", None), ("failed", "internal_error")]
 
 
+async def test_an_error_names_the_statement_and_never_what_was_stored(house: House) -> None:
+    async def broken(uow: UnitOfWork, cmd: Note) -> None:
+        await uow.execute(text("INSERT INTO no_such_table VALUES (:words)"), {"words": cmd.words})
+
+    with pytest.raises(SQLAlchemyError, match="no_such_table") as raised:
+        await house.runner.run(broken, Note("secret words"), TELLER)
+    assert "secret words" not in str(raised.value)
+
+
 async def test_a_database_answers_a_ping(house: House) -> None:
     await house.database.ping()
 
 
 async def assert_unavailable_within_seconds(url: str) -> None:
+    before = set(threading.enumerate())
     house = House(url)
     for ask in (
         house.database.ping,
@@ -140,6 +151,9 @@ async def assert_unavailable_within_seconds(url: str) -> None:
         assert refused.value.retry_after_seconds == 1
         assert time.monotonic() - began < 4
     await house.database.close()
+    # The driver's threads of connections that failed report to the loop before it may close.
+    while any("connection_worker" in thread.name for thread in set(threading.enumerate()) - before):
+        await asyncio.sleep(0.001)
 
 
 async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:

@@ -167,18 +167,19 @@ async def check_bank(url: str, crew: Crew, reads: int, defect: str | None = None
     bank = await open_bank(url)
     campaign = Campaign(crew, jobs(bank, 4, defect=defect))
     reader, officer = Reader(bank), Officer(bank)
+    governing = asyncio.create_task(officer.run())
     try:
-        governing = asyncio.create_task(officer.run())
-        while not reader.wrong and (reader.reads < reads or campaign.answered < 2 * reads):
+        while reader.reads < reads or campaign.answered < 2 * reads:
+            if reader.wrong or officer.failed:
+                break
             campaign.raise_failures()
             await reader.run(50)
-        officer.done = True
-        await governing
-        assert not officer.failed, f"seed {SEED}: {officer.failed[0]!r}"
         told = await asyncio.to_thread(campaign.stop)
     finally:
         officer.done = True
         campaign.abandon()
+        await governing
+    assert not officer.failed, f"seed {SEED}: {officer.failed[0]!r}"
     assert not reader.wrong, f"read {reader.reads}, seed {SEED}: {reader.wrong}"
     check_told(told, BACKPRESSURE)
     transfers = await check_books(url, [*campaign.replies, *officer.replies])
@@ -225,17 +226,18 @@ async def check_storm(url: str, crew: Crew, storm: Storm, defect: str | None = N
     names = [f"s{i}" for i in range(storm.keys)] * storm.copies
     draw.shuffle(names)
     size = -(-len(names) // 4)
+    seconds = 60 + storm.keys // 50
     shares = [names[i : i + size] for i in range(0, len(names), size)]
     campaign = Campaign(
         crew,
         [
             Job("storm", url, list(bank.customers), SEED, clients=32, names=share, defect=defect,
-                seconds=600)
+                seconds=seconds)
             for share in shares
         ],
     )  # fmt: skip
     try:
-        told = await asyncio.to_thread(campaign.finish, 600)
+        told = await asyncio.to_thread(campaign.finish, seconds + 10)
     finally:
         campaign.abandon()
     check_told(told, BACKPRESSURE)

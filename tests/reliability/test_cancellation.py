@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,43 +15,7 @@ from tests.reliability.checks import check_books
 from tests.support.bank import ASSET, Bank, Reply, named, open_bank, open_store, reply_of
 from tests.support.books import read_books
 from tests.support.sizes import SEED, of, sizes, tell
-from tests.support.taps import Tap, step_of, tapped_store
-
-
-class Gate(Tap):
-    """Holds the batch before or after its n-th statement until it is opened."""
-
-    blocking = True
-
-    def __init__(self) -> None:
-        self.at: int | None = None
-        self.after_it = False
-        self.seen: list[str] = []
-        self.reached = threading.Event()
-        self.opened = threading.Event()
-
-    def shut(self, at: int, *, after_it: bool = False) -> None:
-        self.at, self.after_it, self.seen = at, after_it, []
-        self.reached.clear()
-        self.opened.clear()
-
-    def before(self, sql: str) -> str:
-        self.seen.append(step_of(sql))
-        if self.at == len(self.seen) - 1 and not self.after_it:
-            self._wait()
-        return sql
-
-    def after(self, sql: str) -> None:
-        if self.at == len(self.seen) - 1 and self.after_it:
-            self._wait()
-
-    def _wait(self) -> None:
-        self.at = None
-        self.reached.set()
-        assert self.opened.wait(20)
-
-    async def has_been_reached(self) -> None:
-        assert await asyncio.to_thread(self.reached.wait, 10)
+from tests.support.taps import Gate, tapped_store
 
 
 @asynccontextmanager

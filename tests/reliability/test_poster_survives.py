@@ -12,7 +12,7 @@ from guilder.core.clock import SystemClock
 from guilder.core.errors import Unavailable
 from guilder.db.engine import is_sqlite, sqlite_path
 from guilder.domains.ledger.poster import Poster
-from guilder.domains.ledger.rules.state import Posting, Unit
+from guilder.domains.ledger.rules.state import Posting, Unit, UnitResult
 from tests.support.bank import ASSET, named, open_bank, open_store
 from tests.support.books import read_books
 from tests.support.taps import Tap, tapped_store
@@ -45,26 +45,31 @@ async def test_an_observer_that_fails_does_not_stop_the_bank(database_url: str) 
             await store.close()
 
 
-class OddCommit(Tap):
-    """The driver gives up on a COMMIT with an error of its own, before sending it."""
+class OddDriver(Tap):
+    """The driver gives up on a statement with an error of its own, once, before sending it."""
 
-    def __init__(self) -> None:
+    def __init__(self, word: str) -> None:
+        self.word = word
         self.odd = True
 
     def before(self, sql: str) -> str:
-        if sql == "COMMIT" and self.odd:
+        if self.odd and self.word in sql:
             self.odd = False
             raise asyncpg.InternalClientError("planted")
         return sql
 
 
-async def test_an_unforeseen_error_at_commit_leaves_no_open_transaction(
-    database_url: str,
+@pytest.mark.parametrize("word", ["BEGIN", "ledger_balances", "UPDATE ledger", "COMMIT"])
+async def test_an_error_of_the_driver_itself_leaves_no_open_transaction(
+    database_url: str, word: str
 ) -> None:
-    """No key protects these, so a transaction left open would show as a second booking."""
+    """The driver tells so when the server ended the session between two statements.
+
+    No key protects these, so a transaction left open would show as a second booking.
+    """
     bank = await open_bank(database_url, customers=2)
     a, b = bank.customers
-    poster = Poster(tapped_store(database_url, SystemClock(), OddCommit()))
+    poster = Poster(tapped_store(database_url, SystemClock(), OddDriver(word)))
     poster.start()
     units = [Unit([Posting(a, b, 1, ASSET, reference=f"u{i}")]) for i in range(4)]
     outcomes = await asyncio.gather(*map(poster.submit, units), return_exceptions=True)
@@ -73,6 +78,20 @@ async def test_an_unforeseen_error_at_commit_leaves_no_open_transaction(
     for number, outcome in enumerate(outcomes):
         booked = references.count(f"u{number}")
         assert booked == (not isinstance(outcome, BaseException)), f"{outcome!r}: {booked} times"
+    if not is_sqlite(database_url):  # there it is another library, which has no such error
+        assert all(isinstance(o, UnitResult | Unavailable) for o in outcomes), outcomes
+
+
+async def test_one_client_is_not_told_of_the_drivers_own_error(postgres_url: str) -> None:
+    bank = await open_bank(postgres_url, customers=2)
+    a, b = bank.customers
+    poster = Poster(tapped_store(postgres_url, SystemClock(), OddDriver("UPDATE ledger")))
+    poster.start()
+    try:
+        outcome = await poster.submit(named("alone", [Posting(a, b, 1, ASSET)]))
+        assert outcome.results[0].status == "created"
+    finally:
+        await poster.stop()
 
 
 async def test_a_database_that_cannot_be_opened_is_unavailable(

@@ -116,6 +116,7 @@ async def recorded_batch(url: str) -> list[str]:
     results = await store.commit(hot_units())
     assert all(r.refusal is None for unit in results for r in unit.results)
     await store.commit(hot_units()[:1])  # replayed
+    await store.commit([named("plan5", [Posting(13, 12, 1, ASSET)])])  # small, and nothing to spend
     await store.close()
     return [sql for sql in recorder.statements if "ledger_" in sql]
 

@@ -6,14 +6,20 @@ lose is only lost with the machine, for the page cache survives every kill of a 
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from guilder.core.clock import Clock
 from guilder.db.engine import is_sqlite
-from guilder.domains.ledger.ports import Store
+from guilder.domains.ledger.ports import Batch, Store
+from guilder.domains.ledger.rules.state import Decision, KeyRow
+from guilder.domains.ledger.store import postgres as postgres_store
+from guilder.domains.ledger.store import sqlite as sqlite_store
 from guilder.domains.ledger.store.base import ACCOUNTS_SQL
+from guilder.domains.ledger.store.postgres import PostgresBooks
+from guilder.domains.ledger.store.sqlite import SqliteBooks
 from tests.support.bank import open_store
 from tests.support.taps import (
     Tap,
@@ -112,29 +118,44 @@ def _reads_balances(sql: str) -> bool:
     return sql.startswith(ACCOUNTS_SQL)
 
 
+_LATE = "INSERT INTO ledger_idempotency (key, fingerprint, transfer_id, answer) VALUES "
+
+
+class LateKeyBooksPostgres(PostgresBooks):
+    """Leaves the keys out of the batch's transaction."""
+
+    async def write(self, decision: Decision, batch: Batch) -> None:
+        self._c.late, decision.keys = decision.keys, []
+        await super().write(decision, batch)
+
+
 class LateKeyPostgres(TappedPostgres):
     """Stores the keys in a transaction of their own, after the transfers'."""
 
-    late: list[Callable[[], Awaitable[Any]]]
+    late: list[KeyRow]
 
     async def through(self, sql: str, run: Callable[[str], Awaitable[Any]]) -> Any:
         if sql == "BEGIN":
             self.late = []
-        if _writes_keys(sql):
-            self.late.append(lambda: run(sql))
-            return None
         result = await super().through(sql, run)
         if sql == "COMMIT" and self.late:
             await asyncio.sleep(DELAY_SECONDS)
-            for store in self.late:
-                await store()
+            await self.connection.executemany(f"{_LATE} ($1, $2, $3, $4)", self.late)
         return result
+
+
+class LateKeyBooksSqlite(SqliteBooks):
+    """Leaves the keys out of the batch's transaction."""
+
+    async def write(self, decision: Decision, batch: Batch) -> None:
+        self._c.connection.late, decision.keys = decision.keys, []
+        await super().write(decision, batch)
 
 
 class LateKeySqlite(TappedSqlite):
     """Stores the keys in a transaction of their own, after the transfers'."""
 
-    late: list[Callable[[], Any]]
+    late: list[KeyRow]
 
     def cursor(self) -> "LateKeyCursor":
         return LateKeyCursor(self, self.connection.cursor())
@@ -148,19 +169,11 @@ class LateKeyCursor(TappedCursor):
         assert isinstance(owner, LateKeySqlite)
         if sql == "BEGIN IMMEDIATE":
             owner.late = []
-        if _writes_keys(sql):
-            owner.late.append(lambda: run(sql))
-            return self
         super().through(sql, run)
         if sql == "COMMIT" and owner.late:
             time.sleep(DELAY_SECONDS)
-            for store in owner.late:
-                store()
+            self.cursor.executemany(f"{_LATE} (?, ?, ?, ?)", owner.late)
         return self
-
-
-def _writes_keys(sql: str) -> bool:
-    return "INSERT INTO ledger_idempotency" in sql or sql == "COPY ledger_idempotency"
 
 
 class EarlyAnswerPostgres(TappedPostgres):
@@ -208,9 +221,8 @@ class NoChain(Tap):
     """The head keeps its first chain, so every link hangs on nothing."""
 
     def before(self, sql: str) -> str:
-        return sql.replace("chain = $7", "chain = chain").replace(
-            "chain = ? WHERE", "chain = iif(? IS NULL, chain, chain) WHERE"
-        )
+        kept = re.sub(r"chain = \$\d+", "chain = chain", sql)
+        return kept.replace("chain = ? WHERE", "chain = iif(? IS NULL, chain, chain) WHERE")
 
 
 TAPS: dict[str, Callable[[], Tap]] = {
@@ -231,6 +243,10 @@ WRAPPERS: dict[str, tuple[type[TappedPostgres], type[TappedSqlite]]] = {
 
 def store(url: str, clock: Clock, defect: str | None) -> Store:
     """The store, with a defect planted when one is named."""
+    late = defect == "late_key"
+    # A worker takes one job after another, so what one planted the next takes out again.
+    setattr(postgres_store, "PostgresBooks", LateKeyBooksPostgres if late else PostgresBooks)  # noqa: B010
+    setattr(sqlite_store, "SqliteBooks", LateKeyBooksSqlite if late else SqliteBooks)  # noqa: B010
     if defect is None:
         return open_store(url, clock)
     tap = TAPS[defect]()

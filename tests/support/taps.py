@@ -6,6 +6,7 @@ What a hook does is the test's: count, raise before or after, wait, or plant a d
 import asyncio
 import re
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -39,6 +40,42 @@ class Tap:
 
     def after(self, sql: str) -> None:
         """The statement has run; may raise."""
+
+
+class Gate(Tap):
+    """Holds the batch before or after its n-th statement until it is opened."""
+
+    blocking = True
+
+    def __init__(self) -> None:
+        self.at: int | None = None
+        self.after_it = False
+        self.seen: list[str] = []
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def shut(self, at: int, *, after_it: bool = False) -> None:
+        self.at, self.after_it, self.seen = at, after_it, []
+        self.reached.clear()
+        self.opened.clear()
+
+    def before(self, sql: str) -> str:
+        self.seen.append(step_of(sql))
+        if self.at == len(self.seen) - 1 and not self.after_it:
+            self._wait()
+        return sql
+
+    def after(self, sql: str) -> None:
+        if self.at == len(self.seen) - 1 and self.after_it:
+            self._wait()
+
+    def _wait(self) -> None:
+        self.at = None
+        self.reached.set()
+        assert self.opened.wait(20)
+
+    async def has_been_reached(self) -> None:
+        assert await asyncio.to_thread(self.reached.wait, 10)
 
 
 class TappedPostgres:

@@ -50,9 +50,7 @@ async def post_batch(books: Books, units: list[Unit], clock: Clock) -> Posted:
         secrets.token_bytes(16),
         chain_link(head.chain, decision.transfers),
     )
-    await books.insert(decision)
-    await books.update(decision)
-    await books.finish(batch)
+    await books.write(decision, batch)
     return Posted(decision.results, batch)
 
 

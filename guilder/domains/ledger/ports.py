@@ -47,7 +47,8 @@ class Lost(Exception):
 class Books(Protocol):
     """One transaction on the ledger's tables. ``lock`` comes first; what does not exist is absent.
 
-    ``update`` raises ``Lost`` when a balance was not at the version that was read.
+    ``write`` stores rows, balances and head, and raises ``Lost`` when a balance was not at the
+    version that was read.
     """
 
     async def lock(self) -> Head: ...
@@ -62,11 +63,7 @@ class Books(Protocol):
 
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]: ...
 
-    async def insert(self, decision: Decision) -> None: ...
-
-    async def update(self, decision: Decision) -> None: ...
-
-    async def finish(self, batch: Batch) -> None: ...
+    async def write(self, decision: Decision, batch: Batch) -> None: ...
 
 
 class Store(Protocol):

@@ -165,6 +165,15 @@ def test_the_largest_amount_fits_once() -> None:
     assert ask(state, pay(SETTLEMENT, ALICE, 1)) == ["amount_overflow"]
 
 
+def test_the_balances_after_are_credits_minus_debits_on_either_account() -> None:
+    state = books(
+        account(ALICE, debits=40, credits=100, floor=None), account(BOB, debits=3, credits=20)
+    )
+    decision = decided(state, pay(ALICE, BOB, 7))
+    assert (only(decision).debit_after, only(decision).credit_after) == (53, 24)
+    assert [entry[2:4] for entry in decision.entries] == [(-7, 53), (7, 24)]
+
+
 def test_a_posting_changes_four_counters_and_nothing_else() -> None:
     state = books(settlement(), account(ALICE, 5))
     decision = decided(state, pay(SETTLEMENT, ALICE, 7, value_on=20_000))

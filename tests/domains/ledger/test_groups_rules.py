@@ -86,6 +86,12 @@ def test_a_group_is_posted_whole_under_the_number_of_its_first_transfer() -> Non
     assert [row[9] for row in decision.transfers] == [None] + [12] * 10
 
 
+def test_two_postings_are_a_group() -> None:
+    postings = [pay(SETTLEMENT, BOB, 1), pay(SETTLEMENT, BOB, 2)]
+    decision = decided(world(), Unit(postings, atomic=True))
+    assert [row[9] for row in decision.transfers] == [11, 11]
+
+
 def test_a_unit_that_is_no_group_has_no_group_number() -> None:
     for unit in (Unit([pay(SETTLEMENT, BOB, 1)], atomic=True), Unit(everything())):
         assert {row[9] for row in decided(world(), unit).transfers} == {None}
@@ -105,6 +111,22 @@ def test_a_refused_group_leaves_no_trace_wherever_it_is_refused(place: int) -> N
     assert culprit == place
     assert state == before
     assert rows(decision) == [[], [], [], [], {}, {}, {}, 10, 0]
+
+
+@pytest.mark.parametrize(
+    "posting",
+    [
+        pay(ALICE, BOB, 5), hold(ALICE, BOB, 5), capture(1), capture(1, 5),
+        about(Kind.RELEASE, 1), reverse(2), reverse(2, 5),
+    ],
+)  # fmt: skip
+def test_a_single_posting_is_taken_back_though_nothing_else_touched_its_accounts(
+    posting: Posting,
+) -> None:
+    for unit in (Unit([posting, REFUSED], atomic=True), Unit([posting], dry_run=True)):
+        state = world()
+        assert ask(state, unit) in (["group_failed", "insufficient_funds"], ["created"])
+        assert state == world()
 
 
 @pytest.mark.parametrize("atomic", [True, False])

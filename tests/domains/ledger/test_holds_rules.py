@@ -103,6 +103,14 @@ def test_a_release_gives_everything_back_and_moves_nothing() -> None:
     assert state.holds[1].state == HoldState.RELEASED
 
 
+def test_a_release_gives_everything_back_whatever_amount_is_named() -> None:
+    for kind in (Kind.RELEASE, Kind.EXPIRY):
+        state = held(expires_at=LATER)
+        result = only(decided(state, about(kind, 1, 5), now_us=LATER))
+        assert result.amount == 60
+        assert counters(state) == (0, 100, 0, 0)
+
+
 @pytest.mark.parametrize("first", [Kind.CAPTURE, Kind.CAPTURE_FINAL, Kind.RELEASE, Kind.EXPIRY])
 @pytest.mark.parametrize("second", [Kind.CAPTURE, Kind.CAPTURE_FINAL, Kind.RELEASE, Kind.EXPIRY])
 def test_a_hold_is_spent_once_by_whoever_comes_first(first: Kind, second: Kind) -> None:

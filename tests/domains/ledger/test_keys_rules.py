@@ -97,10 +97,18 @@ def test_a_units_answer_is_kept_and_told_again() -> None:
 def test_a_units_key_used_with_other_fields_is_a_conflict_for_every_member() -> None:
     state = till()
     ask(state, unit(pay(SETTLEMENT, ALICE, 5)))
-    assert (
-        ask(state, unit(*[pay(SETTLEMENT, ALICE, 6)] * 2, fingerprint=b"g"))
-        == ["idempotency_conflict"] * 2
-    )
+    decision = decided(state, unit(*[pay(SETTLEMENT, ALICE, 6)] * 2, fingerprint=b"g"))
+    assert said(decision) == ["idempotency_conflict"] * 2
+    assert decision.results[0].conflict
+
+
+def test_a_conflict_of_a_members_key_is_not_one_of_the_unit() -> None:
+    state = till()
+    ask(state, keyed())
+    for atomic in (True, False):
+        decision = decided(state, unit(keyed(fingerprint=b"g"), atomic=atomic))
+        assert said(decision) == ["idempotency_conflict"]
+        assert not decision.results[0].conflict
 
 
 def test_a_postings_key_is_no_units_key_and_the_other_way_round() -> None:

@@ -12,6 +12,7 @@ from guilder.core.errors import Invalid
 from guilder.core.page import Page, PageRequest, decode_cursor
 from guilder.domains.ledger import queries
 from guilder.domains.ledger.queries import LineFilter, LineRow, TransferRow
+from guilder.domains.ledger.repository import history
 from guilder.domains.ledger.rules.state import Kind
 from tests.domains.ledger.branch import Branch
 from tests.domains.ledger.desk import NOW, about, capture, hold, pay
@@ -179,6 +180,18 @@ async def test_transfers_of_several_accounts_are_listed_once_each(
         page = await transfers(branch, numbers)
         assert [row.id for row in page.items] == expected
         assert not page.has_more
+
+
+async def test_transfers_of_more_accounts_than_a_statement_takes(
+    branch: Branch, people: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = await transfers(branch, people)
+    strangers = list(range(1_000, 1_700))
+    assert await transfers(branch, [*strangers[:350], *people, *strangers[350:]]) == every
+    monkeypatch.setattr(history, "ACCOUNTS_A_STATEMENT", 1)
+    assert await transfers(branch, people) == every
+    page = await transfers(branch, people, PageRequest(4, str(every.items[2].id), 3))
+    assert list(page.items) == list(every.items[6:10])
 
 
 async def test_transfers_of_nobody_are_none(branch: Branch, people: tuple[int, int, int]) -> None:

@@ -291,3 +291,14 @@ async def test_an_observer_is_told_of_batches_and_of_the_queue(store: ToldStore)
     await poster.stop()
     assert watcher.batches == [3, 2, MAX_BATCH]
     assert watcher.queues == [2 + MAX_BATCH, MAX_BATCH, 0]
+
+
+async def test_a_poster_is_alive_from_its_start_to_its_stop(store: ToldStore) -> None:
+    poster = Poster(store)
+    seen = [poster.alive]
+    poster.start()
+    seen.append(poster.alive)
+    await poster.submit(unit("a"))
+    seen.append(poster.alive)
+    await poster.stop()
+    assert [*seen, poster.alive] == [False, True, True, False]

@@ -5,6 +5,7 @@ lock sees everything that was committed before. ``COPY`` carries large batches, 
 """
 
 import asyncio
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
@@ -85,15 +86,16 @@ UPDATE ledger_limits l
   FROM unnest($1::bigint[], $2::text[], $3::int[], $4::bigint[], $5::bigint[])
        AS u(account_id, period, window_start, used_amount, used_count)
  WHERE l.account_id = u.account_id AND l.period = u.period"""
-_FINISH = """
-WITH batch AS (
+_BATCH_AND_EVENT = """batch AS (
   INSERT INTO ledger_batches (id, first_no, last_no, first_booked_at, last_booked_at, nonce, chain)
   VALUES ($1, $2, $3, $4, $5, $6, $7)
 ), event AS (
   INSERT INTO outbox (stream, type, payload, created_at)
   VALUES ('ledger', 'ledger.batch_posted', $8, $5)
-)
+)"""
+_HEAD = """
 UPDATE ledger_head SET last_no = $3, last_batch = $1, clock_us = $5, chain = $7 WHERE lane = 0"""
+_FINISH = f"WITH {_BATCH_AND_EVENT} {_HEAD}"
 
 _TABLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "ledger_transfers": (
@@ -114,14 +116,35 @@ _TABLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 _COLUMNS: Final = {table: [name for name, _ in cols] for table, cols in _TABLES.items()}
 
 
-def _insert_sql(table: str) -> str:
+def _insert_sql(table: str, first: int = 1) -> str:
+    """An insert from one array a column, as parameters from number ``first`` on."""
     columns = _TABLES[table]
-    arrays = ", ".join(f"${i}::{type_}[]" for i, (_, type_) in enumerate(columns, 1))
+    arrays = ", ".join(f"${i}::{type_}[]" for i, (_, type_) in enumerate(columns, first))
     names = ", ".join(name for name, _ in columns)
     return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608 - constants
 
 
 _INSERTS: Final = {table: _insert_sql(table) for table in _TABLES}
+
+
+def _shifted(sql: str, by: int) -> str:
+    """A statement with its parameters renumbered, to stand beside others in one."""
+    return re.sub(r"\$(\d+)", lambda found: f"${int(found[1]) + by}", sql)
+
+
+def _at_once_sql() -> str:
+    """All that a small batch writes, as one statement; it tells how many balances it changed."""
+    parts, used = [], 0
+    for table, columns in _TABLES.items():
+        parts.append(f"{table} AS ({_insert_sql(table, used + 1)})")
+        used += len(columns)
+    parts.append(f"balances AS ({_shifted(_BALANCES, used)} RETURNING 1)")
+    parts.append(_shifted(_BATCH_AND_EVENT, used + 7))
+    parts.append(f"head AS ({_shifted(_HEAD, used + 7)})")
+    return f"WITH {', '.join(parts)} SELECT count(*) FROM balances"  # noqa: S608 - constants
+
+
+_AT_ONCE: Final = _at_once_sql()
 
 
 class PostgresBooks:
@@ -147,25 +170,17 @@ class PostgresBooks:
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]:
         return limits_by_account(await self._c.fetch(_LIMITS, list(ids)))
 
-    async def insert(self, decision: Decision) -> None:
-        await self._rows("ledger_transfers", decision.transfers)
-        await self._rows("ledger_entries", decision.entries)
-        await self._rows("ledger_idempotency", decision.keys)
-
-    async def update(self, decision: Decision) -> None:
-        accounts = decision.changed_accounts.values()
-        columns = zip(
-            *[
-                (a.id, a.debits, a.credits, a.debits_pending, a.credits_pending, a.version,
-                 a.loaded_version)
-                for a in accounts
-            ],
-            strict=True,
-        )  # fmt: skip
-        status = await self._c.execute(_BALANCES, *map(list, columns))
-        if status != f"UPDATE {len(accounts)}":
-            raise Lost("a balance was not at the version that was read")
-        if holds := hold_rows(decision):
+    async def write(self, decision: Decision, batch: Batch) -> None:
+        holds = hold_rows(decision)
+        plain = not (holds or decision.changed_limits)
+        if plain and len(decision.transfers) < COPY_FROM:
+            await self._write_at_once(decision, batch)
+            return
+        for table, rows in zip(_TABLES, _new_rows(decision), strict=True):
+            await self._rows(table, rows)
+        status = await self._c.execute(_BALANCES, *_balance_columns(decision))
+        _expect_balances(decision, int(status.rpartition(" ")[2]))
+        if holds:
             await self._c.execute(_HOLDS, *_transposed(holds))
         if decision.changed_limits:
             used = [
@@ -173,18 +188,47 @@ class PostgresBooks:
                 for u in decision.changed_limits.values()
             ]
             await self._c.execute(_USED, *_transposed(used))
+        await self._c.execute(_FINISH, *_batch_values(batch))
 
-    async def finish(self, b: Batch) -> None:
-        await self._c.execute(
-            _FINISH, b.id, b.first_no, b.last_no, b.first_booked_at, b.last_booked_at, b.nonce,
-            b.chain, event_payload(b),
-        )  # fmt: skip
+    async def _write_at_once(self, decision: Decision, batch: Batch) -> None:
+        values: list[Any] = []
+        for columns, rows in zip(_COLUMNS.values(), _new_rows(decision), strict=True):
+            values += _transposed(rows) if rows else [[]] * len(columns)
+        changed = await self._c.fetchval(
+            _AT_ONCE, *values, *_balance_columns(decision), *_batch_values(batch)
+        )
+        _expect_balances(decision, changed)
 
     async def _rows(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if len(rows) >= COPY_FROM:
             await self._c.copy_records_to_table(table, records=rows, columns=_COLUMNS[table])
         elif rows:
             await self._c.execute(_INSERTS[table], *_transposed(rows))
+
+
+def _new_rows(decision: Decision) -> tuple[Sequence[tuple[Any, ...]], ...]:
+    """Rows for the tables of ``_TABLES``, in that order."""
+    return decision.transfers, decision.entries, decision.keys
+
+
+def _balance_columns(decision: Decision) -> list[list[Any]]:
+    return _transposed([
+        (a.id, a.debits, a.credits, a.debits_pending, a.credits_pending, a.version,
+         a.loaded_version)
+        for a in decision.changed_accounts.values()
+    ])  # fmt: skip
+
+
+def _expect_balances(decision: Decision, changed: int) -> None:
+    if changed != len(decision.changed_accounts):
+        raise Lost("a balance was not at the version that was read")
+
+
+def _batch_values(b: Batch) -> tuple[Any, ...]:
+    return (
+        b.id, b.first_no, b.last_no, b.first_booked_at, b.last_booked_at, b.nonce, b.chain,
+        event_payload(b),
+    )  # fmt: skip
 
 
 def _transposed(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
@@ -243,10 +287,13 @@ class PostgresStore:
         return self._connection
 
     async def _rolled_back(self, connection: Any) -> None:
+        """Roll back; a connection on which that failed may still have the transaction open."""
         try:
             await connection.execute("ROLLBACK")
-        except (asyncpg.PostgresError, *_GONE):
+        except BaseException as error:
             await self.close()
+            if not isinstance(error, (asyncpg.PostgresError, *_GONE)):
+                raise
 
     async def _resolve(self, posted: Posted, cause: Exception) -> None:
         """Learn whether a commit took whose reply was lost: under the head's lock, by our nonce."""

@@ -88,13 +88,15 @@ class SqliteBooks:
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]:
         return limits_by_account(self._in(LIMITS_SQL, ids))
 
-    async def insert(self, decision: Decision) -> None:
+    async def write(self, decision: Decision, batch: Batch) -> None:
         self._c.executemany(_TRANSFERS, decision.transfers)
         self._c.executemany(_ENTRIES, decision.entries)
         if decision.keys:
             self._c.executemany(_KEY, decision.keys)
+        self._update(decision)
+        self._finish(batch)
 
-    async def update(self, decision: Decision) -> None:
+    def _update(self, decision: Decision) -> None:
         accounts = decision.changed_accounts.values()
         rows = [
             (a.debits, a.credits, a.debits_pending, a.credits_pending, a.version, a.id,
@@ -115,7 +117,7 @@ class SqliteBooks:
                 ],
             )
 
-    async def finish(self, b: Batch) -> None:
+    def _finish(self, b: Batch) -> None:
         self._c.execute(
             _BATCH,
             (b.id, b.first_no, b.last_no, b.first_booked_at, b.last_booked_at, b.nonce, b.chain),
