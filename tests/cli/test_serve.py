@@ -165,6 +165,10 @@ def test_the_jobs_can_run_apart(values: dict[str, str], tmp_path: Path) -> None:
             assert running.get("/health").status_code == 200
             assert running.stop()[0] == 0
         assert jobs.poll() is None
+        deadline = time.monotonic() + 30
+        while '"event":"working"' not in (tmp_path / "jobs.log").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         jobs.terminate()
         assert jobs.wait(10) == 0
     finally:

@@ -5,6 +5,7 @@ that has arrived is the next batch. A caller that goes away drops its future, ne
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections import deque
@@ -23,6 +24,8 @@ ALWAYS_QUEUED: Final = 2 * MAX_BATCH
 """Two full batches may wait however slow the machine: a few bulk callers are no overload."""
 
 ATTEMPTS: Final = 4
+
+_log = logging.getLogger(__name__)
 
 type _Waiting = tuple[Unit, asyncio.Future[UnitResult]]
 
@@ -93,16 +96,19 @@ class Poster:
         return await future
 
     async def _work(self) -> None:
-        while True:
-            await self._wake.wait()
-            while self._queue:
-                waiting = self._take()
-                started = time.perf_counter()
-                await self._post(waiting)
-                self._measure(sum(len(u.postings) for u, _ in waiting), started)
-            self._wake.clear()
-            if self._closing:
-                return
+        try:
+            while not (self._closing and not self._queue):
+                await self._wake.wait()
+                while self._queue:
+                    waiting = self._take()
+                    started = time.perf_counter()
+                    await self._post(waiting)
+                    self._measure(sum(len(u.postings) for u, _ in waiting), started)
+                self._wake.clear()
+        finally:  # a stop that is given up cancels this: nobody may wait for ever
+            self._closing = True
+            for _, future in self._queue:
+                _refuse(future, Unavailable())
 
     def _take(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
@@ -117,8 +123,11 @@ class Poster:
     def _measure(self, postings: int, started: float) -> None:
         seconds = time.perf_counter() - started
         self._seconds_each += 0.1 * (seconds / max(1, postings) - self._seconds_each)
-        self._observer.batch(postings, seconds)
-        self._observer.queue(self._queued)
+        try:
+            self._observer.batch(postings, seconds)
+            self._observer.queue(self._queued)
+        except Exception:  # noqa: BLE001 - metrics must not stop the bank
+            _log.exception("the poster's observer failed")
 
     async def _post(self, waiting: list[_Waiting]) -> None:
         """Commit; a batch that fails for one unit's sake is halved until that unit stands alone."""
@@ -134,6 +143,10 @@ class Poster:
             middle = len(waiting) // 2
             await self._post(waiting[:middle])
             await self._post(waiting[middle:])
+        except asyncio.CancelledError:
+            for _, future in waiting:
+                _refuse(future, OutcomeUnknown())
+            raise
         else:
             for (_, future), result in zip(waiting, results, strict=True):
                 if not future.done():

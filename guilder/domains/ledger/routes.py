@@ -39,4 +39,4 @@ async def set_clock(body: ClockSet, actor: WritingActor, request: Request) -> Cl
 
 
 def _clock(now_us: int, real_us: int) -> ClockOut:
-    return ClockOut(now=now_us, offset_seconds=round((now_us - real_us) / SECOND_US))
+    return ClockOut(now=now_us, offset_seconds=(now_us - real_us + SECOND_US // 2) // SECOND_US)

@@ -117,6 +117,9 @@ class _Verification:
                 self._replay(row)
             found = rows[-1].id if rows else last_no
             _expect(found == batch.last_no, "ledger_transfers", found + 1, "it is missing")
+            _expect(bool(rows), "ledger_batches", batch.id, "it has no transfers")
+            fits = (batch.first_booked_at, batch.last_booked_at) == (rows[0].booked_at, clock)
+            _expect(fits, "ledger_batches", batch.id, "its times are not its transfers'")
             chain = chain_link(chain, [tuple(row) for row in rows])
             _expect(
                 chain == batch.chain, "ledger_batches", batch.id,
@@ -248,6 +251,8 @@ class _Verification:
         """No idempotency row without its transfer, no account without its balance."""
         dangling = await proofs.dangling_key(self.view)
         _expect(dangling is None, "ledger_idempotency", dangling, "its transfer is missing")
+        shared = await proofs.shared_key(self.view)
+        _expect(shared is None, "ledger_idempotency", shared, "two keys name one transfer")
         bare = await proofs.accounts_without_balance(self.view)
         _expect(bare is None, "ledger_accounts", bare, "its balance is missing")
 

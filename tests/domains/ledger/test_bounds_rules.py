@@ -46,7 +46,8 @@ def customer(**more: Any) -> Account:
         (customer(posted=100, floor=0, credits_pending=60), 100, pay(ALICE, BOB, 0)),
         # What leaves one of the bank's own is what it is credited with.
         (bank(posted=100, floor=0), 100, pay(ALICE, BOB, 0)),
-        (bank(posted=100, floor=0, credits_pending=60), 40, pay(ALICE, BOB, 0)),
+        (bank(debits=130, credits=30, floor=0), 100, pay(ALICE, BOB, 0)),
+        (bank(debits=130, credits=30, floor=0, credits_pending=60), 40, pay(ALICE, BOB, 0)),
         (bank(posted=100, floor=0, debits_pending=60), 100, hold(ALICE, BOB, 0)),
     ],
 )
@@ -66,7 +67,7 @@ def test_a_floor_lets_out_all_above_it_and_not_one_more(
         (customer(posted=100, ceiling=150, credits_pending=20), 30, hold(BOB, ALICE, 0)),
         (customer(posted=100, ceiling=150, debits_pending=90), 50, pay(BOB, ALICE, 0)),
         # What comes to one of the bank's own is what it is debited with.
-        (bank(posted=100, ceiling=150), 50, pay(BOB, ALICE, 0)),
+        (bank(debits=130, credits=30, ceiling=150), 50, pay(BOB, ALICE, 0)),
         (bank(posted=100, ceiling=150, debits_pending=20), 30, pay(BOB, ALICE, 0)),
         (bank(posted=100, ceiling=150, credits_pending=90), 50, hold(BOB, ALICE, 0)),
     ],

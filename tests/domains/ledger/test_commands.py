@@ -32,6 +32,7 @@ from guilder.domains.ledger.commands import (
 from guilder.domains.ledger.errors import AccountNotFound, BalanceNotZero, ClockBackwards
 from guilder.domains.ledger.repository import books
 from guilder.domains.ledger.rules.state import Flag, Kind, Limit, Unit, UnitResult
+from guilder.domains.ledger.store.postgres import COPY_FROM
 from tests.db import owner
 from tests.db.house import Note, Noted, write_note
 from tests.domains.ledger.branch import Branch
@@ -339,11 +340,11 @@ async def test_a_posting_in_a_command_that_finds_another_version_runs_again(
         await write_note(uow, cmd)
         if len(tries) == 1:
             await plant_a_version_bump(uow)
-        await post(uow, branch.clock, [Unit([pay(alice, bob, 1)])])
+        await post(uow, branch.clock, [Unit([pay(alice, bob, 1) for _ in range(COPY_FROM)])])
 
     await branch.do(both, Note("x"))
     assert len(tries) == 2
-    assert await branch.posted(alice, bob) == [99, 1]
+    assert await branch.posted(alice, bob) == [100 - COPY_FROM, COPY_FROM]
     assert problems(await read_books(branch.url)) == []
 
 

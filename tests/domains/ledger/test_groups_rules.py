@@ -155,12 +155,12 @@ def test_a_dry_run_tells_refusals_too() -> None:
 @pytest.mark.parametrize(
     "dropped",
     [
-        Unit([*everything(), REFUSED], atomic=True),
-        Unit([REFUSED, *everything()], atomic=True),
-        Unit(everything(12), dry_run=True),
-        Unit([*everything(), REFUSED], atomic=True, key=b"unit", fingerprint=b"x"),
-        Unit([*everything(), REFUSED], atomic=True, dry_run=True),
-        Unit(everything(12), dry_run=True, key=b"unit", fingerprint=b"x"),
+        Unit([*everything(15), REFUSED], atomic=True),
+        Unit([REFUSED, *everything(15)], atomic=True),
+        Unit(everything(15), dry_run=True),
+        Unit([*everything(15), REFUSED], atomic=True, key=b"unit", fingerprint=b"x"),
+        Unit([*everything(15), REFUSED], atomic=True, dry_run=True),
+        Unit(everything(15), dry_run=True, key=b"unit", fingerprint=b"x"),
         Unit([], dry_run=True),
         Unit([], atomic=True),
     ],

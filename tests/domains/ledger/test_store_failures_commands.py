@@ -58,7 +58,7 @@ async def test_a_balance_that_was_not_as_read_loses_the_batch_and_writes_nothing
     before = await read_books(branch.url)
     await plant_a_version_bump(branch)
     with pytest.raises(Lost, match="version"):
-        await branch.said(pay(alice, bob, 5))
+        await branch.said(*[pay(alice, bob, 1) for _ in range(COPY_FROM)])
     assert await read_books(branch.url) == before
     await remove_the_version_bump(branch)
     assert await branch.said(pay(alice, bob, 5)) == ["created"]
@@ -70,7 +70,7 @@ async def test_a_batch_that_is_always_lost_is_unavailable_in_the_end(
     alice, bob = await branch.open(100), await branch.open()
     await plant_a_version_bump(branch)
     with pytest.raises(Unavailable):
-        await poster.submit(Unit([pay(alice, bob, 5)]))
+        await poster.submit(Unit([pay(alice, bob, 1) for _ in range(COPY_FROM)]))
     await remove_the_version_bump(branch)
     outcome = await poster.submit(Unit([pay(alice, bob, 5)]))
     assert outcome.results[0].status == "created"

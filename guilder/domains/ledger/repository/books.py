@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, literal_column, select
 
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.ledger.models import (
@@ -168,7 +168,11 @@ async def due_holds(view: View, now_us: int, count: int) -> list[int]:
     c = holds.c
     rows = await view.all(
         select(c.id)
-        .where(c.state == 0, c.expires_at.is_not(None), c.expires_at <= now_us)
+        .where(
+            c.state == literal_column("0"),  # as the index says it
+            c.expires_at.is_not(None),
+            c.expires_at <= now_us,
+        )
         .order_by(c.expires_at)
         .limit(count)
     )

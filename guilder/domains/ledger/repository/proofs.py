@@ -85,6 +85,20 @@ async def dangling_key(view: View) -> int | None:
     return found
 
 
+async def shared_key(view: View) -> int | None:
+    """The first transfer number that more than one idempotency row names."""
+    c = idempotency.c
+    found: int | None = await view.scalar(
+        select(c.transfer_id)
+        .where(c.transfer_id.is_not(None))
+        .group_by(c.transfer_id)
+        .having(func.count() > 1)
+        .order_by(c.transfer_id)
+        .limit(1)
+    )
+    return found
+
+
 async def accounts_without_balance(view: View) -> int | None:
     """The first account that has no balance row."""
     both = outerjoin(accounts, balances, accounts.c.id == balances.c.account_id)

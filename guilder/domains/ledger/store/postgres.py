@@ -55,7 +55,14 @@ PINNED: Final = {
 }
 """Plans are pinned: every hot statement is an index lookup whatever the statistics say."""
 
-_GONE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 _AGAIN = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -86,7 +93,7 @@ UPDATE ledger_limits l
   FROM unnest($1::bigint[], $2::text[], $3::int[], $4::bigint[], $5::bigint[])
        AS u(account_id, period, window_start, used_amount, used_count)
  WHERE l.account_id = u.account_id AND l.period = u.period"""
-_BATCH_AND_EVENT = """batch AS (
+_BATCH_AND_EVENT: Final = """batch AS (
   INSERT INTO ledger_batches (id, first_no, last_no, first_booked_at, last_booked_at, nonce, chain)
   VALUES ($1, $2, $3, $4, $5, $6, $7)
 ), event AS (
@@ -145,6 +152,9 @@ def _at_once_sql() -> str:
 
 
 _AT_ONCE: Final = _at_once_sql()
+_BALANCES_AND_MORE: Final = (
+    f"WITH holds AS ({_HOLDS}), used AS ({_shifted(_USED, 4)}) {_shifted(_BALANCES, 9)}"
+)
 
 
 class PostgresBooks:
@@ -178,22 +188,24 @@ class PostgresBooks:
             return
         for table, rows in zip(_TABLES, _new_rows(decision), strict=True):
             await self._rows(table, rows)
-        status = await self._c.execute(_BALANCES, *_balance_columns(decision))
-        _expect_balances(decision, int(status.rpartition(" ")[2]))
-        if holds:
-            await self._c.execute(_HOLDS, *_transposed(holds))
-        if decision.changed_limits:
+        balances = _balance_columns(decision)
+        if plain:
+            status = await self._c.execute(_BALANCES, *balances)
+        else:
             used = [
                 (u.account_id, u.period, u.window_start, u.used_amount, u.used_count)
                 for u in decision.changed_limits.values()
             ]
-            await self._c.execute(_USED, *_transposed(used))
+            status = await self._c.execute(
+                _BALANCES_AND_MORE, *_arrays(holds, 4), *_arrays(used, 5), *balances
+            )
+        _expect_balances(decision, int(status.rpartition(" ")[2]))
         await self._c.execute(_FINISH, *_batch_values(batch))
 
     async def _write_at_once(self, decision: Decision, batch: Batch) -> None:
         values: list[Any] = []
         for columns, rows in zip(_COLUMNS.values(), _new_rows(decision), strict=True):
-            values += _transposed(rows) if rows else [[]] * len(columns)
+            values += _arrays(rows, len(columns))
         changed = await self._c.fetchval(
             _AT_ONCE, *values, *_balance_columns(decision), *_batch_values(batch)
         )
@@ -229,6 +241,11 @@ def _batch_values(b: Batch) -> tuple[Any, ...]:
         b.id, b.first_no, b.last_no, b.first_booked_at, b.last_booked_at, b.nonce, b.chain,
         event_payload(b),
     )  # fmt: skip
+
+
+def _arrays(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """One array a column, also when there are no rows."""
+    return _transposed(rows) if rows else [[]] * width
 
 
 def _transposed(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
