@@ -28,7 +28,8 @@ class Job:
     """What a worker is told to do.
 
     ``starts`` gives the number of the first operation of each client; ``ops`` the number after the
-    last, 0 for no end but ``seconds`` or the signal to stop. ``names`` is for a storm.
+    last, 0 for no end but ``seconds`` or the signal to stop. Clients rest for ``pause`` seconds
+    between two operations. ``names`` is for a storm.
     """
 
     task: str
@@ -41,6 +42,7 @@ class Job:
     starts: list[int] | None = None
     ops: int = 0
     seconds: float = 60.0
+    pause: float = 0.0
     names: list[str] | None = None
     defect: str | None = None
 
@@ -58,7 +60,7 @@ def say_reply(reply: Reply) -> None:
 
 
 async def load(job: Job, poster: Poster, stop: Callable[[], bool], told: Told) -> None:
-    """Clients that never pause."""
+    """Clients that do one operation after another."""
     starts = job.starts or [0] * job.clients
 
     async def run(client: int) -> None:
@@ -67,6 +69,8 @@ async def load(job: Job, poster: Poster, stop: Callable[[], bool], told: Told) -
         while not stop() and (job.ops == 0 or number < job.ops):
             await caller.operation(job.seed, f"{job.name}.{client}.{number}", job.mix)
             number += 1
+            if job.pause:
+                await asyncio.sleep(job.pause)
 
     await asyncio.gather(*[run(client) for client in range(job.clients)])
 

@@ -20,8 +20,8 @@ MAX_BATCH: Final = 1_000
 """Postings after which a batch takes no further unit; measured, see the performance page."""
 
 MAX_QUEUE_SECONDS: Final = 0.12
-ALWAYS_QUEUED: Final = 2 * MAX_BATCH
-"""Two full batches may wait however slow the machine: a few bulk callers are no overload."""
+ALWAYS_QUEUED: Final = 4 * MAX_BATCH
+"""Four full batches may wait however slow the machine: a few bulk callers are no overload."""
 
 ATTEMPTS: Final = 4
 
@@ -80,7 +80,7 @@ class Poster:
     async def submit(self, unit: Unit) -> UnitResult:
         """Post a unit and return its results once they are durable.
 
-        Refuses as ``Overloaded`` before anything is queued when more than two full batches wait
+        Refuses as ``Overloaded`` before anything is queued when more than four full batches wait
         that would take longer than about 120 ms, as ``Unavailable`` when closing or without a
         database, and as ``OutcomeUnknown`` when a commit's reply was lost and not learned.
         """
