@@ -7,6 +7,7 @@ the settings are wrong; 3 the surroundings do not allow it (port taken, database
 import asyncio
 import json
 import logging
+import re
 import signal
 import socket
 import sys
@@ -145,18 +146,27 @@ def seed(
 
 
 @app.command()
-def verify(as_json: AsJson = False) -> None:
+def verify(
+    as_json: AsJson = False,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER:HASH",
+            help="Batch and chain of an earlier report: history up to there must be the same.",
+        ),
+    ] = None,
+) -> None:
     """Check the books, the chain and every reference; exit 1 with the first bad row."""
     with expected_troubles():
         settings = load_settings()
         _log_quietly(settings)
-        report = asyncio.run(_verify(settings))
+        report = asyncio.run(_verify(settings, _anchor_of(anchor)))
         holds = report.broken is None
         if as_json:
             print(json.dumps({"holds": holds, **asdict(report)}))
         elif report.broken is None:
             print(f"The books hold: {report.transfers} transfers in {report.batch} batches,")
-            print(f"{report.accounts} accounts. Chain: {report.chain}")
+            print(f"{report.accounts} accounts. Anchor: {report.batch}:{report.chain}")
         else:
             broken = report.broken
             print(f"The books are broken: {broken.table} {broken.key}: {broken.problem}")
@@ -319,12 +329,23 @@ async def _seed_bulk(settings: Settings, users: int, transfers: int) -> None:
     print(f"Made {users} users and {transfers} transfers.")
 
 
-async def _verify(settings: Settings) -> Report:
+def _anchor_of(text: str | None) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    number, _, chain = text.partition(":")
+    if not (number.isascii() and number.isdigit() and re.fullmatch("[0-9a-fA-F]{64}", chain)):
+        raise typer.BadParameter("not NUMBER:HASH", param_hint="--anchor")
+    return int(number), chain
+
+
+async def _verify(settings: Settings, anchor: tuple[int, str] | None) -> Report:
     if is_sqlite(settings.database) and not sqlite_path(settings.database).exists():
         raise FileNotFoundError(f"there is none at {sqlite_path(settings.database)}")
     database = Database(settings.database)
     try:
-        return await Runner(database, SystemClock()).view(verify_ledger)
+        return await Runner(database, SystemClock()).view(
+            lambda view: verify_ledger(view, anchor=anchor)
+        )
     finally:
         await database.close()
 

@@ -210,3 +210,15 @@ def test_there_is_no_demo_in_production(name: str, monkeypatch: pytest.MonkeyPat
 def test_production_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUILDER_ENV", "production")
     assert "GUILDER_SECRET_KEY must be set" in guilder("serve", status=2).stderr
+
+
+def test_history_is_held_against_an_anchor(database: str) -> None:
+    guilder("seed", "--users", "2", "--transfers", "3")
+    report = json.loads(guilder("verify", "--json").stdout)
+    anchor = f"{report['batch']}:{report['chain']}"
+    assert f"Anchor: {anchor}" in guilder("verify", "--anchor", anchor).stdout
+    other = f"{report['batch']}:{'0' * 64}"
+    assert "differs from the anchor" in guilder("verify", "--anchor", other, status=1).stdout
+    cut_off = f"{report['batch'] + 1}:{report['chain']}"
+    assert "it is missing" in guilder("verify", "--anchor", cut_off, status=1).stdout
+    assert "NUMBER:HASH" in guilder("verify", "--anchor", "latest", status=2).stderr
