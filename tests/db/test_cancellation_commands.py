@@ -1,6 +1,8 @@
 """The cancellation of a request never cancels a commit, and never does half of one."""
 
 import asyncio
+import gc
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -32,6 +34,17 @@ async def test_a_command_is_committed_though_its_caller_went_away(house: House) 
     assert await house.phases() == [("attempted", None), ("succeeded", None)]
 
 
+@pytest.fixture
+async def complaints() -> AsyncIterator[list[dict[str, object]]]:
+    """What the event loop finds wrong: errors that nobody took, callbacks that failed."""
+    heard: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: heard.append(told))
+    yield heard
+    gc.collect()
+    assert heard == []
+
+
+@pytest.mark.usefixtures("complaints")
 async def test_a_command_that_fails_after_its_caller_went_away_is_audited(house: House) -> None:
     inside, go_on = asyncio.Event(), asyncio.Event()
 
@@ -75,6 +88,7 @@ async def test_a_cancelled_command_is_whole_or_absent_whenever_the_cancellation_
         assert again == Replayed(created(words))
 
 
+@pytest.mark.usefixtures("complaints")
 async def test_a_command_cancelled_from_within_writes_nothing(house: House) -> None:
     async def give_up(uow: UnitOfWork, cmd: Note) -> str:
         await write_note(uow, cmd)
