@@ -82,6 +82,36 @@ async def test_an_error_of_the_driver_itself_leaves_no_open_transaction(
         assert all(isinstance(o, UnitResult | Unavailable) for o in outcomes), outcomes
 
 
+class BadRollback(Tap):
+    """A defect in a batch, and another one when it is rolled back; once each."""
+
+    def __init__(self) -> None:
+        self.left = ["UPDATE ledger", "ROLLBACK"]
+
+    def before(self, sql: str) -> str:
+        if self.left and self.left[0] in sql:
+            raise RuntimeError(f"planted: {self.left.pop(0)}")
+        return sql
+
+
+async def test_a_rollback_that_fails_leaves_no_open_transaction(postgres_url: str) -> None:
+    bank = await open_bank(postgres_url, customers=2)
+    a, b = bank.customers
+    tap = BadRollback()
+    poster = Poster(tapped_store(postgres_url, SystemClock(), tap))
+    poster.start()
+    try:
+        with pytest.raises(RuntimeError, match="ROLLBACK"):
+            await poster.submit(named("lost", [Posting(a, b, 1, ASSET)]))
+        outcome = await poster.submit(named("next", [Posting(a, b, 2, ASSET)]))
+        assert outcome.results[0].status == "created"
+    finally:
+        await poster.stop()
+    assert not tap.left
+    assert [t.amount for t in (await read_books(postgres_url)).transfers][-1:] == [2]
+    assert 1 not in [t.amount for t in (await read_books(postgres_url)).transfers]
+
+
 async def test_one_client_is_not_told_of_the_drivers_own_error(postgres_url: str) -> None:
     bank = await open_bank(postgres_url, customers=2)
     a, b = bank.customers
