@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -48,6 +49,10 @@ class Job:
 
     def bank(self) -> Bank:
         return Bank(self.url, tuple(self.customers), 0, 0)
+
+
+STOPPED = threading.Event()
+"""Set by SIGUSR1: clients end their present operation and no more."""
 
 
 def say(**message: Any) -> None:
@@ -98,22 +103,19 @@ TASKS: dict[str, Callable[[Job, Poster, Callable[[], bool], Told], Awaitable[Non
 
 async def work(job: Job) -> None:
     loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    loop.add_signal_handler(signal.SIGUSR1, stopped.set)
+    STOPPED.clear()
     deadline = loop.time() + job.seconds
     told = Told()
     poster = Poster(defects.store(job.url, SystemClock(), job.defect))
     poster.start()
     say(started=os.getpid())
-    await TASKS[job.task](job, poster, lambda: stopped.is_set() or loop.time() > deadline, told)
+    await TASKS[job.task](job, poster, lambda: STOPPED.is_set() or loop.time() > deadline, told)
     await poster.stop()
-    loop.remove_signal_handler(signal.SIGUSR1)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     say(done=[told.troubles, told.refusals, told.accepted])
 
 
 def main() -> None:
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda *_: STOPPED.set())
     say(ready=os.getpid())
     for line in sys.stdin:
         try:

@@ -1,5 +1,6 @@
 """Real processes for the tests: started once, given jobs, killed and replaced."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -47,6 +48,10 @@ class Worker:
     def ended(self) -> bool:
         return self._ended.is_set()
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     def begin(self, job: Job) -> None:
         """Hand over a job; it runs while this process goes on."""
         self.job = job
@@ -67,7 +72,8 @@ class Worker:
         if "done" not in self._end:
             self._errors.seek(0)
             said = (self._end.get("failed") or self._errors.read().decode()).strip()
-            raise WorkerFailed(f"{said.rsplit('\n', 1)[-1]}\n{said[-2000:]}")
+            last = said.rsplit("\n", 1)[-1] or f"ended with {self._process.poll()}"
+            raise WorkerFailed(f"{last}\n{said[-2000:]}")
         troubles, refusals, accepted = self._end["done"]
         return Told(Counter(troubles), Counter(refusals), accepted)
 
@@ -81,7 +87,8 @@ class Worker:
         self.kill()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
         self._errors.close()
 
     def _read(self) -> None:
@@ -106,9 +113,12 @@ class Crew:
         self._all: list[Worker] = []
 
     def take(self, count: int) -> list[Worker]:
-        """The first ``count`` workers, started when there are fewer."""
+        """The first ``count`` workers; starts those that are missing or have ended meanwhile."""
         while len(self._all) < count:
             self._all.append(Worker())
+        for worker in self._all[:count]:
+            if not worker.alive:
+                self.replace(worker)
         return self._all[:count]
 
     def replace(self, worker: Worker) -> Worker:
