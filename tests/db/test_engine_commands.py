@@ -140,16 +140,17 @@ async def test_a_database_answers_a_ping(house: House) -> None:
 async def assert_unavailable_within_seconds(url: str) -> None:
     before = set(threading.enumerate())
     house = House(url)
-    for ask in (
-        house.database.ping,
-        lambda: house.runner.view(lambda view: view.all(text("SELECT 1"))),
-        lambda: house.runner.run(write_note, Note("x"), TELLER),
-    ):
-        began = time.monotonic()
-        with pytest.raises(Unavailable) as refused:
-            await ask()
-        assert refused.value.retry_after_seconds == 1
-        assert time.monotonic() - began < 4
+    began = time.monotonic()
+    told = await asyncio.gather(
+        house.database.ping(),
+        house.runner.view(lambda view: view.all(text("SELECT 1"))),
+        house.runner.run(write_note, Note("x"), TELLER),
+        return_exceptions=True,
+    )
+    assert time.monotonic() - began < 4
+    for refused in told:
+        assert isinstance(refused, Unavailable)
+        assert refused.retry_after_seconds == 1
     await house.database.close()
     # The driver's threads of connections that failed report to the loop before it may close.
     while any("connection_worker" in thread.name for thread in set(threading.enumerate()) - before):

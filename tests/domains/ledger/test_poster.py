@@ -272,6 +272,27 @@ async def test_stopping_finishes_what_is_queued_and_takes_in_nothing_more(
     assert store.closed
 
 
+async def test_a_stop_that_is_given_up_leaves_nobody_waiting(store: ToldStore) -> None:
+    poster = Poster(store)
+    poster.start()
+    store.gate.clear()
+    posting = asyncio.create_task(poster.submit(unit("a")))
+    await settle()
+    queued = asyncio.create_task(poster.submit(unit("b")))
+    await settle()
+    stopping = asyncio.create_task(poster.stop())
+    await settle()
+    stopping.cancel()
+    told = await asyncio.gather(posting, queued, stopping, return_exceptions=True)
+    # Whether the first was committed is not known; the other was not even tried.
+    assert [type(error) for error in told] == [
+        OutcomeUnknown, Unavailable, asyncio.CancelledError,
+    ]  # fmt: skip
+    assert store.batches == [["a"]]
+    with pytest.raises(Unavailable):
+        await poster.submit(unit("c"))
+
+
 async def test_a_poster_that_was_never_started_still_closes_its_store(store: ToldStore) -> None:
     await Poster(store).stop()
     assert store.closed
@@ -302,3 +323,18 @@ async def test_a_poster_is_alive_from_its_start_to_its_stop(store: ToldStore) ->
     seen.append(poster.alive)
     await poster.stop()
     assert [*seen, poster.alive] == [False, True, True, False]
+
+
+async def test_an_observer_that_fails_does_not_stop_the_bank(
+    store: ToldStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Watcher):
+        def batch(self, postings: int, seconds: float) -> None:
+            raise ZeroDivisionError
+
+    poster = Poster(store, Broken())
+    poster.start()
+    for label in "ab":
+        assert (await poster.submit(unit(label))).label == label
+    await poster.stop()
+    assert caplog.messages == ["the poster's observer failed"] * 2

@@ -70,6 +70,24 @@ async def test_a_connection_that_is_cut_in_a_batch_loses_it_and_is_replaced(
     await store.close()
 
 
+@pytest.mark.parametrize("turns", [1, 2, 5])
+async def test_a_cancellation_even_of_the_rollback_leaves_no_transaction_open(
+    branch: Branch, turns: int
+) -> None:
+    alice = await branch.open(5)
+    async with head_locked(branch.url) as watcher:
+        posting = asyncio.create_task(branch.said(pay(branch.settlement, alice, 7)))
+        await waits_for_a_lock(watcher)
+        posting.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        posting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await posting
+    assert await branch.said(pay(branch.settlement, alice, 1)) == ["created"]
+    assert await branch.posted(alice) == [6]
+
+
 @asynccontextmanager
 async def head_locked(url: str) -> AsyncIterator[Any]:
     """Another transaction holds the head's lock; gives a connection to watch with."""
