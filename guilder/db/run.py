@@ -7,7 +7,7 @@ survives the rollback. A command that meets a deadlock or a busy database runs a
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol
 from uuid import UUID
@@ -45,6 +45,17 @@ class Replayed:
     answer: Answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Call[C: Command, T]:
+    """A command to run: by which function, for whom, and under which key it may be answered."""
+
+    handler: Callable[[UnitOfWork, C], Awaitable[T]]
+    command: C
+    actor: Actor
+    key: Key | None = None
+    answer: Callable[[T], Answer] | None = None
+
+
 class Runner:
     """Runs commands in units of work and queries in views."""
 
@@ -60,7 +71,7 @@ class Runner:
         actor: Actor,
     ) -> T:
         """Run a command and return its value; raises what it refuses with."""
-        outcome = await self._shielded(self._audited(handler, command, actor, None, None))
+        outcome = await self._shielded(_Call(handler, command, actor))
         assert isinstance(outcome, Done)
         value: T = outcome.value
         return value
@@ -74,7 +85,7 @@ class Runner:
         answer: Callable[[T], Answer],
     ) -> Done[T] | Replayed:
         """Run a command at most once for its key, keeping ``answer(value)`` beside the change."""
-        return await self._shielded(self._audited(handler, command, actor, key, answer))
+        return await self._shielded(_Call(handler, command, actor, key, answer))
 
     async def view[T](self, query: Callable[[View], Awaitable[T]]) -> T:
         """Run a query in a read-only transaction."""
@@ -86,8 +97,8 @@ class Runner:
         while self._running:
             await asyncio.wait(self._running)
 
-    async def _shielded[T](self, work: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.ensure_future(work)
+    async def _shielded[C: Command, T](self, call: _Call[C, T]) -> Done[T] | Replayed:
+        task = asyncio.create_task(self._audited(call, uuid7(self.clock.now_us())))
         self._running.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -97,63 +108,40 @@ class Runner:
         if not task.cancelled():
             task.exception()  # marks it as seen: nobody may be left to await it
 
-    async def _audited[C: Command, T](
-        self,
-        handler: Callable[[UnitOfWork, C], Awaitable[T]],
-        command: C,
-        actor: Actor,
-        key: Key | None,
-        answer: Callable[[T], Answer] | None,
-    ) -> Done[T] | Replayed:
-        attempt = uuid7(self.clock.now_us())
-        await self._audit(actor, command.action, Phase.ATTEMPTED, attempt)
+    async def _audited[C: Command, T](self, call: _Call[C, T], attempt: UUID) -> Done[T] | Replayed:
+        actor, action = call.actor, call.command.action
+        await self._audit(actor, action, Phase.ATTEMPTED, attempt)
         try:
-            return await self._retried(handler, command, actor, attempt, key, answer)
+            return await self._retried(call, attempt)
         except Exception as error:
             code = error.code if isinstance(error, Refusal) else "internal_error"
-            await self._audit(actor, command.action, Phase.FAILED, attempt, code)
+            await self._audit(actor, action, Phase.FAILED, attempt, code)
             raise
 
-    async def _retried[C: Command, T](
-        self,
-        handler: Callable[[UnitOfWork, C], Awaitable[T]],
-        command: C,
-        actor: Actor,
-        attempt: UUID,
-        key: Key | None,
-        answer: Callable[[T], Answer] | None,
-    ) -> Done[T] | Replayed:
+    async def _retried[C: Command, T](self, call: _Call[C, T], attempt: UUID) -> Done[T] | Replayed:
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
-                return await self._once(handler, command, actor, attempt, key, answer)
+                return await self._once(call, attempt)
             except Exception as error:  # noqa: BLE001 - raised again, or run again
                 if attempts_left == 0 or not is_transient(error):
                     raise_translated(error)
             await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
 
-    async def _once[C: Command, T](
-        self,
-        handler: Callable[[UnitOfWork, C], Awaitable[T]],
-        command: C,
-        actor: Actor,
-        attempt: UUID,
-        key: Key | None,
-        answer: Callable[[T], Answer] | None,
-    ) -> Done[T] | Replayed:
+    async def _once[C: Command, T](self, call: _Call[C, T], attempt: UUID) -> Done[T] | Replayed:
         async with self.database.begin() as connection:
-            uow = UnitOfWork(connection, actor, self.clock.now_us())
+            uow = UnitOfWork(connection, call.actor, self.clock.now_us())
             outcome: Done[T] | Replayed | None = None
-            if key is not None and (kept := await replay(uow, key)) is not None:
+            if call.key is not None and (kept := await replay(uow, call.key)) is not None:
                 outcome = Replayed(kept)
             if outcome is None:
-                value = await handler(uow, command)
-                outcome = Done(value, answer(value) if answer is not None else None)
-                if key is not None and outcome.answer is not None:
-                    await keep(uow, key, outcome.answer)
+                value = await call.handler(uow, call.command)
+                outcome = Done(value, call.answer(value) if call.answer is not None else None)
+                if call.key is not None and outcome.answer is not None:
+                    await keep(uow, call.key, outcome.answer)
             await uow.execute(
                 insert_audit(
-                    actor, command.action, Phase.SUCCEEDED, attempt, uow.now_us,
+                    call.actor, call.command.action, Phase.SUCCEEDED, attempt, uow.now_us,
                     subject=_subject(outcome),
                 )
             )  # fmt: skip

@@ -1,12 +1,8 @@
 """PostgreSQL 18 from the wheel for the tests: one shared server a run, and private ones to kill."""
 
 import asyncio
-import os
 import shutil
-import signal
-import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,24 +58,8 @@ class Server:
             "SELECT pg_reload_conf()",
         )
 
-    def kill(self) -> None:
-        """SIGKILL the server and all its children."""
-        os.kill(self.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            # Backends notice the dead postmaster by themselves; wait until none is left.
-            found = subprocess.run(
-                ["pgrep", "-f", str(self.folder)], capture_output=True, check=False
-            )
-            if found.returncode != 0:
-                return
-            subprocess.run(["pkill", "-KILL", "-f", f"postgres.*{self.folder}"], check=False)
-            time.sleep(0.05)
-        raise TimeoutError("the killed server would not go")
-
     def restart(self) -> None:
-        """Start again after ``kill``: recovery runs."""
-        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+        """Start again after it was killed or shut down: recovery runs."""
         self._handle.ensure_postgres_running()
 
     def clone(self, template: str = TEMPLATE) -> str:

@@ -113,12 +113,14 @@ def _answered(units: list[Unit], decision: Decision) -> bool:
 
 
 def _balanced(decision: Decision) -> bool:
-    """Per transfer the two deltas cancel and both accounts hold the transfer's asset."""
+    """Per transfer something moves between two accounts of its asset, and the deltas cancel."""
     accounts, entries = decision.changed_accounts, decision.entries
     if len(entries) != 2 * len(decision.transfers):
         return False
     for index, row in enumerate(decision.transfers):
         debit, credit = entries[2 * index], entries[2 * index + 1]
+        if row[4] <= 0 or debit[0] == credit[0]:
+            return False
         if debit[2] + credit[2] != 0 or debit[1] != row[0] or credit[1] != row[0]:
             return False
         if accounts[debit[0]].asset != row[6] or accounts[credit[0]].asset != row[6]:

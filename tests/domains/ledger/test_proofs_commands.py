@@ -1,6 +1,7 @@
 """A planted defect in the rules is caught before anything is written, on either engine."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,3 +94,22 @@ def test_work_that_does_not_suspend_is_driven_to_its_value() -> None:
         return 1 + 1
 
     assert drive(adds()) == 2
+
+
+@pytest.mark.parametrize("amount", [0, -1, -5])
+async def test_an_amount_that_is_not_above_zero_is_never_written(
+    branch: Branch, amount: int
+) -> None:
+    alice = await branch.open(100)
+    before = await read_books(branch.url)
+    with pytest.raises(BooksBroken, match="debits equal credits"):
+        await branch.said(pay(branch.settlement, alice, amount))
+    assert await read_books(branch.url) == before
+
+
+async def test_a_transfer_that_refers_to_another_is_still_between_two_accounts(
+    branch: Branch,
+) -> None:
+    alice = await branch.open(100)
+    said = await branch.said(replace(pay(alice, alice, 5), ref=1))
+    assert said == ["same_account"]

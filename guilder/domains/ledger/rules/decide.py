@@ -124,7 +124,7 @@ class _Decider:
     def _posting(self, p: Posting) -> Result:
         if p.key is not None and (stored := self.state.keys.get(p.key)) is not None:
             return _replayed(p, stored)
-        if p.debit == p.credit and p.ref is None:
+        if p.debit == p.credit and p.kind <= _HOLD:
             return Result("rejected", refusal=SameAccount)
         if p.kind <= _HOLD:
             refused = self._plain(p)

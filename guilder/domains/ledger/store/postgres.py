@@ -123,10 +123,10 @@ _TABLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 _COLUMNS: Final = {table: [name for name, _ in cols] for table, cols in _TABLES.items()}
 
 
-def _insert_sql(table: str, first: int = 1) -> str:
-    """An insert from one array a column, as parameters from number ``first`` on."""
+def _insert_sql(table: str) -> str:
+    """An insert from one array a column."""
     columns = _TABLES[table]
-    arrays = ", ".join(f"${i}::{type_}[]" for i, (_, type_) in enumerate(columns, first))
+    arrays = ", ".join(f"${i}::{type_}[]" for i, (_, type_) in enumerate(columns, 1))
     names = ", ".join(name for name, _ in columns)
     return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608 - constants
 
@@ -143,7 +143,7 @@ def _at_once_sql() -> str:
     """All that a small batch writes, as one statement; it tells how many balances it changed."""
     parts, used = [], 0
     for table, columns in _TABLES.items():
-        parts.append(f"{table} AS ({_insert_sql(table, used + 1)})")
+        parts.append(f"{table} AS ({_shifted(_INSERTS[table], used)})")
         used += len(columns)
     parts.append(f"balances AS ({_shifted(_BALANCES, used)} RETURNING 1)")
     parts.append(_shifted(_BATCH_AND_EVENT, used + 7))
