@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 from guilder import bootstrap
 from guilder.bootstrap import Bank, close, opened
+from guilder.domains.ledger.ports import no_more
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Unit, UnitResult
 from guilder.infra.settings import Settings
@@ -77,7 +78,9 @@ async def test_every_job_has_something_to_do(bank: Bank) -> None:
 class HangingStore:
     """A store that never answers: a database that has frozen."""
 
-    async def commit(self, units: list[Unit]) -> list[UnitResult]:
+    async def commit(
+        self, units: list[Unit], more: Callable[[], None] = no_more
+    ) -> list[UnitResult]:
         await asyncio.sleep(3600)
         return []
 

@@ -33,7 +33,7 @@ _DURABLE: Final = {
     "busy_timeout": BUSY_TIMEOUT_MS,
     "recursive_triggers": 1,
 }
-_BEGUN: Final = text("SET LOCAL idle_in_transaction_session_timeout = 60000")
+_BEGUN: Final = text("SET LOCAL idle_in_transaction_session_timeout = 10000")
 _TRANSIENT_STATES: Final = {"40001", "40P01", "55P03"}
 _TRANSIENT_CODES: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _AWAY_CODES: Final = _TRANSIENT_CODES | {

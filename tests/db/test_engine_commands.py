@@ -86,7 +86,7 @@ async def test_postgres_sessions_run_as_the_application_role(postgres_url: str) 
     assert settings == {
         "role": "guilder_app",
         "transaction_isolation": "read committed",
-        "idle_in_transaction_session_timeout": "1min",
+        "idle_in_transaction_session_timeout": "10s",
     }
     await house.database.close()
 

@@ -1,15 +1,18 @@
 """Sockets: one, or several that share an address, and none that somebody else has."""
 
+import asyncio
+import gc
 import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 
-from guilder.infra.server import CannotListen, bind
+from guilder.infra.server import CannotListen, Server, bind
 
 LOCAL = "127.0.0.1"
 
@@ -84,3 +87,23 @@ def test_a_process_that_hangs_is_ended_by_force() -> None:
     hanging = "import time\nfrom guilder.infra.server import end_in\nend_in(0.1)\ntime.sleep(60)"
     done = subprocess.run([sys.executable, "-c", hanging], check=False, timeout=30)
     assert done.returncode == 1
+
+
+async def test_a_server_that_has_started_is_not_walked_by_the_collector_again() -> None:
+    """Else every request waits, now and then, while all of the program is looked through."""
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        for step in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{step}.complete"})
+
+    server = Server(app, lambda: None)
+    with bound() as sockets:
+        serving = asyncio.create_task(server.serve(sockets))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        frozen = gc.get_freeze_count()
+        gc.unfreeze()
+        server.should_exit = True
+        await serving
+    assert frozen > 10_000

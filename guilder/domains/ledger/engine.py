@@ -6,14 +6,14 @@ same code to its end inside the thread that owns the connection.
 
 import hashlib
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from guilder.core.clock import Clock, bank_now
-from guilder.domains.ledger.ports import Batch, Books, Head
+from guilder.domains.ledger.ports import Batch, Books, Head, no_more
 from guilder.domains.ledger.rules.decide import decide
 from guilder.domains.ledger.rules.state import Decision, Flag, State, TransferRow, Unit, UnitResult
 
@@ -33,9 +33,15 @@ class Posted:
 _encoder = msgspec.json.Encoder()
 
 
-async def post_batch(books: Books, units: list[Unit], clock: Clock) -> Posted:
-    """Post ``units`` through an open transaction; the caller commits or rolls back."""
+async def post_batch(
+    books: Books, units: list[Unit], clock: Clock, more: Callable[[], None] = no_more
+) -> Posted:
+    """Post ``units`` through an open transaction; the caller commits or rolls back.
+
+    ``more`` may add to ``units``: it is called once the head is locked, when nothing is decided.
+    """
     head = await books.lock()
+    more()
     state = await _load(books, head, units)
     decision = decide(state, units, bank_now(clock, head.offset_us))
     _prove(head, units, decision)

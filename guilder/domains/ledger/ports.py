@@ -1,6 +1,6 @@
 """What the ledger asks of a database: a batch step by step, and the committing of batches."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,13 +66,22 @@ class Books(Protocol):
     async def write(self, decision: Decision, batch: Batch) -> None: ...
 
 
+def no_more() -> None:
+    """The batch stays as it is."""
+
+
 class Store(Protocol):
     """Commits batches for the poster, one at a time, each in a transaction of its own.
+
+    A store that waits for its turn without a thread calls ``more`` when the turn has come: what
+    the poster then adds to ``units`` is part of the batch.
 
     ``commit`` raises ``Lost`` when the work can be run again, ``OutcomeUnknown`` when it could not
     be learned whether the commit took, ``Unavailable`` when there is no database.
     """
 
-    async def commit(self, units: list[Unit]) -> list[UnitResult]: ...
+    async def commit(
+        self, units: list[Unit], more: Callable[[], None] = no_more
+    ) -> list[UnitResult]: ...
 
     async def close(self) -> None: ...

@@ -1,7 +1,8 @@
 """The poster: the second of the two doors. It coalesces concurrent units into one transaction.
 
 One task, one batch in flight a process, no timer: when idle a unit posts at once, when busy all
-that has arrived is the next batch. A caller that goes away drops its future, never the batch.
+that has arrived is the next batch, up to the moment when its turn among the processes comes. A
+caller that goes away drops its future, never the batch.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from guilder.core.errors import OutcomeUnknown, Overloaded, Refusal, Unavailable
-from guilder.domains.ledger.ports import Lost, Store
+from guilder.domains.ledger.ports import Lost, Store, no_more
 from guilder.domains.ledger.rules.state import Unit, UnitResult
 
 MAX_BATCH: Final = 1_000
@@ -102,22 +103,24 @@ class Poster:
                 while self._queue:
                     waiting = self._take()
                     started = time.perf_counter()
-                    await self._post(waiting)
-                    self._measure(sum(len(u.postings) for u, _ in waiting), started)
+                    await self._post(waiting, may_grow=True)
+                    self._measure(_postings(waiting), started)
                 self._wake.clear()
         finally:  # a stop that is given up cancels this: nobody may wait for ever
             self._closing = True
             for _, future in self._queue:
                 _refuse(future, Unavailable())
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self, room: int = MAX_BATCH) -> list[_Waiting]:
+        """The next units that fit; to an empty batch, the next one even if it does not."""
         taken: list[_Waiting] = []
-        count = 0
-        while self._queue and (not taken or count + len(self._queue[0][0].postings) <= MAX_BATCH):
-            unit, future = self._queue.popleft()
-            count += len(unit.postings)
-            taken.append((unit, future))
-        self._queued -= count
+        while self._queue:
+            postings = len(self._queue[0][0].postings)
+            if postings > room and (taken or room < MAX_BATCH):
+                break
+            taken.append(self._queue.popleft())
+            room -= postings
+            self._queued -= postings
         return taken
 
     def _measure(self, postings: int, started: float) -> None:
@@ -129,10 +132,13 @@ class Poster:
         except Exception:  # noqa: BLE001 - metrics must not stop the bank
             _log.exception("the poster's observer failed")
 
-    async def _post(self, waiting: list[_Waiting]) -> None:
-        """Commit; a batch that fails for one unit's sake is halved until that unit stands alone."""
+    async def _post(self, waiting: list[_Waiting], *, may_grow: bool = False) -> None:
+        """Commit; a batch that fails for one unit's sake is halved until that unit stands alone.
+
+        To one that may grow, what has arrived when its turn comes is added.
+        """
         try:
-            results = await self._attempt([unit for unit, _ in waiting])
+            results = await self._attempt(waiting, may_grow)
         except (Unavailable, OutcomeUnknown) as error:
             for _, future in waiting:
                 _refuse(future, error)
@@ -152,15 +158,26 @@ class Poster:
                 if not future.done():
                     future.set_result(result)
 
-    async def _attempt(self, units: list[Unit]) -> list[UnitResult]:
+    async def _attempt(self, waiting: list[_Waiting], may_grow: bool) -> list[UnitResult]:
+        units = [unit for unit, _ in waiting]
+
+        def more() -> None:
+            taken = self._take(MAX_BATCH - _postings(waiting))
+            waiting.extend(taken)
+            units.extend(unit for unit, _ in taken)
+
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
-                return await self._store.commit(units)
+                return await self._store.commit(units, more if may_grow else no_more)
             except Lost as error:
                 if attempts_left == 0:
                     raise Unavailable() from error
             await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
+
+
+def _postings(waiting: list[_Waiting]) -> int:
+    return sum(len(unit.postings) for unit, _ in waiting)
 
 
 def _refuse(future: asyncio.Future[UnitResult], refusal: Refusal) -> None:

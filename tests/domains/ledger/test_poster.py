@@ -1,10 +1,10 @@
-"""The poster's own logic, before a store that does as it is told.
+"""How the poster makes batches and answers for them, before a store that does as it is told.
 
 What a store promises, the real ones keep in ``test_store_commands`` and its neighbours.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,45 +12,8 @@ from guilder.core.errors import OutcomeUnknown, Overloaded, Unavailable
 from guilder.domains.ledger import poster as poster_module
 from guilder.domains.ledger.ports import Lost
 from guilder.domains.ledger.poster import MAX_BATCH, Poster
-from guilder.domains.ledger.rules.state import Posting, Result, Unit, UnitResult
-
-
-class ToldStore:
-    """A store that answers every unit with its label; ``before`` may raise, ``gate`` may wait."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[str]] = []
-        self.before: Callable[[list[str]], None] = lambda _labels: None
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.closed = False
-
-    async def commit(self, units: list[Unit]) -> list[UnitResult]:
-        labels = [unit.label for unit in units]
-        self.batches.append(labels)
-        await self.gate.wait()
-        self.before(labels)
-        return [UnitResult([Result("created", 1)], label) for label in labels]
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-class Watcher:
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-        self.queues: list[int] = []
-
-    def batch(self, postings: int, seconds: float) -> None:
-        assert seconds >= 0
-        self.batches.append(postings)
-
-    def queue(self, postings: int) -> None:
-        self.queues.append(postings)
-
-
-def unit(label: str, postings: int = 1) -> Unit:
-    return Unit([Posting(1, 2, 1, "USD")] * postings, label=label)
+from guilder.domains.ledger.rules.state import UnitResult
+from tests.domains.ledger.told import ToldStore, settle, submit_all, unit
 
 
 @pytest.fixture
@@ -65,16 +28,6 @@ async def poster(store: ToldStore) -> AsyncIterator[Poster]:
     yield made
     store.gate.set()
     await made.stop()
-
-
-async def submit_all(poster: Poster, *units: Unit) -> list[UnitResult | BaseException]:
-    return await asyncio.gather(*map(poster.submit, units), return_exceptions=True)
-
-
-async def settle() -> None:
-    """Let everybody take their turns."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_an_idle_poster_posts_at_once(poster: Poster, store: ToldStore) -> None:
@@ -96,6 +49,82 @@ async def test_a_busy_poster_takes_all_that_arrived_as_the_next_batch(
     assert [outcome.label for outcome in await rest] == ["b", "c", "d"]
     assert (await first).label == "a"
     assert store.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_what_arrives_while_a_batch_waits_for_its_turn_is_part_of_it(
+    poster: Poster, store: ToldStore
+) -> None:
+    store.turn.clear()
+    first = asyncio.create_task(poster.submit(unit("a")))
+    await settle()
+    rest = asyncio.gather(*[poster.submit(unit(label)) for label in "bc"])
+    await settle()
+    assert store.batches == []
+    store.turn.set()
+    assert [outcome.label for outcome in [await first, *await rest]] == ["a", "b", "c"]
+    assert store.batches == [["a", "b", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "batches"),
+    [
+        (MAX_BATCH - 1, (1, 1), [["a", "b"], ["c"]]),
+        (MAX_BATCH, (1, 1), [["a"], ["b", "c"]]),
+        (MAX_BATCH + 5, (1, 1), [["a"], ["b", "c"]]),
+        (1, (MAX_BATCH, 1), [["a"], ["b"], ["c"]]),  # nobody overtakes
+        (1, (MAX_BATCH - 2, 1), [["a", "b", "c"]]),
+    ],
+)
+async def test_a_batch_that_waits_for_its_turn_grows_no_further_than_any_other(
+    poster: Poster, store: ToldStore, first: int, later: tuple[int, int], batches: list[list[str]]
+) -> None:
+    store.turn.clear()
+    tasks = [asyncio.create_task(poster.submit(unit("a", first)))]
+    await settle()
+    for label, postings in zip("bc", later, strict=True):
+        tasks.append(asyncio.create_task(poster.submit(unit(label, postings))))
+    await settle()
+    store.turn.set()
+    assert [outcome.label for outcome in await asyncio.gather(*tasks)] == ["a", "b", "c"]
+    assert store.batches == batches
+
+
+async def test_what_joined_a_batch_shares_its_fate(poster: Poster, store: ToldStore) -> None:
+    def fail(labels: list[str]) -> None:
+        if len(store.batches) == 1:
+            raise Lost("deadlock")
+        if "b" in labels:
+            raise ZeroDivisionError(*labels)
+
+    store.before = fail
+    store.turn.clear()
+    tasks = [asyncio.create_task(poster.submit(unit("a")))]
+    await settle()
+    tasks += [asyncio.create_task(poster.submit(unit(label))) for label in "bc"]
+    await settle()
+    store.turn.set()
+    a, b, c = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(a, UnitResult)
+    assert isinstance(b, ZeroDivisionError)
+    assert isinstance(c, UnitResult)
+    assert store.batches == [["a", "b", "c"], ["a", "b", "c"], ["a"], ["b", "c"], ["b"], ["c"]]
+
+
+async def test_nobody_joins_a_batch_that_is_being_halved(poster: Poster, store: ToldStore) -> None:
+    def fail(labels: list[str]) -> None:
+        if "b" in labels:
+            store.turn.clear()  # the halves wait, and meanwhile others come
+            raise ZeroDivisionError
+
+    store.before = fail
+    tasks = [asyncio.create_task(poster.submit(unit(label))) for label in "ab"]
+    await settle()
+    tasks.append(asyncio.create_task(poster.submit(unit("c"))))
+    for _ in range(3):
+        store.turn.set()
+        await settle()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert store.batches == [["a", "b"], ["a"], ["b"], ["c"]]
 
 
 async def test_a_batch_ends_before_it_grows_too_large_and_never_splits_a_unit(
@@ -248,93 +277,3 @@ async def test_a_queue_that_is_worked_off_in_time_refuses_nobody(
     store.gate.set()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(outcome, UnitResult) for outcome in outcomes)
-
-
-async def test_stopping_finishes_what_is_queued_and_takes_in_nothing_more(
-    store: ToldStore,
-) -> None:
-    poster = Poster(store)
-    poster.start()
-    store.gate.clear()
-    taken = asyncio.gather(*[poster.submit(unit(label)) for label in "ab"])
-    await settle()
-    queued = asyncio.create_task(poster.submit(unit("c")))
-    await settle()
-    stopping = asyncio.create_task(poster.stop())
-    await settle()
-    with pytest.raises(Unavailable):
-        await poster.submit(unit("d"))
-    assert not store.closed
-    store.gate.set()
-    await stopping
-    assert [outcome.label for outcome in await taken] == ["a", "b"]
-    assert (await queued).label == "c"
-    assert store.closed
-
-
-async def test_a_stop_that_is_given_up_leaves_nobody_waiting(store: ToldStore) -> None:
-    poster = Poster(store)
-    poster.start()
-    store.gate.clear()
-    posting = asyncio.create_task(poster.submit(unit("a")))
-    await settle()
-    queued = asyncio.create_task(poster.submit(unit("b")))
-    await settle()
-    stopping = asyncio.create_task(poster.stop())
-    await settle()
-    stopping.cancel()
-    told = await asyncio.gather(posting, queued, stopping, return_exceptions=True)
-    # Whether the first was committed is not known; the other was not even tried.
-    assert [type(error) for error in told] == [
-        OutcomeUnknown, Unavailable, asyncio.CancelledError,
-    ]  # fmt: skip
-    assert store.batches == [["a"]]
-    with pytest.raises(Unavailable):
-        await poster.submit(unit("c"))
-
-
-async def test_a_poster_that_was_never_started_still_closes_its_store(store: ToldStore) -> None:
-    await Poster(store).stop()
-    assert store.closed
-
-
-async def test_an_observer_is_told_of_batches_and_of_the_queue(store: ToldStore) -> None:
-    watcher = Watcher()
-    poster = Poster(store, watcher)
-    poster.start()
-    store.gate.clear()
-    tasks = [asyncio.create_task(poster.submit(unit("a", 3)))]
-    await settle()
-    tasks += [asyncio.create_task(poster.submit(unit("b", n))) for n in (2, MAX_BATCH)]
-    await settle()
-    store.gate.set()
-    await asyncio.gather(*tasks)
-    await poster.stop()
-    assert watcher.batches == [3, 2, MAX_BATCH]
-    assert watcher.queues == [2 + MAX_BATCH, MAX_BATCH, 0]
-
-
-async def test_a_poster_is_alive_from_its_start_to_its_stop(store: ToldStore) -> None:
-    poster = Poster(store)
-    seen = [poster.alive]
-    poster.start()
-    seen.append(poster.alive)
-    await poster.submit(unit("a"))
-    seen.append(poster.alive)
-    await poster.stop()
-    assert [*seen, poster.alive] == [False, True, True, False]
-
-
-async def test_an_observer_that_fails_does_not_stop_the_bank(
-    store: ToldStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Broken(Watcher):
-        def batch(self, postings: int, seconds: float) -> None:
-            raise ZeroDivisionError
-
-    poster = Poster(store, Broken())
-    poster.start()
-    for label in "ab":
-        assert (await poster.submit(unit(label))).label == label
-    await poster.stop()
-    assert caplog.messages == ["the poster's observer failed"] * 2

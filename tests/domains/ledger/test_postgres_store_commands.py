@@ -14,13 +14,16 @@ from sqlalchemy.engine import make_url
 from guilder.core.errors import OutcomeUnknown
 from guilder.db.engine import postgres_dsn
 from guilder.domains.ledger.ports import Lost
+from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Unit
+from guilder.domains.ledger.store import postgres
 from guilder.domains.ledger.store.postgres import PostgresStore
 from tests.db import owner
 from tests.domains.ledger.branch import Branch
 from tests.domains.ledger.desk import NOW, pay
 from tests.support.books import problems, read_books
 from tests.support.fault_proxy import Cut, proxied
+from tests.support.taps import Gate, tapped_store
 
 CUT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -88,6 +91,51 @@ async def test_a_cancellation_even_of_the_rollback_leaves_no_transaction_open(
     assert await branch.posted(alice) == [6]
 
 
+async def test_what_arrives_while_another_process_posts_is_in_the_next_batch(
+    branch: Branch,
+) -> None:
+    alice = await branch.open(5)
+    before = await last_batch(branch.url)
+    poster = Poster(PostgresStore(branch.url, branch.clock))
+    poster.start()
+    async with head_locked(branch.url) as watcher:
+        first = asyncio.create_task(poster.submit(Unit([pay(branch.settlement, alice, 1)])))
+        await waits_for_a_lock(watcher)
+        later = [
+            asyncio.create_task(poster.submit(Unit([pay(branch.settlement, alice, n)])))
+            for n in (2, 3)
+        ]
+        await asyncio.sleep(0)
+    told = [outcome.results[0] for outcome in await asyncio.gather(first, *later)]
+    await poster.stop()
+    assert [result.credit_after for result in told] == [6, 8, 11]
+    assert await last_batch(branch.url) == before + 1
+    assert problems(await read_books(branch.url)) == []
+
+
+async def test_a_process_that_stands_still_in_a_batch_is_put_out_of_it(
+    branch: Branch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the head, and with it every other process."""
+    assert int(postgres.PINNED["idle_in_transaction_session_timeout"]) <= 10_000
+    alice = await branch.open(5)
+    assert await branch.said(pay(branch.settlement, alice, 1)) == ["created"]
+    monkeypatch.setitem(postgres.PINNED, "idle_in_transaction_session_timeout", "300")
+    gate = Gate()
+    store = tapped_store(branch.url, branch.clock, gate)
+    gate.shut(1, after_it=True)
+    paused = asyncio.create_task(store.commit([one(branch, alice)]))
+    await gate.has_been_reached()
+    assert await branch.said(pay(branch.settlement, alice, 10)) == ["created"]
+    gate.opened.set()
+    with pytest.raises(Lost):
+        await paused
+    (outcome,) = await store.commit([one(branch, alice)])
+    assert outcome.results[0].credit_after == 23
+    await store.close()
+    assert problems(await read_books(branch.url)) == []
+
+
 @asynccontextmanager
 async def head_locked(url: str) -> AsyncIterator[Any]:
     """Another transaction holds the head's lock; gives a connection to watch with."""
@@ -122,6 +170,11 @@ async def test_a_connection_that_is_cut_while_an_error_is_handled_is_replaced(
     assert await store.commit([]) == []
     await store.close()
     assert await branch.posted(alice) == [5]
+
+
+async def last_batch(url: str) -> int:
+    ((number,),) = await owner.rows(url, "SELECT last_batch FROM ledger_head")
+    return int(number)
 
 
 async def waits_for_a_lock(connection: Any) -> None:

@@ -6,7 +6,7 @@ lock sees everything that was committed before. ``COPY`` carries large batches, 
 
 import asyncio
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -15,7 +15,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, postgres_dsn, step_down_sql
 from guilder.domains.ledger.engine import Posted, post_batch
-from guilder.domains.ledger.ports import Batch, Head, Lost
+from guilder.domains.ledger.ports import Batch, Head, Lost, no_more
 from guilder.domains.ledger.rules.state import (
     Account,
     Decision,
@@ -51,7 +51,7 @@ PINNED: Final = {
     "jit": "off",
     "synchronous_commit": "on",
     "default_transaction_isolation": "read committed",
-    "idle_in_transaction_session_timeout": "60000",
+    "idle_in_transaction_session_timeout": "5000",
 }
 """Plans are pinned: every hot statement is an index lookup whatever the statistics say."""
 
@@ -261,12 +261,14 @@ class PostgresStore:
         self._resolve_seconds = resolve_seconds
         self._connection: Any = None
 
-    async def commit(self, units: list[Unit]) -> list[UnitResult]:
+    async def commit(
+        self, units: list[Unit], more: Callable[[], None] = no_more
+    ) -> list[UnitResult]:
         """One transaction for ``units``; see ``Store``."""
         connection = await self._connected()
         try:
             await connection.execute("BEGIN")
-            posted = await post_batch(PostgresBooks(connection), units, self._clock)
+            posted = await post_batch(PostgresBooks(connection), units, self._clock, more)
         except _GONE as error:
             await self.close()
             raise Lost("the connection was lost before the commit") from error

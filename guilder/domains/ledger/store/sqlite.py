@@ -6,7 +6,7 @@ The poster's connection lives in a thread of its own and one call runs the whole
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from typing import Any, Final
@@ -16,7 +16,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db.engine import check_sqlite_library, prepare_sqlite, sqlite_path
 from guilder.domains.ledger.engine import Posted, drive, post_batch
-from guilder.domains.ledger.ports import Batch, Head, Lost
+from guilder.domains.ledger.ports import Batch, Head, Lost, no_more
 from guilder.domains.ledger.rules.state import (
     Account,
     Decision,
@@ -141,7 +141,9 @@ class SqliteStore:
         self._connection: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="guilder-poster")
 
-    async def commit(self, units: list[Unit]) -> list[UnitResult]:
+    async def commit(
+        self, units: list[Unit], _more: Callable[[], None] = no_more
+    ) -> list[UnitResult]:
         """One transaction for ``units``; see ``Store``."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._commit, units)
