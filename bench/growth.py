@@ -6,6 +6,7 @@ the machine meets all of them.
 """
 
 import shutil
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from bench.guilder import verify
 from bench.load import Load, Run, bulk, single
 from bench.results import figure_of
 from bench.server import running_guilder
+
+SETTLE_SECONDS = 1.0
+"""Until what wrk left behind when it stopped is posted: it would crowd out the run's first."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def _run(
     with running_guilder(url, data, workers, context.log(name)) as server:
         customer.forget_tokens()
         context.run(server, customer, load, 1)
+        time.sleep(SETTLE_SECONDS)
         with cores_used(context.watched(kind, server.pid)) as cores:
             run = context.run(server, customer, load, context.options.seconds)
         return run, cores

@@ -172,6 +172,7 @@ def hot_ratios(results: Results, database: str, workers: int) -> dict[str, float
             workers=workers,
             connections=hot.connections,
             batch=hot.batch,
+            section="single" if hot.batch is None else "bulk",
         )
         ratio = quotient(hot.rate, same)
         if ratio is not None:

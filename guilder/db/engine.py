@@ -33,6 +33,9 @@ _DURABLE: Final = {
     "busy_timeout": BUSY_TIMEOUT_MS,
     "recursive_triggers": 1,
 }
+_LOG_PAGES: Final = 32_000
+"""Pages (128 MiB) after which the log is copied back into the database. Keys are random, so every
+batch touches pages all over their index, and many batches share one copying."""
 _BEGUN: Final = text("SET LOCAL idle_in_transaction_session_timeout = 10000")
 _TRANSIENT_STATES: Final = {"40001", "40P01", "55P03"}
 _TRANSIENT_CODES: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -89,7 +92,7 @@ def prepare_sqlite(cursor: Any) -> None:
         found = cursor.fetchone()[0]
         if found != wanted:
             raise UnsafeDatabase(f"SQLite setting {name} is {found!r}, {wanted!r} is needed")
-    cursor.execute("PRAGMA wal_autocheckpoint=4000")
+    cursor.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
 
 
 class Database:

@@ -66,6 +66,10 @@ _EVENT = (
 _HEAD = "UPDATE ledger_head SET last_no = ?, last_batch = ?, clock_us = ?, chain = ? WHERE lane = 0"
 
 
+_CACHE_KIB: Final = -65_536
+"""Of pages in memory, for the one connection that posts; negative is SQLite's way to say KiB."""
+
+
 class SqliteBooks:
     """``Books`` over a DB-API cursor inside BEGIN IMMEDIATE. Its methods never suspend."""
 
@@ -206,6 +210,7 @@ class SqliteStore:
             )
             try:
                 prepare_sqlite(connection.cursor())
+                connection.execute(f"PRAGMA cache_size={_CACHE_KIB}")
             except BaseException:
                 connection.close()
                 raise
