@@ -14,7 +14,7 @@ from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import upgrade
 from guilder.db.run import Runner
 from guilder.domains.accounts.queries import AccountDirectory
-from guilder.domains.identity.commands import Gate
+from guilder.domains.identity.commands.gate import Gate
 from guilder.domains.identity.queries import session_user
 from guilder.domains.ledger.ports import Store
 from guilder.domains.ledger.poster import Poster
@@ -22,10 +22,10 @@ from guilder.domains.ledger.queries import number_cipher
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.infra.passwords import Argon2Passwords
-from guilder.infra.secrets import secret_key
+from guilder.infra.secrets import derived_key, secret_key
 from guilder.infra.settings import Settings
 from guilder.infra.telemetry import Telemetry
-from guilder.infra.tokens import AccessTokens
+from guilder.infra.tokens import AccessTokens, RefreshTokens
 
 CLOSE_SECONDS: Final = 3.0
 """How long the parts have to finish what they have taken in, when the bank closes."""
@@ -77,8 +77,9 @@ async def build(settings: Settings, telemetry: Telemetry | None = None) -> Bank:
     except BaseException:
         await database.close()
         raise
-    passwords = Argon2Passwords()
-    access_tokens = AccessTokens(secret_key(settings), clock)
+    secret = secret_key(settings)
+    passwords = Argon2Passwords(derived_key(secret, "passwords/pepper"))
+    access_tokens = AccessTokens(secret, clock)
     return Bank(
         settings=settings,
         clock=clock,
@@ -86,7 +87,7 @@ async def build(settings: Settings, telemetry: Telemetry | None = None) -> Bank:
         runner=runner,
         poster=Poster(ledger_store(settings.database, clock), telemetry),
         passwords=passwords,
-        gate=Gate(runner, passwords, access_tokens),
+        gate=Gate(runner, passwords, access_tokens, RefreshTokens(secret)),
         tokens=TokenCache(SessionAuthenticator(runner, access_tokens), clock),
         directory=AccountDirectory(runner),
         cipher=cipher,

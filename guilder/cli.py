@@ -25,13 +25,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from guilder import __version__
 from guilder.bootstrap import opened
-from guilder.core.actor import SYSTEM, Role
+from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
 from guilder.core.errors import Invalid, Refusal, Unavailable
+from guilder.core.permissions import Role
 from guilder.db.engine import Database, UnsafeDatabase, is_sqlite, sqlite_path
 from guilder.db.migrate import NewerDatabase, downgrade, upgrade
 from guilder.db.run import Runner
-from guilder.domains.identity.commands import CreateUser, create_user
+from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.rules import User
 from guilder.domains.identity.schemas import Email
 from guilder.domains.ledger.verify import Report, verify_ledger

@@ -6,11 +6,12 @@ from dataclasses import fields
 from time import perf_counter
 from typing import Any, Final, Literal
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from guilder import __version__
 from guilder.api.app import Api
+from guilder.api.auth import anonymous_actor
 from guilder.api.exchange import exchange_of
 from guilder.api.middleware import GatewayOptions
 from guilder.api.openapi import refusals
@@ -20,7 +21,8 @@ from guilder.bootstrap import Bank, opened
 from guilder.core.errors import NotFound, Refusal, Unavailable
 from guilder.db.engine import Database
 from guilder.domains.accounts import routes as accounts
-from guilder.domains.identity import routes as identity
+from guilder.domains.identity.routes import admin as users
+from guilder.domains.identity.routes import entrance, own
 from guilder.domains.ledger import routes as ledger
 from guilder.domains.transfers import routes as transfers
 from guilder.infra.settings import Settings, load_settings
@@ -29,8 +31,10 @@ from guilder.worker import jobs_running
 
 API: Final = "/api/v1"
 ROUTERS: Final[tuple[APIRouter, ...]] = (
-    identity.router,
-    identity.auth_router,
+    entrance.router,
+    entrance.auth_router,
+    own.router,
+    users.router,
     accounts.router,
     transfers.router,
     transfers.simulations_router,
@@ -43,7 +47,7 @@ DESCRIPTION: Final = (
     "errors are RFC 9457 problems with a stable `code`; lists are pages with a cursor."
 )
 
-system = APIRouter(tags=["system"])
+system = APIRouter(tags=["system"], dependencies=[Depends(anonymous_actor)])
 
 
 def create_app(settings: Settings | None = None, *, jobs: bool = False) -> FastAPI:
@@ -63,7 +67,7 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> FastA
     app.include_router(system)
     for router in ROUTERS:
         app.include_router(router, prefix=API)
-    app.include_router(identity.auth_router, include_in_schema=False)
+    app.include_router(entrance.auth_router, include_in_schema=False)
     return app
 
 

@@ -1,9 +1,10 @@
-"""Writes docs/reference from the code: every setting and every error code. `make openapi` runs it.
+"""Writes docs/reference from the code: settings, error codes, permissions. `make openapi` runs it.
 
 `tests/house/test_reference.py` fails when the committed pages differ from what this renders.
 """
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic.fields import FieldInfo
 import guilder
 from guilder.api.problems import INTERNAL_ERROR, status_of
 from guilder.core.errors import Refusal
+from guilder.core.permissions import GRANTS, Permission, Role
 from guilder.infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +52,28 @@ def errors_page() -> str:
         "The `code` of an `application/problem+json` answer is stable; `title` and `detail` are for"
         " people\nand may change.",
         ["| code | status | when |", "| --- | --- | --- |", *sorted(rows)],
+    )
+
+
+def permissions_page() -> str:
+    """Render the table of permissions: who has each, and which operations ask for it."""
+    asked: dict[str, list[str]] = {}
+    for path, methods in json.loads((ROOT / "openapi.json").read_text("utf-8"))["paths"].items():
+        for method, operation in methods.items():
+            asked.setdefault(operation.get("x-permission", ""), []).append(
+                f"`{method.upper()} {path.removeprefix('/api/v1')}`"
+            )
+    rows = [
+        f"| `{permission}` | {', '.join(role for role in Role if permission in GRANTS[role])} |"
+        f" {', '.join(asked.get(permission, []))} |"
+        for permission in Permission
+    ]
+    return _page(
+        "Roles and permissions",
+        "A role has permissions; an operation asks for one. Whose accounts, transfers and sessions"
+        " is another\nquestion: what is not yours is not found. An operation that is not in the"
+        " table is open to everybody.",
+        ["| permission | roles | operations |", "| --- | --- | --- |", *rows],
     )
 
 
@@ -98,7 +122,11 @@ def _page(title: str, words: str, table: list[str]) -> str:
     return "\n".join([f"# {title}", "", WRITTEN, "", words, "", *table, ""])
 
 
-PAGES: dict[str, Callable[[], str]] = {"settings.md": settings_page, "errors.md": errors_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "errors.md": errors_page,
+    "permissions.md": permissions_page,
+}
 
 if __name__ == "__main__":
     main()

@@ -3,15 +3,16 @@
 import asyncio
 from dataclasses import dataclass
 from time import monotonic
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 from uuid import UUID
 
 from fastapi import Depends, Request
 
 from guilder.api.exchange import Exchange, exchange_of
-from guilder.core.actor import Actor, Role
+from guilder.core.actor import Actor
 from guilder.core.clock import SECOND_US, Clock
 from guilder.core.errors import Forbidden, Unauthenticated
+from guilder.core.permissions import Permission, Role
 
 LONGEST_HEADER: Final = 4096 + len("Bearer ")
 TRUST_SECONDS: Final = 1.0
@@ -116,15 +117,30 @@ async def authenticate(exchange: Exchange) -> Actor:
     return exchange.actor
 
 
-def permit(actor: Actor, *roles: Role) -> None:
-    """Refuse an actor who has none of ``roles``."""
-    if actor.role not in roles:
+def permit(actor: Actor, permission: Permission) -> None:
+    """Refuse an actor who has not the permission."""
+    if not actor.may(permission):
         raise Forbidden()
 
 
-async def current_actor(request: Request) -> Actor:
-    """The signed-in caller. The gateway has proved the token before anything else was read."""
-    return exchange_of(request).actor
+class Allowed:
+    """A dependency: the signed-in caller, who has a permission.
+
+    The gateway reads it off the route, and has proved the token and the permission before anything
+    else of the request was read.
+    """
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    async def __call__(self, request: Request) -> Actor:
+        """The caller."""
+        return exchange_of(request).actor
+
+
+def may(permission: Permission) -> Any:
+    """What a route's actor is annotated with: the caller must have the permission."""
+    return Depends(Allowed(permission))
 
 
 async def anonymous_actor(request: Request) -> Actor:
@@ -133,22 +149,5 @@ async def anonymous_actor(request: Request) -> Actor:
     return Actor(None, None, exchange.request_id, exchange.ip_address)
 
 
-CurrentActor = Annotated[Actor, Depends(current_actor)]
-"""A route with this, in itself or in what it depends on, is answered 401 to everyone else."""
-
-
-async def writing_actor(actor: CurrentActor) -> Actor:
-    """The signed-in caller, who may change things."""
-    permit(actor, Role.USER, Role.ADMIN)
-    return actor
-
-
-async def admin_actor(actor: CurrentActor) -> Actor:
-    """The signed-in caller, who is an administrator."""
-    permit(actor, Role.ADMIN)
-    return actor
-
-
-WritingActor = Annotated[Actor, Depends(writing_actor)]
-AdminActor = Annotated[Actor, Depends(admin_actor)]
 AnonymousActor = Annotated[Actor, Depends(anonymous_actor)]
+"""The caller of a route that is open to everybody, which is said with this and nothing else."""

@@ -12,6 +12,7 @@ from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_I
 from guilder.api.problems import PROBLEM_JSON, status_of
 from guilder.api.routing import Body, Demands, demands_of
 from guilder.core.errors import Refusal
+from guilder.core.permissions import GRANTS
 
 type Document = dict[str, Any]
 
@@ -136,8 +137,9 @@ def _complete(operation: Document, method: str, path: str, demands: Demands) -> 
     reads = demands.body is not Body.NONE or "requestBody" in operation
     checked = reads or any(found.get("in") == "query" for found in parameters)
     parameters.append({"$ref": "#/components/parameters/RequestId"})
-    if demands.signed_in:
+    if demands.permission is not None:
         operation["security"] = _SECURITY
+        operation["x-permission"] = demands.permission.value
     responses: Document = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
@@ -159,9 +161,9 @@ def _statuses(
 ) -> Iterable[int]:
     """The statuses that the plumbing alone may answer an operation with."""
     yield from (400, 429, 500, 503)
-    if demands.signed_in:
+    if demands.permission is not None:
         yield 401
-        if method != "GET":
+        if any(demands.permission not in granted for granted in GRANTS.values()):
             yield 403
     if "{" in path:
         yield 404

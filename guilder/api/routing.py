@@ -16,12 +16,13 @@ from fastapi import params
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 
-from guilder.api.auth import authenticate, current_actor
+from guilder.api.auth import Allowed, anonymous_actor, authenticate, permit
 from guilder.api.errors import InvalidText, UnknownParameter, UnsupportedMediaType
 from guilder.api.exchange import MAX_BODY, Exchange
 from guilder.api.json_gate import parse
 from guilder.api.replies import Reply
 from guilder.core.errors import BadRequest
+from guilder.core.permissions import Permission
 
 type LeanEndpoint = Callable[[Exchange], Awaitable[Reply]]
 
@@ -61,10 +62,13 @@ class Body(Enum):
 class Demands:
     """What a request must bring before the endpoint of a route runs.
 
-    ``query`` names the parameters it may have; with None they are not looked at.
+    ``permission`` is None on a route that is open to everybody, which ``is_public`` confirms: a
+    route has one or the other, and a house test sees to it. ``query`` names the parameters it may
+    have; with None they are not looked at.
     """
 
-    signed_in: bool = False
+    permission: Permission | None = None
+    is_public: bool = False
     query: frozenset[str] | None = frozenset()
     body: Body = Body.NONE
     body_required: bool = True
@@ -76,11 +80,13 @@ def demands_of(route: Any) -> Demands:
     dependant: Dependant = route.dependant
     query = (f for f in get_flat_params(dependant) if isinstance(f.field_info, params.Query))
     field = route.body_field
+    calls = list(_calls(dependant))
     body = Body.NONE
     if field is not None:
         body = Body.FORM if isinstance(field.field_info, params.Form) else Body.JSON
     return Demands(
-        signed_in=any(call is current_actor for call in _calls(dependant)),
+        permission=next((c.permission for c in calls if isinstance(c, Allowed)), None),
+        is_public=anonymous_actor in calls,
         query=frozenset(field.alias for field in query),
         body=body,
         body_required=field is not None and field.field_info.is_required(),
@@ -97,10 +103,10 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
 async def meet(demands: Demands, exchange: Exchange) -> bytes | None:
     """Refuse what does not meet the demands, in a fixed order; return the body if it was read.
 
-    The order: token, query, body's size and time, its media type, the JSON gate.
+    The order: token, permission, query, body's size and time, its media type, the JSON gate.
     """
-    if demands.signed_in:
-        await authenticate(exchange)
+    if demands.permission is not None:
+        permit(await authenticate(exchange), demands.permission)
     if demands.query is not None and (raw := exchange.scope["query_string"]):
         exchange.query = read_query(raw, demands.query)
     if demands.body is Body.NONE:

@@ -1,16 +1,9 @@
 """Who is asking: carried by every command and query, and written into the audit trail."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from uuid import UUID
 
-
-class Role(StrEnum):
-    """What a login may do, most first: admin, user, readonly."""
-
-    ADMIN = "admin"
-    USER = "user"
-    READONLY = "readonly"
+from guilder.core.permissions import GRANTS, Permission, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +19,10 @@ class Actor:
     request_id: str = ""
     ip_address: str = ""
     session_id: UUID | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the actor's role has the permission; nobody yet has none."""
+        return self.role is not None and permission in GRANTS[self.role]
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from guilder.core.errors import FieldError, Invalid
 
@@ -68,6 +69,19 @@ def cursor_number(request: PageRequest) -> int | None:
     if not (request.after.isascii() and request.after.isdigit() and len(request.after) <= 18):
         raise bad_cursor()
     return int(request.after)
+
+
+def cursor_id(request: PageRequest) -> UUID | None:
+    """The cursor as an id, for lists that are ordered by ids of version 7."""
+    if request.after is None:
+        return None
+    try:
+        found = UUID(request.after)
+    except ValueError:
+        raise bad_cursor() from None
+    if str(found) != request.after:
+        raise bad_cursor()
+    return found
 
 
 def cut[T](rows: Sequence[T], request: PageRequest, key: Callable[[T], str]) -> Page[T]:

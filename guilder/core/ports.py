@@ -13,3 +13,7 @@ class PasswordHasher(Protocol):
     async def verify(self, encoded: str | None, password: str) -> bool:
         """Whether the password fits; with None does the same work and says no."""
         ...
+
+    def is_outdated(self, encoded: str) -> bool:
+        """Whether today's hash would be made otherwise, and better."""
+        ...

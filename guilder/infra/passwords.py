@@ -1,8 +1,16 @@
-"""Password hashes: argon2id in a small pool of threads that refuses when too much waits."""
+"""Password hashes: argon2id in a small pool of threads that refuses when too much waits.
+
+What is hashed is a MAC of the password under the bank's pepper, which no database holds: a stolen
+table of hashes cannot be tried offline (NIST SP 800-63B-4, 3.1.1.2).
+"""
 
 import asyncio
+import base64
+import functools
+import hmac
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from typing import Any, Final
 
 from argon2 import PasswordHasher as Argon2
@@ -13,8 +21,17 @@ from guilder.core.errors import Overloaded
 MEMORY_KIB: Final = 19 * 1024
 TIME_COST: Final = 2
 THREADS: Final = 2
+PEPPERED: Final = "p1"
+"""What stands before a hash that was made with the pepper."""
 MAX_WAITING: Final = 64
 """About 0.7 s of work for two threads: longer than that nobody should wait for a refusal."""
+
+
+@functools.cache
+def common_passwords() -> frozenset[str]:
+    """Some ten thousand passwords that everybody tries first, in lower case."""
+    lines = resources.files("guilder.infra").joinpath("common_passwords.txt").read_text("ascii")
+    return frozenset(line for line in lines.splitlines() if not line.startswith("# "))
 
 
 class Argon2Passwords:
@@ -25,21 +42,23 @@ class Argon2Passwords:
 
     def __init__(
         self,
+        pepper: bytes,
         *,
         memory_kib: int = MEMORY_KIB,
         time_cost: int = TIME_COST,
         threads: int = THREADS,
         max_waiting: int = MAX_WAITING,
     ) -> None:
+        self._pepper = pepper
         self._argon2 = Argon2(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="guilder-passwords")
         self._most = threads + max_waiting
         self._under_way = 0
-        self._nobodys = self._argon2.hash("the password of nobody")
+        self._nobodys = self._made("the password of nobody")
 
     async def hash(self, password: str) -> str:
         """An encoded hash with its own salt and parameters."""
-        return await self._apart(lambda: self._argon2.hash(password))
+        return await self._apart(lambda: self._made(password))
 
     async def verify(self, encoded: str | None, password: str) -> bool:
         """Whether the password fits; with None does the same work and says no."""
@@ -47,15 +66,25 @@ class Argon2Passwords:
         return fits and encoded is not None
 
     def is_outdated(self, encoded: str) -> bool:
-        """Whether the hash was made with other parameters than today's."""
-        return self._argon2.check_needs_rehash(encoded)
+        """Whether the hash was made without the pepper or with other parameters than today's."""
+        return not encoded.startswith(PEPPERED) or self._argon2.check_needs_rehash(
+            encoded.removeprefix(PEPPERED)
+        )
 
     def close(self) -> None:
         """Finish what runs, drop what waits, and end the threads."""
         self._threads.shutdown(cancel_futures=True)
 
+    def _made(self, password: str) -> str:
+        return PEPPERED + self._argon2.hash(self._seasoned(password))
+
+    def _seasoned(self, password: str) -> bytes:
+        return base64.b64encode(hmac.digest(self._pepper, password.encode(), "sha256"))
+
     def _fits(self, encoded: str, password: str) -> bool:
         try:
+            if encoded.startswith(PEPPERED):
+                return self._argon2.verify(encoded.removeprefix(PEPPERED), self._seasoned(password))
             return self._argon2.verify(encoded, password)
         except (VerificationError, InvalidHashError):
             return False

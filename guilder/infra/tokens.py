@@ -1,6 +1,8 @@
 """Tokens: signed access tokens that carry their claims, and opaque ones that carry nothing."""
 
+import base64
 import hashlib
+import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,9 +53,20 @@ class AccessTokens:
         self._kid = hashlib.sha256(self._public.public_bytes_raw()).hexdigest()[:16]
         self._header = self._signed({}).partition(".")[0] + "."
 
-    def issue(self, user_id: UUID, session_id: UUID, version: int = 1) -> str:
-        """A token for a session, good from now for 15 minutes."""
-        now_us = self._clock.now_us()
+    def issue(
+        self,
+        user_id: UUID,
+        session_id: UUID,
+        version: int = 1,
+        *,
+        at_us: int | None = None,
+        token_id: UUID | None = None,
+    ) -> str:
+        """A token for a session, good for 15 minutes from now, or from ``at_us``.
+
+        The same arguments give the same token when both ``at_us`` and ``token_id`` are among them.
+        """
+        now_us = self._clock.now_us() if at_us is None else at_us
         now = now_us // SECOND_US
         claims = {
             "exp": now + ACCESS_SECONDS,
@@ -62,7 +75,7 @@ class AccessTokens:
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(user_id),
-            "jti": str(uuid7(now_us)),
+            "jti": str(token_id or uuid7(now_us)),
             "sid": str(session_id),
             "ver": version,
             "typ": ACCESS,
@@ -103,6 +116,22 @@ class AccessTokens:
             claims["iat"],
             claims["exp"],
         )
+
+
+class RefreshTokens:
+    """Makes the successor of a refresh token.
+
+    From the token, a salt and the bank's secret, so that a client that asks twice can be given the
+    same one again although only hashes are kept: none of the three alone tells anything about it.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = derived_key(secret, "tokens/refresh")
+
+    def successor(self, token: str, salt: bytes) -> str:
+        """The next token: 256 bits that look random."""
+        made = hmac.digest(self._key, salt + token.encode(), "sha256")
+        return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
 
 
 def new_opaque_token() -> tuple[str, bytes]:

@@ -7,11 +7,12 @@ from itertools import batched
 from typing import ClassVar, Final
 
 from guilder.bootstrap import Bank
-from guilder.core.actor import SYSTEM, Actor, Role
+from guilder.core.actor import SYSTEM, Actor
 from guilder.core.ids import uuid7
+from guilder.core.permissions import Role
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.accounts.commands import OpenAccount, open_account
-from guilder.domains.identity.commands import CreateUser, create_user
+from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import EnsureBankAccounts, ensure_bank_accounts
 from guilder.domains.ledger.queries import bank_now
 from guilder.domains.ledger.rules.state import Posting, Unit

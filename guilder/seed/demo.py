@@ -11,14 +11,15 @@ from datetime import date
 from typing import Final
 
 from guilder.bootstrap import Bank, ledger_store
-from guilder.core.actor import SYSTEM, Actor, Role
+from guilder.core.actor import SYSTEM, Actor
 from guilder.core.clock import DAY_US, SECOND_US, FixedClock, day_date, day_of, day_start
+from guilder.core.permissions import Role
 from guilder.db.idempotency import digest
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts.commands import OpenAccount, open_account
 from guilder.domains.accounts.queries import numbers_of
-from guilder.domains.identity.commands import CreateUser, create_user
+from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.queries import user_by_email
 from guilder.domains.identity.rules import User
 from guilder.domains.ledger.ports import Store

@@ -12,14 +12,7 @@ from pydantic import Field, model_validator
 from starlette.types import Message
 
 from guilder.api.app import Api
-from guilder.api.auth import (
-    AdminActor,
-    AnonymousActor,
-    CurrentActor,
-    Principal,
-    TokenCache,
-    WritingActor,
-)
+from guilder.api.auth import AnonymousActor, Principal, TokenCache, may
 from guilder.api.exchange import CurrentExchange, Exchange
 from guilder.api.fields import Broken
 from guilder.api.idempotency import IdempotencyKey, key_text
@@ -46,7 +39,7 @@ from guilder.api.schema import (
     Uuid,
 )
 from guilder.api.validation import read_body
-from guilder.core.actor import Role
+from guilder.core.actor import Actor
 from guilder.core.clock import SECOND_US, FixedClock
 from guilder.core.errors import (
     Conflict,
@@ -61,6 +54,11 @@ from guilder.core.errors import (
     Unauthenticated,
 )
 from guilder.core.page import cut
+from guilder.core.permissions import Permission, Role
+
+CurrentActor = Annotated[Actor, may(Permission.ACCOUNTS_READ)]
+WritingActor = Annotated[Actor, may(Permission.ACCOUNTS_WRITE)]
+AdminActor = Annotated[Actor, may(Permission.USERS_WRITE)]
 
 NOW = 1_700_000_000 * SECOND_US
 USER = UUID("0190a000-0000-7000-8000-000000000001")

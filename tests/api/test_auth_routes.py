@@ -6,9 +6,9 @@ import pytest
 
 from guilder.api import auth
 from guilder.api.auth import Principal, TokenCache
-from guilder.core.actor import Role
 from guilder.core.clock import SECOND_US, FixedClock
 from guilder.core.errors import Unauthenticated
+from guilder.core.permissions import Role
 from tests.api.plumbing import LEAN, NOW, SESSION, USER, Gates, client_of, make_app, move, problem
 
 

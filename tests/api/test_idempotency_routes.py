@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from guilder.api.app import Api
-from guilder.api.auth import AnonymousActor, CurrentActor, TokenCache
+from guilder.api.auth import AnonymousActor, TokenCache
 from guilder.api.exchange import CurrentExchange
 from guilder.api.idempotency import IdempotencyKey, run_idempotent
 from guilder.api.replies import Reply
@@ -19,7 +19,7 @@ from guilder.core.errors import Conflict
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
-from tests.api.plumbing import NOW, Gates, client_of, problem
+from tests.api.plumbing import NOW, CurrentActor, Gates, client_of, problem
 
 
 class NoteCreate(RequestBody):

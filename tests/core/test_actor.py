@@ -3,7 +3,8 @@ from uuid import UUID
 
 import pytest
 
-from guilder.core.actor import ANONYMOUS, SYSTEM, Actor, Role
+from guilder.core.actor import ANONYMOUS, SYSTEM, Actor
+from guilder.core.permissions import Role
 
 USER_ID = UUID("01999999-0000-7000-8000-000000000001")
 

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from sqlalchemy import text
 
-from guilder.core.actor import Actor, Role
+from guilder.core.actor import Actor
 from guilder.core.clock import FixedClock
+from guilder.core.permissions import Role
 from guilder.db.audit import audit_events
 from guilder.db.engine import Database
 from guilder.db.idempotency import Answer, Key, digest

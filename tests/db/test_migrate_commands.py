@@ -100,7 +100,7 @@ async def catalogue(url: str) -> dict[str, list[str]]:
     return {
         name: sorted(part.strip() for part in re.split(r",(?![^(]*\))|\n", sql))
         for query in queries
-        for name, sql in await owner.rows(url, query)
+        for name, sql in [(n, s.replace('"', "")) for n, s in await owner.rows(url, query)]
     }
 
 

@@ -7,15 +7,18 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from argon2 import PasswordHasher as PasswordHasherOfOld
 
 from guilder.core.errors import Overloaded
 from guilder.core.ports import PasswordHasher
-from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.passwords import Argon2Passwords, common_passwords
+
+PEPPER = b"p" * 32
 
 
 @pytest.fixture
 async def passwords() -> AsyncIterator[Argon2Passwords]:
-    made = Argon2Passwords(memory_kib=64, time_cost=1)
+    made = Argon2Passwords(PEPPER, memory_kib=64, time_cost=1)
     yield made
     made.close()
 
@@ -31,23 +34,41 @@ async def test_a_password_fits_its_own_hash_only(passwords: Argon2Passwords) -> 
 
 
 async def test_the_parameters_are_those_of_the_policy() -> None:
-    made = Argon2Passwords()
+    made = Argon2Passwords(PEPPER)
     try:
         encoded = await made.hash("x")
-        assert encoded.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert encoded.startswith("p1$argon2id$v=19$m=19456,t=2,p=1$")
         assert not made.is_outdated(encoded)
     finally:
         made.close()
 
 
 async def test_a_hash_of_other_parameters_is_outdated(passwords: Argon2Passwords) -> None:
-    weaker = Argon2Passwords(memory_kib=32, time_cost=1)
+    weaker = Argon2Passwords(PEPPER, memory_kib=32, time_cost=1)
     assert passwords.is_outdated(await weaker.hash("x"))
     weaker.close()
 
 
+async def test_a_stolen_hash_is_of_no_use_without_the_pepper(passwords: Argon2Passwords) -> None:
+    encoded = await passwords.hash("correct horse battery")
+    thief = Argon2Passwords(b"q" * 32, memory_kib=64, time_cost=1)
+    assert not await thief.verify(encoded, "correct horse battery")
+    assert not await passwords.verify(encoded.removeprefix("p1"), "correct horse battery")
+    thief.close()
+
+
+async def test_a_hash_from_before_the_pepper_fits_and_is_outdated(
+    passwords: Argon2Passwords,
+) -> None:
+    old = PasswordHasherOfOld(memory_cost=64, time_cost=1, parallelism=1).hash("correct horse")
+    assert await passwords.verify(old, "correct horse")
+    assert not await passwords.verify(old, "correct horsf")
+    assert passwords.is_outdated(old)
+    assert not passwords.is_outdated(await passwords.hash("correct horse"))
+
+
 async def test_nobody_costs_as_much_as_somebody() -> None:
-    made = Argon2Passwords(threads=1)
+    made = Argon2Passwords(PEPPER, threads=1)
     encoded = await made.hash("x")
     took: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(15):
@@ -60,7 +81,7 @@ async def test_nobody_costs_as_much_as_somebody() -> None:
 
 
 async def test_beyond_the_queue_it_refuses_at_once_and_recovers() -> None:
-    made = Argon2Passwords(memory_kib=8 * 1024, threads=1, max_waiting=2)
+    made = Argon2Passwords(PEPPER, memory_kib=8 * 1024, threads=1, max_waiting=2)
     outcomes = await asyncio.gather(*(made.hash("x") for _ in range(10)), return_exceptions=True)
     refused = [one for one in outcomes if isinstance(one, Overloaded)]
     assert len(refused) == 7
@@ -69,7 +90,7 @@ async def test_beyond_the_queue_it_refuses_at_once_and_recovers() -> None:
 
 
 async def test_those_who_went_away_do_not_fill_the_queue() -> None:
-    made = Argon2Passwords(memory_kib=8 * 1024, threads=1, max_waiting=2)
+    made = Argon2Passwords(PEPPER, memory_kib=8 * 1024, threads=1, max_waiting=2)
     for _ in range(4):
         gone = [asyncio.create_task(made.hash("x")) for _ in range(3)]
         await asyncio.sleep(0)
@@ -80,3 +101,10 @@ async def test_those_who_went_away_do_not_fill_the_queue() -> None:
                 await task
     assert await made.hash("x")
     made.close()
+
+
+def test_the_passwords_that_everybody_tries_first_are_known() -> None:
+    common = common_passwords()
+    assert len(common) >= 3_000
+    assert {"password", "123456", "qwerty", "letmein"} <= common
+    assert all(word == word.casefold() for word in common)

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, or_, select, true
 
-from guilder.core.actor import Actor, Role
+from guilder.core.actor import Actor
+from guilder.core.permissions import Role
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.accounts.models import accounts
 

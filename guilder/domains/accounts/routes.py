@@ -4,16 +4,18 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 
-from guilder.api.auth import CurrentActor, WritingActor
+from guilder.api.auth import may
 from guilder.api.exchange import exchange_of
 from guilder.api.idempotency import IdempotencyKey, run_idempotent
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import Day, Moment, Month, QueryAmount, QueryText, Uuid
+from guilder.core.actor import Actor
 from guilder.core.clock import day_number
 from guilder.core.errors import FieldError, Invalid
 from guilder.core.page import Page
+from guilder.core.permissions import Permission
 from guilder.domains.accounts import queries, rules
 from guilder.domains.accounts.commands import OpenAccount, open_account
 from guilder.domains.accounts.errors import (
@@ -40,13 +42,16 @@ from guilder.domains.accounts.schemas import (
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.queries import LineFilter
 
+Reader = Annotated[Actor, may(Permission.ACCOUNTS_READ)]
+Writer = Annotated[Actor, may(Permission.ACCOUNTS_WRITE)]
+
 router = APIRouter(tags=["accounts"])
 
 _NOT_FOUND: Final = refusals(AccountNotFound)
 
 
 @router.get("/products", response_model=ProductsOut)
-async def list_products(_actor: CurrentActor) -> Reply:
+async def list_products(_actor: Reader) -> Reply:
     """What kinds of accounts can be opened, and in which currencies."""
     page = Page(list(rules.PRODUCTS.values()), None)
     return json_response(200, page_body(page, product_body))
@@ -59,7 +64,7 @@ async def list_products(_actor: CurrentActor) -> Reply:
     responses=refusals(Invalid, CurrencyNotOffered),
 )
 async def create_account(
-    body: AccountCreate, actor: WritingActor, request: Request, _key: IdempotencyKey
+    body: AccountCreate, actor: Writer, request: Request, _key: IdempotencyKey
 ) -> Reply:
     """Open an account of one's own. Its balance is zero."""
     exchange = exchange_of(request)
@@ -75,7 +80,7 @@ async def create_account(
 
 
 @router.get("/accounts", response_model=PageOut[AccountOut])
-async def list_accounts(actor: CurrentActor, request: Request, page: PageQuery) -> Reply:
+async def list_accounts(actor: Reader, request: Request, page: PageQuery) -> Reply:
     """One's own accounts, newest first."""
     runner = exchange_of(request).services.runner
     found = await runner.view(lambda view: queries.list_accounts(view, actor, page))
@@ -83,7 +88,7 @@ async def list_accounts(actor: CurrentActor, request: Request, page: PageQuery) 
 
 
 @router.get("/accounts/{account_id}", response_model=AccountOut, responses=_NOT_FOUND)
-async def get_account(account_id: Uuid, actor: CurrentActor, request: Request) -> Reply:
+async def get_account(account_id: Uuid, actor: Reader, request: Request) -> Reply:
     """An account with its balance: posted, held, and what is available."""
     runner = exchange_of(request).services.runner
     found = await runner.view(lambda view: queries.get_account(view, actor, account_id))
@@ -93,7 +98,7 @@ async def get_account(account_id: Uuid, actor: CurrentActor, request: Request) -
 @router.get("/accounts/{account_id}/balance", response_model=BalanceOut, responses=_NOT_FOUND)
 async def get_balance(
     account_id: Uuid,
-    actor: CurrentActor,
+    actor: Reader,
     request: Request,
     at: Annotated[Moment | None, Query(description="Booked by this instant.")] = None,
     on: Annotated[Day | None, Query(description="At the end of this value date.")] = None,
@@ -121,7 +126,7 @@ async def get_balance(
 )
 async def list_transactions(
     account_id: Uuid,
-    actor: CurrentActor,
+    actor: Reader,
     request: Request,
     page: PageQuery,
     from_: Annotated[
@@ -157,7 +162,7 @@ async def list_transactions(
 )
 async def get_statement(
     account_id: Uuid,
-    actor: CurrentActor,
+    actor: Reader,
     request: Request,
     month: Annotated[Month, Query(description="A calendar month in UTC, `YYYY-MM`.")],
 ) -> Reply:

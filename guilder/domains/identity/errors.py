@@ -1,6 +1,8 @@
 """What identity refuses."""
 
-from guilder.core.errors import Conflict, Invalid, Unauthenticated
+from uuid import UUID
+
+from guilder.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 
 
 class EmailTaken(Conflict):
@@ -22,3 +24,57 @@ class InvalidCredentials(Unauthenticated):
 
     code = "invalid_credentials"
     detail = "The e-mail address or the password is wrong."
+
+
+class AccountLocked(Forbidden):
+    """Too many wrong passwords for this address, whether or not it has a user."""
+
+    code = "account_locked"
+    detail = "Too many attempts with this e-mail address. Try again later."
+
+
+class WrongPassword(Forbidden):
+    """The caller is signed in, and the password they give again is not theirs."""
+
+    code = "wrong_password"
+    detail = "The password is wrong."
+
+
+class SessionNotFound(NotFound):
+    """There is no such session, or it is somebody else's."""
+
+    code = "session_not_found"
+    detail = "There is no such session."
+
+
+class RefreshInvalid(Unauthenticated):
+    """The refresh token was never given out, or its session has ended."""
+
+    code = "refresh_invalid"
+    detail = "The refresh token is not valid. Sign in again."
+
+
+class RefreshReused(Unauthenticated):
+    """The refresh token was used before: somebody else may have it, so its session ends."""
+
+    code = "refresh_reused"
+    detail = "The refresh token was used before. The session has been ended; sign in again."
+
+    def __init__(self, session_id: UUID, user_id: UUID) -> None:
+        super().__init__()
+        self.session_id = session_id
+        self.user_id = user_id
+
+
+class UserNotFound(NotFound):
+    """There is no such user."""
+
+    code = "user_not_found"
+    detail = "There is no such user."
+
+
+class LastAdmin(Conflict):
+    """The change would leave the bank without an admin who can come in."""
+
+    code = "last_admin"
+    detail = "This is the last active admin. Make another one first."

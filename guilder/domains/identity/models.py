@@ -1,6 +1,6 @@
 """The tables of identity: instants in microseconds since 1970, secrets only as hashes."""
 
-from sqlalchemy import Column, ForeignKey, Table
+from sqlalchemy import Column, ForeignKey, Index, Table
 
 from guilder.db.base import STRICT, Big, Bytes, Flagged, Guid, String, metadata
 
@@ -23,11 +23,38 @@ sessions = Table(
     "identity_sessions",
     metadata,
     Column("id", Guid, primary_key=True),
-    Column("user_id", Guid, ForeignKey("identity_users.id"), nullable=False, index=True),
-    Column("refresh_hash", Bytes, nullable=False, unique=True),
+    Column("user_id", Guid, ForeignKey("identity_users.id"), nullable=False),
     Column("device_info", String),
     Column("ip_address", String, nullable=False),
     Column("created_at", Big, nullable=False),
+    Column("last_activity_at", Big, nullable=False),
     Column("expires_at", Big, nullable=False),
+    Column("generation", Big, nullable=False),
+    Column("ended_at", Big),
+    Column("ending", String),
+    Index(None, "user_id", "id"),
+    Index(None, "user_id", "ip_address", "device_info"),
+    **STRICT,
+)
+
+refresh_tokens = Table(
+    "identity_refresh_tokens",
+    metadata,
+    Column("hash", Bytes, primary_key=True),
+    Column("session_id", Guid, ForeignKey("identity_sessions.id"), nullable=False, index=True),
+    Column("generation", Big, nullable=False),
+    Column("created_at", Big, nullable=False),
+    Column("used_at", Big),
+    Column("salt", Bytes),
+    **STRICT,
+)
+
+failures = Table(
+    "identity_failures",
+    metadata,
+    Column("key", Bytes, primary_key=True),
+    Column("in_a_row", Big, nullable=False),
+    Column("last_at", Big, nullable=False),
+    Column("locked_until", Big, nullable=False),
     **STRICT,
 )

@@ -2,10 +2,14 @@
 
 from uuid import UUID
 
-from guilder.core.errors import Unauthenticated
+from guilder.core.actor import Actor
+from guilder.core.errors import Forbidden, Unauthenticated
+from guilder.core.page import Page, PageRequest, cursor_id, cut
+from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
 from guilder.domains.identity import repository
-from guilder.domains.identity.rules import User
+from guilder.domains.identity.errors import SessionNotFound, UserNotFound
+from guilder.domains.identity.rules import Session, User, UserFilter
 
 
 async def session_user(view: View, session_id: UUID, user_id: UUID) -> User:
@@ -18,5 +22,52 @@ async def session_user(view: View, session_id: UUID, user_id: UUID) -> User:
 
 async def user_by_email(view: View, email: str) -> User | None:
     """The user with this address, None when there is none."""
-    found = await repository.find_by_email(view, email)
-    return None if found is None else found[0]
+    return await repository.find_by_email(view, email)
+
+
+async def get_me(view: View, actor: Actor) -> User:
+    """The acting user; refuses one who has been switched off."""
+    user = None
+    if actor.user_id is not None:
+        user = await repository.find_active_user(view, actor.user_id)
+    if user is None:
+        raise Unauthenticated()
+    return user
+
+
+async def get_session(view: View, actor: Actor, session_id: UUID) -> Session:
+    """One of the actor's own sessions; refuses any other as not found."""
+    session = await repository.session(view, actor, session_id)
+    if session is None:
+        raise SessionNotFound()
+    return session
+
+
+async def list_sessions(view: View, actor: Actor, page: PageRequest) -> Page[Session]:
+    """A page of the actor's own sessions, ended ones too, newest first."""
+    rows = await repository.newest_sessions(
+        view, actor, cursor_id(page), page.limit + 1, page.offset
+    )
+    return cut(rows, page, lambda session: str(session.id))
+
+
+async def get_user(view: View, actor: Actor, user_id: UUID) -> User:
+    """A user, for an admin; refuses everybody else, and an id that is none."""
+    _require_permission(actor)
+    user = await repository.user(view, user_id)
+    if user is None:
+        raise UserNotFound()
+    return user
+
+
+async def list_users(view: View, actor: Actor, wanted: UserFilter, page: PageRequest) -> Page[User]:
+    """A page of all users, newest first, for an admin; refuses everybody else."""
+    _require_permission(actor)
+    before = cursor_id(page)
+    rows = await repository.newest_users(view, wanted, before, page.limit + 1, page.offset)
+    return cut(rows, page, lambda user: str(user.id))
+
+
+def _require_permission(actor: Actor) -> None:
+    if not actor.may(Permission.USERS_READ):
+        raise Forbidden()

@@ -1,20 +1,28 @@
 """Users, sessions and the password policy as plain values."""
 
+import string
 import unicodedata
+from collections.abc import Container
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 from uuid import UUID
 
-from guilder.core.actor import Role
-from guilder.core.clock import DAY_US
+from guilder.core.clock import DAY_US, MINUTE_US, SECOND_US
 from guilder.core.errors import FieldError
+from guilder.core.permissions import Role
 from guilder.core.result import Err, Ok
 from guilder.domains.identity.errors import WeakPassword
 
 SHORTEST_PASSWORD: Final = 12
 LONGEST_PASSWORD: Final = 128
 SESSION_US: Final = 30 * DAY_US
-"""How long a refresh token, and with it a session, can be good."""
+"""How long a refresh token is good, and a session without a new one."""
+MOST_FAILURES: Final = 5
+"""Wrong passwords in a row after which nobody is let in for a while."""
+LOCK_US: Final = 15 * MINUTE_US
+DOUBLE_CLICK_US: Final = 10 * SECOND_US
+"""How long a used refresh token gives its successor once more: a client that asked twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,15 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class UserFilter:
+    """Which users: a part of the address or the name, the role, whether they may come in."""
+
+    text: str | None = None
+    role: Role | None = None
+    is_active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One sign-in on one device."""
 
@@ -39,7 +56,87 @@ class Session:
     device_info: str | None
     ip_address: str
     created_at: int
+    last_activity_at: int
     expires_at: int
+    generation: int = 1
+    ended_at: int | None = None
+
+    def is_open(self, now_us: int) -> bool:
+        """Whether its tokens are good."""
+        return self.ended_at is None and now_us < self.expires_at
+
+
+class Ending(Enum):
+    """Why a session has ended."""
+
+    LOGGED_OUT = "logged_out"
+    REVOKED = "revoked"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason
+    REFRESH_REUSED = "refresh_reused"
+    SWITCHED_OFF = "switched_off"
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """One of the tokens of a session, each of which has one successor.
+
+    ``salt`` is what the successor was made from, once the token is used.
+    """
+
+    session_id: UUID
+    generation: int
+    used_at: int | None
+    salt: bytes | None
+
+
+class Refresh(Enum):
+    """What a refresh token is good for."""
+
+    NEXT = "a new pair"
+    AGAIN = "the pair that it gave a moment ago"
+    REUSED = "nothing, and its session must end"
+    NONE = "nothing"
+
+
+def judge_refresh(token: RefreshToken, session: Session, now_us: int) -> Refresh:
+    """What becomes of a refresh token (RFC 9700, 4.14.2: rotation and the detection of reuse).
+
+    A used one gives the same pair once more for some seconds, as long as nobody has used its
+    successor; after that, two parties have it.
+    """
+    if not session.is_open(now_us):
+        return Refresh.NONE
+    if token.used_at is None:
+        return Refresh.NEXT
+    is_last_used = token.generation == session.generation - 1
+    if is_last_used and now_us - token.used_at <= DOUBLE_CLICK_US:
+        return Refresh.AGAIN
+    return Refresh.REUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Wrong passwords in a row: how many, the last when, and until when nobody is let in."""
+
+    in_a_row: int = 0
+    last_at: int = 0
+    locked_until: int = 0
+
+    def one_more(self, now_us: int) -> "Failures":
+        """With another failure now; those of longer ago than a lock lasts are forgotten.
+
+        One that was under way when the lock came leaves it as it is.
+        """
+        if now_us < self.locked_until:
+            return self
+        count = 1 if now_us - self.last_at > LOCK_US else self.in_a_row + 1
+        if count < MOST_FAILURES:
+            return Failures(count, now_us)
+        return Failures(0, now_us, now_us + LOCK_US)
+
+    def locked_seconds(self, now_us: int) -> int:
+        """For how long nobody is let in, rounded up; 0 when the way is free."""
+        return max(0, -((now_us - self.locked_until) // SECOND_US))
 
 
 def email_key(email: str) -> str:
@@ -52,17 +149,32 @@ def normal_password(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def check_password(password: str, email: str) -> Ok[str] | Err[WeakPassword]:
-    """The password in its normal form, or why it is too weak. No rules of composition."""
+def is_common(password: str, common: Container[str]) -> bool:
+    """Whether it is one of the ``common``, such a one over and over, or one and some digits."""
+    folded = password.casefold()
+    period = (folded + folded).find(folded, 1)
+    return any(form in common for form in (folded, folded[:period], folded.strip(string.digits)))
+
+
+def check_password(
+    password: str, email: str, common: Container[str], pointer: str = "/password"
+) -> Ok[str] | Err[WeakPassword]:
+    """The password in its normal form, or why it is too weak. No rules of composition.
+
+    ``common`` are passwords that everybody tries first; ``pointer`` is where in the request the
+    password stands.
+    """
     normal = normal_password(password)
     if len(normal) < SHORTEST_PASSWORD:
-        return _weak("too_short", f"Use at least {SHORTEST_PASSWORD} characters.")
+        return _weak(pointer, "too_short", f"Use at least {SHORTEST_PASSWORD} characters.")
     if len(normal) > LONGEST_PASSWORD:
-        return _weak("too_long", f"Use at most {LONGEST_PASSWORD} characters.")
+        return _weak(pointer, "too_long", f"Use at most {LONGEST_PASSWORD} characters.")
     if email_key(normal) == email_key(email):
-        return _weak("is_email", "Use something else than the e-mail address.")
+        return _weak(pointer, "is_email", "Use something else than the e-mail address.")
+    if is_common(normal, common):
+        return _weak(pointer, "too_common", "Use something that others do not use.")
     return Ok(normal)
 
 
-def _weak(code: str, message: str) -> Err[WeakPassword]:
-    return Err(WeakPassword(fields=(FieldError("/password", code, message),)))
+def _weak(pointer: str, code: str, message: str) -> Err[WeakPassword]:
+    return Err(WeakPassword(fields=(FieldError(pointer, code, message),)))

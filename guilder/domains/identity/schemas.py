@@ -7,13 +7,14 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import model_validator
 
 from guilder.api.fields import NOT_A_STRING, Broken, Rule, text_check
-from guilder.api.schema import Instant, Name100, RequestBody, ResponseBody, Text255
-from guilder.core.actor import Role
-from guilder.domains.identity.commands import SignedIn
-from guilder.domains.identity.rules import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from guilder.api.schema import Flag, Instant, Name100, RequestBody, ResponseBody, Text255
+from guilder.core.permissions import Role
+from guilder.domains.identity.commands.gate import SignedIn
+from guilder.domains.identity.rules import LONGEST_PASSWORD, SHORTEST_PASSWORD, Session
 from guilder.infra.tokens import ACCESS_SECONDS
 
 LONGEST_EMAIL: Final = 254
+LONGEST_REFRESH: Final = 100
 LONGEST_READ: Final = 1024
 """Characters of a password that are looked at; the policy on new ones is stricter."""
 
@@ -50,6 +51,7 @@ def password(value: object) -> str:
 
 
 _EMAIL_SCHEMA: Final = {"type": "string", "format": "email", "maxLength": LONGEST_EMAIL}
+_REFRESH_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": LONGEST_REFRESH}
 _NEW_PASSWORD_SCHEMA: Final = {
     "type": "string",
     "format": "password",
@@ -62,6 +64,7 @@ _PASSWORD_SCHEMA: Final = {"type": "string", "format": "password", "maxLength": 
 Email = Annotated[str, Rule(email, _EMAIL_SCHEMA)]
 KnownEmail = Annotated[str, Rule(email_to_find, _EMAIL_SCHEMA)]
 NewPassword = Annotated[str, Rule(password, _NEW_PASSWORD_SCHEMA)]
+RefreshTokenText = Annotated[str, Rule(text_check(LONGEST_REFRESH, 1), _REFRESH_SCHEMA)]
 KnownPassword = Annotated[str, Rule(password, _PASSWORD_SCHEMA)]
 
 
@@ -100,6 +103,24 @@ class Login(RequestBody):
         return self
 
 
+class UserChange(RequestBody):
+    full_name: Name100 | None
+
+
+class AccessChange(RequestBody):
+    role: Literal["admin", "user", "readonly"] | None = None
+    is_active: Flag | None = None
+
+
+class PasswordChange(RequestBody):
+    current_password: KnownPassword
+    new_password: NewPassword
+
+
+class TokenCreate(RequestBody):
+    refresh_token: RefreshTokenText
+
+
 class UserOut(ResponseBody):
     id: UUID
     email: str
@@ -118,8 +139,8 @@ class SessionOut(ResponseBody):
     created_at: Instant
     last_activity_at: Instant
     expires_at: Instant
-    is_current: bool = True
-    is_revoked: bool = False
+    is_current: bool
+    is_revoked: bool
 
 
 class TokensOut(ResponseBody):
@@ -141,21 +162,28 @@ class SignUpOut(UserOut, TokensOut):
     """The new user, signed in."""
 
 
+def session_out(session: Session, current: UUID | None) -> SessionOut:
+    """A session as its owner sees it, who asks from the session ``current``."""
+    return SessionOut(
+        id=session.id,
+        device_info=session.device_info,
+        ip_address=session.ip_address,
+        created_at=session.created_at,
+        last_activity_at=session.last_activity_at,
+        expires_at=session.expires_at,
+        is_current=session.id == current,
+        is_revoked=session.ended_at is not None,
+    )
+
+
 def session_created(signed_in: SignedIn) -> SessionCreatedOut:
-    """The answer to ``POST /sessions``."""
+    """The answer to ``POST /sessions`` and ``POST /tokens``."""
     session = signed_in.session
     return SessionCreatedOut(
         access_token=signed_in.access_token,
         refresh_token=signed_in.refresh_token,
         user=UserOut.model_validate(signed_in.user),
-        session=SessionOut(
-            id=session.id,
-            device_info=session.device_info,
-            ip_address=session.ip_address,
-            created_at=session.created_at,
-            last_activity_at=session.created_at,
-            expires_at=session.expires_at,
-        ),
+        session=session_out(session, session.id),
     )
 
 

@@ -1,17 +1,24 @@
 """The bank-wide test clock over HTTP, in the sandbox only."""
 
+from typing import Annotated
+
 from fastapi import APIRouter, Depends, Request
 
-from guilder.api.auth import CurrentActor, WritingActor
+from guilder.api.auth import may
 from guilder.api.deps import require_sandbox
 from guilder.api.exchange import exchange_of
 from guilder.api.openapi import refusals
+from guilder.core.actor import Actor
 from guilder.core.clock import SECOND_US
 from guilder.core.errors import Invalid
+from guilder.core.permissions import Permission
 from guilder.domains.ledger.commands import SetBankClock, set_bank_clock
 from guilder.domains.ledger.errors import ClockBackwards
 from guilder.domains.ledger.queries import bank_now
 from guilder.domains.ledger.schemas import ClockOut, ClockSet
+
+ClockReader = Annotated[Actor, may(Permission.SIMULATIONS_READ)]
+ClockWriter = Annotated[Actor, may(Permission.SIMULATIONS_WRITE)]
 
 router = APIRouter(
     prefix="/simulations", tags=["simulations"], dependencies=[Depends(require_sandbox)]
@@ -19,14 +26,14 @@ router = APIRouter(
 
 
 @router.get("/clock", response_model=ClockOut)
-async def get_clock(actor: CurrentActor, request: Request) -> ClockOut:
+async def get_clock(actor: ClockReader, request: Request) -> ClockOut:
     """The bank's time: bookings, value dates, expiries and statements follow it."""
     services = exchange_of(request).services
     return _clock(await services.runner.view(bank_now), services.clock.now_us())
 
 
 @router.put("/clock", response_model=ClockOut, responses=refusals(ClockBackwards, Invalid))
-async def set_clock(body: ClockSet, actor: WritingActor, request: Request) -> ClockOut:
+async def set_clock(body: ClockSet, actor: ClockWriter, request: Request) -> ClockOut:
     """Set the bank's time, or move it on, in every process.
 
     Anywhere before the first booking, only forward after it. Sessions and tokens stay on real time.

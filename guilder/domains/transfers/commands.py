@@ -13,8 +13,9 @@ from uuid import UUID
 
 import msgspec
 
-from guilder.core.actor import Actor, Role
+from guilder.core.actor import Actor
 from guilder.core.errors import IdempotencyConflict
+from guilder.core.permissions import Role
 from guilder.db.idempotency import digest
 from guilder.domains.accounts.queries import AccountDirectory, Fact
 from guilder.domains.ledger.errors import AccountNotFound, CurrencyMismatch

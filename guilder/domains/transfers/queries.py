@@ -6,11 +6,12 @@ from uuid import UUID
 
 import msgspec
 
-from guilder.core.actor import Actor, Role
+from guilder.core.actor import Actor
 from guilder.core.clock import day_date, iso_instant
 from guilder.core.ids import NumberCipher
 from guilder.core.money import EXPONENTS
 from guilder.core.page import Page, PageRequest
+from guilder.core.permissions import Role
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts import queries as accounts
 from guilder.domains.ledger import queries as ledger

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from guilder.api.auth import CurrentActor, WritingActor, permit
+from guilder.api.auth import may
 from guilder.api.deps import require_sandbox
 from guilder.api.exchange import Exchange, exchange_of
 from guilder.api.fields import Broken, query_flag
@@ -14,9 +14,10 @@ from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
 from guilder.api.schema import QueryFlag, ResponseBody, Uuid
-from guilder.core.actor import Role
+from guilder.core.actor import Actor
 from guilder.core.errors import FieldError, Invalid
 from guilder.core.ids import uuid7
+from guilder.core.permissions import Permission
 from guilder.domains.ledger import errors as refused
 from guilder.domains.transfers import commands, queries
 from guilder.domains.transfers.schemas import (
@@ -29,8 +30,11 @@ from guilder.domains.transfers.schemas import (
     read_transfer,
 )
 
+Reader = Annotated[Actor, may(Permission.TRANSFERS_READ)]
+Mover = Annotated[Actor, may(Permission.TRANSFERS_WRITE)]
+Depositor = Annotated[Actor, may(Permission.SIMULATIONS_WRITE)]
+
 BATCH_BYTES: Final = 8_000_000
-_MOVERS: Final = (Role.USER, Role.ADMIN)
 _REFUSED: Final = refusals(
     refused.AccountNotFound,
     refused.InsufficientFunds,
@@ -93,7 +97,7 @@ async def post_transfers(exchange: Exchange) -> Reply:
 )
 @lean(post_transfer)
 async def create_transfer(
-    body: TransferCreate, actor: WritingActor, _key: IdempotencyKey, dry_run: DryRun = False
+    body: TransferCreate, actor: Mover, _key: IdempotencyKey, dry_run: DryRun = False
 ) -> None:
     """Move money from one's own account to any account of the same currency."""
 
@@ -107,7 +111,7 @@ async def create_transfer(
 )
 @lean(post_transfers)
 async def create_batch(
-    body: BatchCreate, actor: WritingActor, _key: IdempotencyKey, dry_run: DryRun = False
+    body: BatchCreate, actor: Mover, _key: IdempotencyKey, dry_run: DryRun = False
 ) -> None:
     """Post up to 2,000 transfers at once, in order; `atomic` posts all or none.
 
@@ -117,7 +121,7 @@ async def create_batch(
 
 
 @router.get("/transfers", response_model=PageOut[TransferOut])
-async def list_transfers(actor: CurrentActor, request: Request, page: PageQuery) -> Reply:
+async def list_transfers(actor: Reader, request: Request, page: PageQuery) -> Reply:
     """Transfers from or to any of one's own accounts, newest first."""
     services = exchange_of(request).services
     found = await services.runner.view(
@@ -131,7 +135,7 @@ async def list_transfers(actor: CurrentActor, request: Request, page: PageQuery)
     response_model=TransferOut,
     responses=refusals(refused.TransferNotFound),
 )
-async def get_transfer(transfer_id: Uuid, actor: CurrentActor, request: Request) -> Reply:
+async def get_transfer(transfer_id: Uuid, actor: Reader, request: Request) -> Reply:
     """A transfer from or to one of one's own accounts."""
     services = exchange_of(request).services
     return json_response(
@@ -151,7 +155,7 @@ async def get_transfer(transfer_id: Uuid, actor: CurrentActor, request: Request)
 )
 async def create_deposit(
     body: DepositCreate,
-    actor: WritingActor,
+    actor: Depositor,
     request: Request,
     _key: IdempotencyKey,
     dry_run: DryRun = False,
@@ -173,7 +177,6 @@ async def create_deposit(
 def _payer(exchange: Exchange) -> commands.Payer:
     """The caller, who may move money."""
     actor = exchange.actor
-    permit(actor, *_MOVERS)
     assert actor.user_id is not None  # whoever has one of these roles has signed in
     return commands.Payer(actor.user_id, str(actor.user_id))
 

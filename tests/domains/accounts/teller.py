@@ -13,9 +13,10 @@ import jsonschema_rs
 from fastapi import FastAPI
 
 from guilder.api.schema import ResponseBody
-from guilder.core.actor import SYSTEM, Role
+from guilder.core.actor import SYSTEM
 from guilder.core.clock import from_datetime
-from guilder.domains.identity.commands import CreateUser, create_user
+from guilder.core.permissions import Role
+from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import SetBankClock, set_bank_clock
 from guilder.infra.settings import Settings
 from guilder.main import API, create_app

@@ -2,16 +2,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from guilder.core.actor import SYSTEM, Actor, Role
+from guilder.core.actor import SYSTEM, Actor
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Forbidden
+from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.accounts import queries
 from guilder.domains.accounts.commands import OpenAccount, open_account
 from guilder.domains.accounts.errors import CurrencyNotOffered
 from guilder.domains.accounts.rules import is_account_number
-from guilder.domains.identity.commands import CreateUser, create_user
+from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import CHART, SetBankClock, set_bank_clock
 from guilder.domains.ledger.queries import account_facts, bank_account
 from tests.support.books import read_books

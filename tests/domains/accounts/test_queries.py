@@ -3,9 +3,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from guilder.core.actor import SYSTEM, Actor, Role
+from guilder.core.actor import SYSTEM, Actor
 from guilder.core.clock import FixedClock
 from guilder.core.ids import NumberCipher
+from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
@@ -15,7 +16,7 @@ from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture
 from guilder.domains.accounts.queries import AccountDirectory, Statement
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import Month
-from guilder.domains.identity.commands import CreateUser, create_user
+from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.queries import bank_account

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from guilder.core.actor import Role
+from guilder.core.permissions import Role
 from guilder.domains.accounts.rules import is_account_number
 from guilder.domains.accounts.schemas import AccountOut, BalanceOut, LineOut, ProductsOut
 from tests.domains.accounts.teller import (

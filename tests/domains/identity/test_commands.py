@@ -6,27 +6,27 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import select
 
-from guilder.core.actor import ANONYMOUS, SYSTEM, Actor, Role
+from guilder.core.actor import ANONYMOUS, SYSTEM, Actor
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
+from guilder.core.permissions import Role
 from guilder.db.audit import audit_events
 from guilder.db.engine import Database
 from guilder.db.run import Runner
-from guilder.domains.identity.commands import (
-    CreateUser,
-    Gate,
+from guilder.domains.identity.commands.gate import Gate
+from guilder.domains.identity.commands.sessions import (
     OpenSession,
     SignUp,
-    create_user,
     open_session,
     sign_up,
 )
+from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.errors import EmailTaken, InvalidCredentials, WeakPassword
-from guilder.domains.identity.models import sessions, users
+from guilder.domains.identity.models import refresh_tokens, sessions, users
 from guilder.domains.identity.queries import session_user, user_by_email
 from guilder.domains.identity.rules import SESSION_US, Session, User
 from guilder.infra.passwords import Argon2Passwords
-from guilder.infra.tokens import AccessTokens, opaque_hash
+from guilder.infra.tokens import AccessTokens, RefreshTokens, opaque_hash
 
 NOW = 1_800_000_000_000_000
 PASSWORD = "correct horse battery"
@@ -37,7 +37,7 @@ class CountingPasswords(Argon2Passwords):
     """Real hashes, cheap ones, and how often each kind of work was asked for."""
 
     def __init__(self) -> None:
-        super().__init__(memory_kib=64, time_cost=1)
+        super().__init__(b"p" * 32, memory_kib=64, time_cost=1)
         self.verified: list[bool] = []
 
     async def verify(self, encoded: str | None, password: str) -> bool:
@@ -64,7 +64,8 @@ def passwords() -> CountingPasswords:
 
 @pytest.fixture
 def gate(runner: Runner, passwords: CountingPasswords, clock: FixedClock) -> Gate:
-    return Gate(runner, passwords, AccessTokens(b"s" * 32, clock))
+    secret = b"s" * 32
+    return Gate(runner, passwords, AccessTokens(secret, clock), RefreshTokens(secret))
 
 
 async def make(runner: Runner, email: str = "Ada@example.test", **more: object) -> User:
@@ -105,20 +106,30 @@ async def test_of_users_who_sign_up_together_with_one_address_one_wins(runner: R
 async def test_a_session_is_stored_with_the_hash_of_its_token_alone(runner: Runner) -> None:
     user = await make(runner)
     digest = opaque_hash("token")
-    command = OpenSession(user.id, digest, "Browser")
+    command = OpenSession(user.id, digest, "hash", "Browser")
     session = await runner.run(open_session, command, CALLER)
-    assert session == Session(session.id, user.id, "Browser", "192.0.2.1", NOW, NOW + SESSION_US)
+    assert session == Session(
+        session.id, user.id, "Browser", "192.0.2.1", NOW, NOW, NOW + SESSION_US
+    )
     async with runner.database.view() as connection:
-        row = (await connection.execute(sessions.select())).one()
-    assert (row.id, row.user_id, row.refresh_hash) == (session.id, user.id, digest)
-    assert b"token" not in row.refresh_hash
+        stored = (await connection.execute(sessions.select())).one()
+        token = (await connection.execute(refresh_tokens.select())).one()
+    assert (stored.id, stored.user_id) == (session.id, user.id)
+    assert (token.session_id, token.hash) == (session.id, digest)
+    assert b"token" not in token.hash
 
 
 async def test_a_user_who_is_switched_off_gets_no_session(runner: Runner) -> None:
     user = await make(runner)
     await switch_off(runner, user)
     with pytest.raises(InvalidCredentials):
-        await runner.run(open_session, OpenSession(user.id, b"x"), CALLER)
+        await runner.run(open_session, OpenSession(user.id, b"x", "hash"), CALLER)
+
+
+async def test_a_password_that_changed_meanwhile_gets_no_session(runner: Runner) -> None:
+    user = await make(runner)
+    with pytest.raises(InvalidCredentials):
+        await runner.run(open_session, OpenSession(user.id, b"x", "another hash"), CALLER)
 
 
 async def test_signing_up_makes_both_or_neither(runner: Runner) -> None:
@@ -160,11 +171,11 @@ async def test_the_gate_lets_in_who_has_the_password(gate: Gate, runner: Runner)
     assert len({new.refresh_token, again.refresh_token}) == 2
     assert new.session.id != again.session.id
     async with runner.database.view() as connection:
-        hashes = set((await connection.execute(select(sessions.c.refresh_hash))).scalars())
+        hashes = set((await connection.execute(select(refresh_tokens.c.hash))).scalars())
         encoded = await connection.scalar(select(users.c.password_hash))
     assert hashes == {opaque_hash(new.refresh_token), opaque_hash(again.refresh_token)}
     assert encoded is not None
-    assert encoded.startswith("$argon2id$")
+    assert encoded.startswith("p1$argon2id$")
 
 
 async def test_a_password_fits_in_every_encoding_of_its_characters(gate: Gate) -> None:

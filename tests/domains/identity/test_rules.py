@@ -1,9 +1,30 @@
 """The password policy and the keys of addresses."""
 
+from dataclasses import replace
+from uuid import UUID
+
 import pytest
 
 from guilder.core.result import Err, Ok
-from guilder.domains.identity.rules import check_password, email_key, normal_password
+from guilder.domains.identity.rules import (
+    DOUBLE_CLICK_US,
+    LOCK_US,
+    MOST_FAILURES,
+    SESSION_US,
+    Failures,
+    Refresh,
+    RefreshToken,
+    Session,
+    check_password,
+    email_key,
+    judge_refresh,
+    normal_password,
+)
+
+NOW = 1_800_000_000_000_000
+COMMON = {"password", "qwerty", "letmein12345", "abc"}
+ID = UUID(int=1)
+OPEN = Session(ID, ID, None, "", NOW, NOW, NOW + SESSION_US, generation=5)
 
 
 @pytest.mark.parametrize(
@@ -12,6 +33,8 @@ from guilder.domains.identity.rules import check_password, email_key, normal_pas
         "a" * 12,
         "a" * 128,
         "correct horse battery",
+        "Password is 12345!",
+        "123456123457",
         "            ",
         "pässwörter sind lang",
         "密码密码密码密码密码密码",
@@ -19,7 +42,7 @@ from guilder.domains.identity.rules import check_password, email_key, normal_pas
     ],
 )
 def test_a_password_that_keeps_the_policy_comes_back_in_its_normal_form(password: str) -> None:
-    assert check_password(password, "a@b.test") == Ok(normal_password(password))
+    assert check_password(password, "a@b.test", COMMON) == Ok(normal_password(password))
 
 
 @pytest.mark.parametrize(
@@ -32,11 +55,17 @@ def test_a_password_that_keeps_the_policy_comes_back_in_its_normal_form(password
         ("e\N{COMBINING ACUTE ACCENT}" * 6, "too_short"),
         ("somebody@bank.test", "is_email"),
         ("SomeBody@Bank.test", "is_email"),
+        ("letmein12345", "too_common"),
+        ("LetMeIn12345", "too_common"),
+        ("passwordpassword", "too_common"),
+        ("abcABCabcABC", "too_common"),
+        ("password12345", "too_common"),
+        ("2024Qwerty2024", "too_common"),
         ("\N{FULLWIDTH LATIN SMALL LETTER S}omebody@bank.test", "is_email"),
     ],
 )
 def test_a_weak_password_is_refused_with_a_reason(password: str, code: str) -> None:
-    outcome = check_password(password, "somebody@bank.test")
+    outcome = check_password(password, "somebody@bank.test", COMMON)
     assert isinstance(outcome, Err)
     assert outcome.refusal.code == "weak_password"
     (field,) = outcome.refusal.fields
@@ -58,3 +87,46 @@ def test_spellings_of_one_address_have_one_key(one: str, other: str) -> None:
 
 def test_other_addresses_have_other_keys() -> None:
     assert email_key("ada@example.test") != email_key("ad.a@example.test")
+
+
+@pytest.mark.parametrize(
+    ("generation", "used_ago", "verdict"),
+    [
+        (5, None, Refresh.NEXT),
+        (4, 0, Refresh.AGAIN),
+        (4, DOUBLE_CLICK_US, Refresh.AGAIN),
+        (4, DOUBLE_CLICK_US + 1, Refresh.REUSED),
+        (3, 0, Refresh.REUSED),  # somebody has used what it gave
+        (3, DOUBLE_CLICK_US + 1, Refresh.REUSED),
+    ],
+)
+def test_what_a_refresh_token_is_good_for(
+    generation: int, used_ago: int | None, verdict: Refresh
+) -> None:
+    used_at = None if used_ago is None else NOW - used_ago
+    token = RefreshToken(ID, generation, used_at, None)
+    assert judge_refresh(token, OPEN, NOW) is verdict
+    for over in (replace(OPEN, ended_at=NOW), replace(OPEN, expires_at=NOW)):
+        assert judge_refresh(token, over, NOW) is Refresh.NONE
+    assert judge_refresh(token, replace(OPEN, expires_at=NOW + 1), NOW) is verdict
+
+
+def test_the_reason_names_the_field_that_the_password_came_in() -> None:
+    outcome = check_password("short", "a@b.test", COMMON, "/new_password")
+    assert isinstance(outcome, Err)
+    assert outcome.refusal.fields[0].pointer == "/new_password"
+
+
+def test_failures_lock_and_are_forgotten() -> None:
+    failures = Failures()
+    for in_a_row in range(1, MOST_FAILURES):
+        failures = failures.one_more(NOW)
+        assert (failures.in_a_row, failures.locked_seconds(NOW)) == (in_a_row, 0)
+    assert failures.one_more(NOW + LOCK_US + 1).in_a_row == 1
+    locked = failures.one_more(NOW + LOCK_US)
+    assert locked == Failures(0, NOW + LOCK_US, NOW + 2 * LOCK_US)
+    assert locked.locked_seconds(NOW + LOCK_US) == LOCK_US // 1_000_000
+    assert locked.one_more(NOW + LOCK_US + 1) == locked
+    assert locked.one_more(NOW + 2 * LOCK_US) == Failures(1, NOW + 2 * LOCK_US)
+    assert locked.locked_seconds(NOW + 2 * LOCK_US - 1) == 1
+    assert locked.locked_seconds(NOW + 2 * LOCK_US) == 0

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from guilder.core.actor import Role
+from guilder.core.permissions import Role
 from guilder.domains.accounts.schemas import StatementOut
 from guilder.domains.transfers.schemas import TransferOut
 from tests.domains.accounts.teller import (

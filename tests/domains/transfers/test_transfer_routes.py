@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from guilder.core.actor import Role
+from guilder.core.permissions import Role
 from guilder.domains.transfers.schemas import TransferOut
 from tests.domains.accounts.teller import (
     NOBODYS,

@@ -1,4 +1,4 @@
-"""Signing up and in. Passwords go to the gate; what comes back is answered and kept nowhere."""
+"""Coming in. Passwords go to the gate; what comes back is answered and kept nowhere."""
 
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
@@ -15,14 +15,26 @@ from guilder.api.replies import Reply, json_response
 from guilder.api.schema import RequestBody
 from guilder.api.validation import read_body
 from guilder.core.errors import BadRequest, Invalid, Overloaded
-from guilder.domains.identity.commands import CreateUser, Gate, create_user
-from guilder.domains.identity.errors import EmailTaken, InvalidCredentials, WeakPassword
+from guilder.domains.identity.commands.gate import Gate
+from guilder.domains.identity.commands.users import (
+    CreateUser,
+    create_user,
+)
+from guilder.domains.identity.errors import (
+    AccountLocked,
+    EmailTaken,
+    InvalidCredentials,
+    RefreshInvalid,
+    RefreshReused,
+    WeakPassword,
+)
 from guilder.domains.identity.schemas import (
     Login,
     LoginOut,
     SessionCreate,
     SessionCreatedOut,
     SignUpOut,
+    TokenCreate,
     UserCreate,
     UserOut,
     logged_in,
@@ -115,7 +127,7 @@ async def create_user_route(
     "/sessions",
     status_code=201,
     response_model=SessionCreatedOut,
-    responses=refusals(InvalidCredentials, Overloaded),
+    responses=refusals(InvalidCredentials, AccountLocked, Overloaded),
 )
 async def create_session(
     body: SessionCreate, actor: AnonymousActor, gate: TheGate, device: Device
@@ -123,6 +135,21 @@ async def create_session(
     """Sign in. Whether the address has a user cannot be told from the answer."""
     signed_in = await gate.log_in(body.email, body.password, actor, device)
     return json_response(201, session_created(signed_in))
+
+
+@router.post(
+    "/tokens",
+    status_code=201,
+    response_model=SessionCreatedOut,
+    responses=refusals(RefreshInvalid, RefreshReused),
+)
+async def create_tokens(body: TokenCreate, actor: AnonymousActor, gate: TheGate) -> Reply:
+    """A new pair for a refresh token, which is dead from then on.
+
+    Using it again ends the session, for two parties have it; only a client that asks twice within
+    ten seconds, and has not used the new pair, is given the same pair again.
+    """
+    return json_response(201, session_created(await gate.refresh(body.refresh_token, actor)))
 
 
 @auth_router.post(
@@ -142,7 +169,9 @@ async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device
 @auth_router.post(
     "/login",
     response_model=LoginOut,
-    responses=refusals(InvalidCredentials, Invalid, UnsupportedMediaType, Overloaded),
+    responses=refusals(
+        InvalidCredentials, AccountLocked, Invalid, UnsupportedMediaType, Overloaded
+    ),
     openapi_extra=either(Login),
 )
 async def log_in(request: Request, actor: AnonymousActor, gate: TheGate, device: Device) -> Reply:

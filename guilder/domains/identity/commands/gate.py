@@ -1,0 +1,160 @@
+"""The gate: what of identity needs a password hasher or a signing key.
+
+Passwords are hashed before a transaction begins and checked between two: argon2 takes longer than
+any of them.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from guilder.core.actor import Actor
+from guilder.core.errors import Unauthenticated
+from guilder.core.ports import PasswordHasher
+from guilder.db.run import Runner
+from guilder.domains.identity import repository
+from guilder.domains.identity.commands.lockout import Guard, failures_key
+from guilder.domains.identity.commands.sessions import (
+    EndFamily,
+    OpenSession,
+    RefreshSession,
+    SignUp,
+    end_family,
+    open_session,
+    refresh_session,
+    sign_up,
+)
+from guilder.domains.identity.commands.users import ChangePassword, CreateUser, change_password
+from guilder.domains.identity.errors import InvalidCredentials, RefreshReused, WrongPassword
+from guilder.domains.identity.repository import LoginFacts
+from guilder.domains.identity.rules import (
+    Session,
+    User,
+    check_password,
+    email_key,
+    normal_password,
+)
+from guilder.infra.passwords import common_passwords
+from guilder.infra.tokens import AccessTokens, RefreshTokens, new_opaque_token, opaque_hash
+
+_SALT_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A session with the two tokens that prove it; only the client keeps them."""
+
+    user: User
+    session: Session
+    access_token: str
+    refresh_token: str
+
+
+class Gate:
+    """Lets people in."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        passwords: PasswordHasher,
+        access_tokens: AccessTokens,
+        refresh_tokens: RefreshTokens,
+    ) -> None:
+        self._runner = runner
+        self._passwords = passwords
+        self._access_tokens = access_tokens
+        self._refresh_tokens = refresh_tokens
+        self._guard = Guard(runner)
+
+    async def hashed(self, password: str, email: str, pointer: str = "/password") -> str:
+        """The hash of a new password; refuses one that breaks the policy."""
+        normal = check_password(password, email, common_passwords(), pointer).unwrap()
+        return await self._passwords.hash(normal)
+
+    async def sign_up(
+        self, email: str, password: str, full_name: str | None, actor: Actor, device: str | None
+    ) -> SignedIn:
+        """Make a login and sign it in; refuses a weak password and an address that is taken."""
+        user = CreateUser(email, await self.hashed(password, email), full_name)
+        refresh_token, refresh_hash = new_opaque_token()
+        command = SignUp(user, refresh_hash, device)
+        made, session = await self._runner.run(sign_up, command, actor)
+        return self._signed_in(made, session, refresh_token)
+
+    async def log_in(self, email: str, password: str, actor: Actor, device: str | None) -> SignedIn:
+        """Open a session; refuses all that is wrong with the same words and after the same work.
+
+        Refuses as locked, whether or not there is such a user, after too many wrong passwords.
+        """
+        found = await self._runner.view(
+            lambda view: repository.find_for_login(view, email, actor.ip_address, device)
+        )
+        key = failures_key(email_key(email))
+        if found is not None and found.is_known_device:
+            key = failures_key(email_key(email), actor.ip_address, device or "")
+        async with self._guard.attempt(key):
+            encoded = None if found is None else found.password_hash
+            fits = await self._passwords.verify(encoded, normal_password(password))
+            if not fits:
+                await self._guard.failed(key, actor)
+            if found is None or not fits or not found.user.is_active:
+                raise InvalidCredentials()
+        refresh_token, refresh_hash = new_opaque_token()
+        better_hash = await self._rehashed(found, password)
+        command = OpenSession(
+            found.user.id, refresh_hash, found.password_hash, device, better_hash, key
+        )
+        session = await self._runner.run(open_session, command, actor)
+        return self._signed_in(found.user, session, refresh_token)
+
+    async def refresh(self, refresh_token: str, actor: Actor) -> SignedIn:
+        """The next pair of tokens; refuses a token that is not good.
+
+        One that was used before ends its session, unless that was a moment ago and nobody has used
+        the pair it gave: then it gives the same pair again.
+        """
+        salt = secrets.token_bytes(_SALT_BYTES)
+        successor = opaque_hash(self._refresh_tokens.successor(refresh_token, salt))
+        command = RefreshSession(opaque_hash(refresh_token), successor, salt)
+        try:
+            done = await self._runner.run(refresh_session, command, actor)
+        except RefreshReused as reused:
+            family = EndFamily(reused.session_id, reused.user_id)
+            await self._runner.run(end_family, family, actor)
+            raise
+        next_token = self._refresh_tokens.successor(refresh_token, done.salt)
+        access_token = self._access_tokens.issue(
+            done.user.id,
+            done.session.id,
+            at_us=done.at_us,
+            token_id=UUID(bytes=done.salt[:16]),
+        )
+        return SignedIn(done.user, done.session, access_token, next_token)
+
+    async def change_password(self, present: str, new: str, actor: Actor) -> None:
+        """Change the actor's password and end their other sessions.
+
+        Refuses a present password that is wrong and a new one that breaks the policy.
+        """
+        found = await self._runner.view(lambda view: repository.find_with_password(view, actor))
+        if found is None:
+            raise Unauthenticated()
+        user, encoded = found
+        key = failures_key("password of", str(user.id))
+        async with self._guard.attempt(key):
+            if not await self._passwords.verify(encoded, normal_password(present)):
+                await self._guard.failed(key, actor)
+                raise WrongPassword()
+        command = ChangePassword(await self.hashed(new, user.email, "/new_password"))
+        await self._runner.run(change_password, command, actor)
+
+    async def _rehashed(self, found: LoginFacts, password: str) -> str | None:
+        """A better hash of a password that has just proved right, None when there is none."""
+        if not self._passwords.is_outdated(found.password_hash):
+            return None
+        return await self._passwords.hash(normal_password(password))
+
+    def _signed_in(self, user: User, session: Session, refresh_token: str) -> SignedIn:
+        access_token = self._access_tokens.issue(user.id, session.id)
+        return SignedIn(user, session, access_token, refresh_token)

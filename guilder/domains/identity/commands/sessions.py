@@ -1,0 +1,181 @@
+"""Opening, refreshing and ending sessions."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+from uuid import UUID
+
+from guilder.core.errors import Unauthenticated
+from guilder.core.ids import uuid7
+from guilder.db.unit_of_work import UnitOfWork
+from guilder.domains.identity import repository
+from guilder.domains.identity.commands.users import CreateUser, create_user
+from guilder.domains.identity.errors import (
+    InvalidCredentials,
+    RefreshInvalid,
+    RefreshReused,
+    SessionNotFound,
+)
+from guilder.domains.identity.rules import (
+    SESSION_US,
+    Ending,
+    Refresh,
+    Session,
+    User,
+    judge_refresh,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """Sign in a user whose password has been checked against ``password_hash``.
+
+    ``better_hash`` is of the same password; ``failures_key`` is what wrong ones were counted under.
+    """
+
+    action: ClassVar[str] = "session.open"
+    user_id: UUID
+    refresh_hash: bytes
+    password_hash: str
+    device_info: str | None = None
+    better_hash: str | None = None
+    failures_key: bytes | None = None
+
+
+async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
+    """Store the session; refuses when the user was switched off or the password changed meanwhile.
+
+    Whoever changes either ends the sessions there are: this one comes before that, or not at all.
+    """
+    found = await repository.lock_active_user(uow, cmd.user_id)
+    if found is None or found[1] != cmd.password_hash:
+        raise InvalidCredentials()
+    if cmd.failures_key is not None:
+        await repository.forget_failures(uow, cmd.failures_key)
+    if cmd.better_hash is not None:
+        await repository.change_user(uow, cmd.user_id, {"password_hash": cmd.better_hash})
+    session = Session(
+        uuid7(uow.now_us),
+        cmd.user_id,
+        cmd.device_info,
+        uow.actor.ip_address,
+        created_at=uow.now_us,
+        last_activity_at=uow.now_us,
+        expires_at=uow.now_us + SESSION_US,
+    )
+    await repository.insert_session(uow, session, cmd.refresh_hash)
+    return session
+
+
+@dataclass(frozen=True, slots=True)
+class SignUp:
+    """Make a login and sign it in, both or neither."""
+
+    action: ClassVar[str] = "user.sign_up"
+    user: CreateUser
+    refresh_hash: bytes
+    device_info: str | None = None
+
+
+async def sign_up(uow: UnitOfWork, cmd: SignUp) -> tuple[User, Session]:
+    """Store user and session; refuses an address that is taken."""
+    user = await create_user(uow, cmd.user)
+    opening = OpenSession(user.id, cmd.refresh_hash, cmd.user.password_hash, cmd.device_info)
+    session = await open_session(uow, opening)
+    return user, session
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshSession:
+    """Use a refresh token. Its ``successor``, made with ``salt``, is stored when it is unused."""
+
+    action: ClassVar[str] = "session.refresh"
+    hash: bytes
+    successor: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """The session, and with which salt and when the successor of its token was made."""
+
+    id: UUID
+    user: User
+    session: Session
+    salt: bytes
+    at_us: int
+
+
+async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
+    """Rotate the token; refuses one that is not good, and as reused one that was used before."""
+    found = await repository.refresh_token(uow, cmd.hash)
+    if found is None:
+        raise RefreshInvalid()
+    token, session = found
+    user = await repository.find_active_user(uow, session.user_id)
+    if user is None:
+        raise RefreshInvalid()
+    match judge_refresh(token, session, uow.now_us):
+        case Refresh.NONE:
+            raise RefreshInvalid()
+        case Refresh.REUSED:
+            raise RefreshReused(session.id, session.user_id)
+        case Refresh.AGAIN:
+            assert token.salt is not None
+            assert token.used_at is not None
+            return Refreshed(session.id, user, session, token.salt, token.used_at)
+        case Refresh.NEXT:
+            session = replace(
+                session,
+                generation=session.generation + 1,
+                last_activity_at=uow.now_us,
+                expires_at=uow.now_us + SESSION_US,
+            )
+            await repository.rotate(uow, session, cmd.hash, cmd.salt, cmd.successor)
+            return Refreshed(session.id, user, session, cmd.salt, uow.now_us)
+
+
+@dataclass(frozen=True, slots=True)
+class EndFamily:
+    """End the session whose refresh token two parties have."""
+
+    action: ClassVar[str] = "session.end_reused"
+    session_id: UUID
+    user_id: UUID
+
+
+async def end_family(uow: UnitOfWork, cmd: EndFamily) -> None:
+    """End it; nothing happens when it has ended meanwhile."""
+    await repository.end_sessions(uow, Ending.REFRESH_REUSED, cmd.user_id, only=cmd.session_id)
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession:
+    """End one of the actor's own sessions."""
+
+    action: ClassVar[str] = "session.end"
+    session_id: UUID
+
+
+async def end_session(uow: UnitOfWork, cmd: EndSession) -> Session:
+    """End it, if it has not ended before; refuses a session that is not the actor's."""
+    session = await repository.session(uow, uow.actor, cmd.session_id)
+    if session is None:
+        raise SessionNotFound()
+    own = session.id == uow.actor.session_id
+    ending = Ending.LOGGED_OUT if own else Ending.REVOKED
+    await repository.end_sessions(uow, ending, session.user_id, only=session.id)
+    return session
+
+
+@dataclass(frozen=True, slots=True)
+class EndOtherSessions:
+    """End all of the actor's sessions but the one that asks."""
+
+    action: ClassVar[str] = "session.end_others"
+
+
+async def end_other_sessions(uow: UnitOfWork, _cmd: EndOtherSessions) -> None:
+    """End them; refuses an actor without a session."""
+    if uow.actor.user_id is None or uow.actor.session_id is None:
+        raise Unauthenticated()
+    await repository.end_sessions(uow, Ending.REVOKED, uow.actor.user_id, but=uow.actor.session_id)

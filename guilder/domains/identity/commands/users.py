@@ -1,0 +1,110 @@
+"""Making and changing users."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from guilder.core.errors import Unauthenticated
+from guilder.core.ids import uuid7
+from guilder.core.permissions import Role
+from guilder.db.unit_of_work import UnitOfWork
+from guilder.domains.identity import repository
+from guilder.domains.identity.errors import LastAdmin, UserNotFound
+from guilder.domains.identity.rules import Ending, User
+
+
+@dataclass(frozen=True, slots=True)
+class CreateUser:
+    """Make a login. ``password_hash`` is of a password that keeps the policy."""
+
+    action: ClassVar[str] = "user.create"
+    email: str
+    password_hash: str
+    full_name: str | None = None
+    role: Role = Role.USER
+
+
+async def create_user(uow: UnitOfWork, cmd: CreateUser) -> User:
+    """Store the user; refuses an address that is taken."""
+    user = User(
+        uuid7(uow.now_us),
+        cmd.email,
+        cmd.full_name,
+        cmd.role,
+        is_active=True,
+        email_verified=False,
+        created_at=uow.now_us,
+    )
+    await repository.insert_user(uow, user, cmd.password_hash)
+    return user
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeName:
+    """Change how the acting user is called; None takes the name away."""
+
+    action: ClassVar[str] = "user.change_name"
+    full_name: str | None
+
+
+async def change_name(uow: UnitOfWork, cmd: ChangeName) -> User:
+    """Store the name and give the user back."""
+    return await _changed(uow, {"full_name": cmd.full_name})
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePassword:
+    """Store the hash of the acting user's new password, which keeps the policy."""
+
+    action: ClassVar[str] = "user.change_password"
+    password_hash: str
+
+
+async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
+    """Store it and end the user's other sessions: whoever knew the old one is out."""
+    user = await _changed(uow, {"password_hash": cmd.password_hash})
+    await repository.end_sessions(uow, Ending.PASSWORD_CHANGED, user.id, but=uow.actor.session_id)
+    return user
+
+
+async def _changed(uow: UnitOfWork, values: Mapping[str, object]) -> User:
+    if uow.actor.user_id is None:
+        raise Unauthenticated()
+    user = await repository.change_user(uow, uow.actor.user_id, values)
+    if user is None:
+        raise Unauthenticated()
+    return user
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAccess:
+    """Change a user's role, or switch a user on or off; None leaves it as it is."""
+
+    action: ClassVar[str] = "user.change_access"
+    user_id: UUID
+    role: Role | None
+    is_active: bool | None
+
+
+async def change_access(uow: UnitOfWork, cmd: ChangeAccess) -> User:
+    """Store the change; who is switched off has no sessions left.
+
+    Refuses to take away the last active admin: of two admins who demote each other at the same
+    moment one is refused.
+    """
+    admins = await repository.lock_active_admins(uow)
+    values: dict[str, object] = {}
+    if cmd.role is not None:
+        values["role"] = cmd.role.value
+    if cmd.is_active is not None:
+        values["is_active"] = cmd.is_active
+    stays = cmd.role in {None, Role.ADMIN} and cmd.is_active is not False
+    if admins == [cmd.user_id] and not stays:
+        raise LastAdmin()
+    user = await repository.change_user(uow, cmd.user_id, values)
+    if user is None:
+        raise UserNotFound()
+    if not user.is_active:
+        await repository.end_sessions(uow, Ending.SWITCHED_OFF, user.id)
+    return user

@@ -1,0 +1,68 @@
+"""The users, for an admin."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+
+from guilder.api.auth import may
+from guilder.api.exchange import exchange_of
+from guilder.api.openapi import refusals
+from guilder.api.pagination import PageOut, PageQuery, page_body
+from guilder.api.replies import Reply, json_response
+from guilder.api.schema import QueryFlag, QueryText, Uuid
+from guilder.core.actor import Actor
+from guilder.core.errors import Forbidden, Invalid
+from guilder.core.permissions import Permission, Role
+from guilder.domains.identity import queries
+from guilder.domains.identity.commands.users import ChangeAccess, change_access
+from guilder.domains.identity.errors import LastAdmin, UserNotFound
+from guilder.domains.identity.rules import UserFilter
+from guilder.domains.identity.schemas import AccessChange, UserOut
+
+UsersReader = Annotated[Actor, may(Permission.USERS_READ)]
+UsersWriter = Annotated[Actor, may(Permission.USERS_WRITE)]
+
+router = APIRouter(prefix="/admin", tags=["admin"])
+
+
+@router.get("/users", response_model=PageOut[UserOut], responses=refusals(Forbidden))
+async def list_users(
+    actor: UsersReader,
+    request: Request,
+    page: PageQuery,
+    q: Annotated[
+        QueryText | None, Query(description="A part of the e-mail address or the name.")
+    ] = None,
+    role: Annotated[Literal["admin", "user", "readonly"] | None, Query()] = None,
+    is_active: Annotated[QueryFlag | None, Query()] = None,
+) -> Reply:
+    """All users, newest first."""
+    wanted = UserFilter(q, None if role is None else Role(role), is_active)
+    runner = exchange_of(request).services.runner
+    found = await runner.view(lambda view: queries.list_users(view, actor, wanted, page))
+    return json_response(200, page_body(found, UserOut.model_validate))
+
+
+@router.get("/users/{user_id}", response_model=UserOut, responses=refusals(Forbidden, UserNotFound))
+async def get_user(user_id: Uuid, actor: UsersReader, request: Request) -> Reply:
+    """A user."""
+    runner = exchange_of(request).services.runner
+    found = await runner.view(lambda view: queries.get_user(view, actor, user_id))
+    return json_response(200, UserOut.model_validate(found))
+
+
+@router.patch(
+    "/users/{user_id}",
+    response_model=UserOut,
+    responses=refusals(Forbidden, UserNotFound, LastAdmin, Invalid),
+)
+async def change_user(
+    user_id: Uuid, body: AccessChange, actor: UsersWriter, request: Request
+) -> Reply:
+    """Change what a user may do, or switch them off, which ends their sessions."""
+    services = exchange_of(request).services
+    role = None if body.role is None else Role(body.role)
+    command = ChangeAccess(user_id, role, body.is_active)
+    user = await services.runner.run(change_access, command, actor)
+    services.tokens.forget()
+    return json_response(200, UserOut.model_validate(user))

@@ -1,0 +1,121 @@
+"""One's own sessions, name and password."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+
+from guilder.api.auth import may
+from guilder.api.exchange import exchange_of
+from guilder.api.openapi import refusals
+from guilder.api.pagination import PageOut, PageQuery, page_body
+from guilder.api.replies import Reply, json_response
+from guilder.api.schema import Uuid
+from guilder.core.actor import Actor
+from guilder.core.errors import Invalid, Overloaded
+from guilder.core.permissions import Permission
+from guilder.domains.identity import queries
+from guilder.domains.identity.commands.sessions import (
+    EndOtherSessions,
+    EndSession,
+    end_other_sessions,
+    end_session,
+)
+from guilder.domains.identity.commands.users import ChangeName, change_name
+from guilder.domains.identity.errors import (
+    AccountLocked,
+    SessionNotFound,
+    WeakPassword,
+    WrongPassword,
+)
+from guilder.domains.identity.routes.entrance import TheGate
+from guilder.domains.identity.schemas import (
+    PasswordChange,
+    SessionOut,
+    UserChange,
+    UserOut,
+    session_out,
+)
+
+ProfileReader = Annotated[Actor, may(Permission.PROFILE_READ)]
+ProfileWriter = Annotated[Actor, may(Permission.PROFILE_WRITE)]
+SecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE)]
+
+router = APIRouter(tags=["identity"])
+
+
+@router.get("/sessions", response_model=PageOut[SessionOut])
+async def list_sessions(actor: ProfileReader, request: Request, page: PageQuery) -> Reply:
+    """One's own sessions, ended ones too, newest first."""
+    runner = exchange_of(request).services.runner
+    found = await runner.view(lambda view: queries.list_sessions(view, actor, page))
+    return json_response(200, page_body(found, lambda one: session_out(one, actor.session_id)))
+
+
+@router.get(
+    "/sessions/{session_id}", response_model=SessionOut, responses=refusals(SessionNotFound)
+)
+async def get_session(session_id: Uuid, actor: ProfileReader, request: Request) -> Reply:
+    """One of one's own sessions."""
+    runner = exchange_of(request).services.runner
+    found = await runner.view(lambda view: queries.get_session(view, actor, session_id))
+    return json_response(200, session_out(found, actor.session_id))
+
+
+@router.delete("/sessions/current", status_code=204)
+async def delete_current_session(actor: SecurityWriter, request: Request) -> Reply:
+    """Log out: the session's tokens stop working."""
+    assert actor.session_id is not None  # no other kind of token signs in
+    return await _end(request, actor, actor.session_id)
+
+
+@router.delete("/sessions/{session_id}", status_code=204, responses=refusals(SessionNotFound))
+async def delete_session(session_id: Uuid, actor: SecurityWriter, request: Request) -> Reply:
+    """End one of one's own sessions: its tokens stop working within a second, everywhere."""
+    return await _end(request, actor, session_id)
+
+
+@router.delete("/sessions", status_code=204)
+async def delete_other_sessions(actor: SecurityWriter, request: Request) -> Reply:
+    """End all of one's own sessions but this one."""
+    services = exchange_of(request).services
+    await services.runner.run(end_other_sessions, EndOtherSessions(), actor)
+    services.tokens.forget()
+    return Reply(204)
+
+
+async def _end(request: Request, actor: Actor, session_id: UUID) -> Reply:
+    services = exchange_of(request).services
+    await services.runner.run(end_session, EndSession(session_id), actor)
+    services.tokens.forget(session_id)
+    return Reply(204)
+
+
+@router.get("/users/me", response_model=UserOut)
+async def get_me(actor: ProfileReader, request: Request) -> Reply:
+    """Who has signed in."""
+    runner = exchange_of(request).services.runner
+    user = await runner.view(lambda view: queries.get_me(view, actor))
+    return json_response(200, UserOut.model_validate(user))
+
+
+@router.patch("/users/me", response_model=UserOut, responses=refusals(Invalid))
+async def change_me(body: UserChange, actor: ProfileWriter, request: Request) -> Reply:
+    """Change how one is called."""
+    runner = exchange_of(request).services.runner
+    user = await runner.run(change_name, ChangeName(body.full_name), actor)
+    return json_response(200, UserOut.model_validate(user))
+
+
+@router.put(
+    "/users/me/password",
+    status_code=204,
+    responses=refusals(WrongPassword, AccountLocked, WeakPassword, Invalid, Overloaded),
+)
+async def change_password(
+    body: PasswordChange, actor: SecurityWriter, gate: TheGate, request: Request
+) -> Reply:
+    """Change one's password. All other sessions end."""
+    await gate.change_password(body.current_password, body.new_password, actor)
+    exchange_of(request).services.tokens.forget()
+    return Reply(204)

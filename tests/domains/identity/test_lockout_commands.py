@@ -1,0 +1,207 @@
+"""Wrong passwords: counted, bounded, and no weapon against the owner."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from guilder.core.actor import Actor
+from guilder.core.clock import FixedClock
+from guilder.core.permissions import Role
+from guilder.db.engine import Database
+from guilder.db.run import Runner
+from guilder.domains.identity.commands.gate import Gate
+from guilder.domains.identity.commands.lockout import CountFailure, count_failure, failures_key
+from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, WrongPassword
+from guilder.domains.identity.models import users
+from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.tokens import AccessTokens, RefreshTokens
+from tests.db import owner
+
+NOW = 1_800_000_000_000_000
+SECRET = b"s" * 32
+PASSWORD = "correct horse battery"
+EMAIL = "ada@b.test"
+OWNER = Actor(None, None, "request-1", "192.0.2.1")
+STRANGER = Actor(None, None, "request-2", "203.0.113.9")
+
+
+class Passwords(Argon2Passwords):
+    """Real and cheap hashes, and how many were compared."""
+
+    def __init__(self) -> None:
+        super().__init__(SECRET, memory_kib=64, time_cost=1)
+        self.tried = 0
+
+    async def verify(self, encoded: str | None, password: str) -> bool:
+        self.tried += 1
+        return await super().verify(encoded, password)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(NOW)
+
+
+@pytest.fixture
+async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
+    database = Database(database_url)
+    yield Runner(database, clock)
+    await database.close()
+
+
+@pytest.fixture
+def passwords() -> Passwords:
+    return Passwords()
+
+
+@pytest.fixture
+def gate(runner: Runner, passwords: Passwords, clock: FixedClock) -> Gate:
+    return Gate(runner, passwords, AccessTokens(SECRET, clock), RefreshTokens(SECRET))
+
+
+@pytest.fixture(autouse=True)
+async def ada(gate: Gate) -> Actor:
+    signed_in = await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+    return Actor(signed_in.user.id, Role.USER, session_id=signed_in.session.id)
+
+
+async def fail(gate: Gate, times: int, email: str = EMAIL, actor: Actor = STRANGER) -> None:
+    for _ in range(times):
+        with pytest.raises(InvalidCredentials):
+            await gate.log_in(email, "wrong horse battery", actor, "Robot")
+
+
+@pytest.mark.parametrize("email", [EMAIL, "ADA@B.test", "nobody@b.test"])
+async def test_five_wrong_passwords_lock_for_fifteen_minutes(
+    gate: Gate, clock: FixedClock, passwords: Passwords, email: str
+) -> None:
+    await fail(gate, 5, email)
+    tried = passwords.tried
+    for password in (PASSWORD, "wrong horse battery"):  # the answer tells nothing about either
+        with pytest.raises(AccountLocked) as refused:
+            await gate.log_in(email, password, STRANGER, "Robot")
+        assert refused.value.retry_after_seconds == 900
+    assert passwords.tried == tried
+    clock.advance(seconds=899)
+    with pytest.raises(AccountLocked):
+        await gate.log_in(email, PASSWORD, STRANGER, "Robot")
+    clock.advance(seconds=1)
+    await fail(gate, 1, email)
+    if email != "nobody@b.test":
+        await gate.log_in(email, PASSWORD, STRANGER, "Robot")
+
+
+async def test_a_strangers_guesses_do_not_lock_the_owner_out(gate: Gate) -> None:
+    await fail(gate, 5)
+    with pytest.raises(AccountLocked):
+        await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
+    await gate.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+    with pytest.raises(AccountLocked):  # neither address nor device alone is known
+        await gate.log_in(EMAIL, PASSWORD, OWNER, "Robot")
+    with pytest.raises(AccountLocked):
+        await gate.log_in(EMAIL, PASSWORD, STRANGER, "Browser")
+
+
+async def test_a_known_device_is_locked_by_its_own_guesses_alone(gate: Gate) -> None:
+    for _ in range(5):
+        with pytest.raises(InvalidCredentials):
+            await gate.log_in(EMAIL, "wrong horse battery", OWNER, "Browser")
+    with pytest.raises(AccountLocked):
+        await gate.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+    await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
+
+
+async def test_the_right_password_begins_the_count_anew(gate: Gate) -> None:
+    for device in ("Phone", "Tablet", None):
+        await fail(gate, 4)
+        await gate.log_in(EMAIL, PASSWORD, STRANGER, device)
+
+
+async def test_failures_of_long_ago_do_not_count(gate: Gate, clock: FixedClock) -> None:
+    for _ in range(4):
+        await fail(gate, 4)
+        clock.advance(seconds=901)
+    await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
+
+
+@pytest.mark.parametrize("email", [EMAIL, "nobody@b.test"])
+async def test_of_guesses_that_arrive_together_five_are_tried(
+    gate: Gate, passwords: Passwords, email: str
+) -> None:
+    outcomes = await asyncio.gather(
+        *(gate.log_in(email, f"guess number {n:04}", STRANGER, "Robot") for n in range(30)),
+        return_exceptions=True,
+    )
+    assert passwords.tried == 5
+    assert sorted(type(one).__name__ for one in outcomes) == (
+        ["AccountLocked"] * 25 + ["InvalidCredentials"] * 5
+    )
+    assert not gate._guard._turns  # nothing is left of those who waited
+
+
+async def test_of_guesses_through_two_processes_six_are_tried_at_most(
+    gate: Gate, database_url: str, clock: FixedClock, passwords: Passwords
+) -> None:
+    database = Database(database_url)
+    other = Gate(
+        Runner(database, clock), passwords, AccessTokens(SECRET, clock), RefreshTokens(SECRET)
+    )
+    await asyncio.gather(
+        *(
+            door.log_in(EMAIL, f"guess number {n:04}", STRANGER, "Robot")
+            for n in range(15)
+            for door in (gate, other)
+        ),
+        return_exceptions=True,
+    )
+    await database.close()
+    assert 5 <= passwords.tried <= 6
+
+
+async def test_many_who_have_the_right_password_come_in_together(gate: Gate) -> None:
+    sessions = await asyncio.gather(
+        *(gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot") for _ in range(12))
+    )
+    assert len({one.session.id for one in sessions}) == 12
+
+
+async def test_first_failures_that_are_counted_at_once_all_count(runner: Runner) -> None:
+    key = failures_key("x")
+    await asyncio.gather(
+        *(runner.run(count_failure, CountFailure(key), STRANGER) for _ in range(4))
+    )
+    rows = await owner.rows(runner.database.url, "SELECT in_a_row FROM identity_failures")
+    assert rows == [(4,)]
+
+
+async def test_a_thief_of_a_session_cannot_try_passwords_for_long(gate: Gate, ada: Actor) -> None:
+    for _ in range(5):
+        with pytest.raises(WrongPassword):
+            await gate.change_password("wrong horse battery", "another password", ada)
+    with pytest.raises(AccountLocked):
+        await gate.change_password(PASSWORD, "another password", ada)
+    await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
+
+
+async def test_neither_addresses_nor_guesses_are_in_the_tables(
+    gate: Gate, database_url: str
+) -> None:
+    await fail(gate, 1, "secret-admirer@b.test")
+    for table in ("identity_failures", "audit_events"):
+        everything = repr(await owner.rows(database_url, f"SELECT * FROM {table}"))
+        assert "admirer" not in everything
+        assert "wrong horse" not in everything
+
+
+async def test_an_outdated_hash_is_made_anew_at_the_next_login(
+    gate: Gate, runner: Runner, database_url: str, passwords: Passwords
+) -> None:
+    weak = Argon2Passwords(SECRET, memory_kib=32, time_cost=1)
+    async with runner.database.begin() as connection:
+        await connection.execute(users.update().values(password_hash=await weak.hash(PASSWORD)))
+    weak.close()
+    await gate.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+    ((encoded,),) = await owner.rows(database_url, "SELECT password_hash FROM identity_users")
+    assert not passwords.is_outdated(encoded)
+    await gate.log_in(EMAIL, PASSWORD, OWNER, "Browser")
