@@ -1,0 +1,73 @@
+"""Every guard is needed: without any one of them a test of access turns red."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REPOSITORY = "guilder/domains/{}/repository.py"
+IDENTITY = REPOSITORY.format("identity")
+TOKENS = "guilder/infra/tokens.py"
+SUITE = [
+    "tests/access/test_matrix_routes.py", "tests/infra/test_tokens.py", "tests/domains/identity",
+]  # fmt: skip
+
+GUARDS: list[tuple[str, str, str]] = [
+    ("guilder/api/routing.py", "permit(await authenticate(exchange), demands.permission)",
+     "await authenticate(exchange)"),
+    ("guilder/api/routing.py", "if demands.permission is not None:", "if False:"),
+    (TOKENS, 'claims["exp"] <= now or', "False or"),
+    (TOKENS, 'max(claims["iat"], claims["nbf"]) > now + SKEW_SECONDS', "False"),
+    (TOKENS, 'or claims["typ"] != ACCESS', "or False"),
+    (TOKENS, "audience=AUDIENCE", 'audience=["another", AUDIENCE]'),
+    (TOKENS, "issuer=ISSUER", 'issuer=["another", ISSUER]'),
+    (IDENTITY, "sessions.c.ended_at.is_(None),\n            sessions.c.expires_at",
+     "sessions.c.expires_at"),
+    (IDENTITY, "users.c.id == user_id,\n            users.c.is_active == true(),",
+     "users.c.is_active == true(),"),
+    (IDENTITY, "users.c.id == user_id,\n            users.c.is_active == true(),",
+     "users.c.id == user_id,"),
+    (IDENTITY, "sessions.c.id == session_id, sessions.c.user_id == actor.user_id",
+     "sessions.c.id == session_id"),
+    (IDENTITY, ".where(sessions.c.user_id == actor.user_id)", ""),
+    (REPOSITORY.format("accounts"), "accounts.c.id == account_id, _may_read(actor)",
+     "accounts.c.id == account_id"),
+]  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("file", "guard", "without"), GUARDS, ids=[f"guard{number}" for number in range(len(GUARDS))]
+)
+def test_without_a_guard_the_tests_of_access_turn_red(
+    file: str, guard: str, without: str, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    for name in ("guilder", "migrations", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    shutil.copy2(ROOT / "pyproject.toml", copy)
+    source = (copy / file).read_text(encoding="utf-8")
+    assert source.count(guard) == 1, "the guard has moved: say where it stands now"
+    (copy / file).write_text(source.replace(guard, without), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "not postgres",
+    ]
+    done = subprocess.run(
+        [*command, *SUITE], cwd=copy, env=os.environ | {"PYTHONPATH": str(copy)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]

@@ -1,0 +1,270 @@
+"""Every operation of the reference, asked by everybody who may not, and by those who may.
+
+Generated from OpenAPI: a new operation is in the matrix by being there, and fails until its path
+parameters and its body are known here.
+"""
+
+import dataclasses
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from fastapi import FastAPI
+
+from guilder.core.actor import SYSTEM
+from guilder.core.clock import SECOND_US, FixedClock
+from guilder.core.permissions import GRANTS, Permission, Role
+from guilder.domains.identity.commands.users import CreateUser, create_user
+from guilder.infra.secrets import secret_key
+from guilder.infra.settings import Settings
+from guilder.infra.tokens import AccessTokens
+from guilder.main import create_app
+from tests.support.app import app_on, started
+
+API = "/api/v1"
+PASSWORD = "correct horse battery"
+AMOUNT = {"amount": 1, "currency": "EUR"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """One of the reference."""
+
+    method: str
+    path: str
+    permission: Permission | None
+    has_body: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def operations() -> Iterator[Operation]:
+    app = create_app(Settings.model_validate({"env": "test", "data_dir": Path("unused")}))
+    for path, methods in app.openapi()["paths"].items():
+        for method, operation in methods.items():
+            named = operation.get("x-permission")
+            permission = None if named is None else Permission(named)
+            yield Operation(method.upper(), path, permission, "requestBody" in operation)
+
+
+ALL = list(operations())
+PROTECTED = [one for one in ALL if one.permission is not None]
+WITH_ID = [one for one in PROTECTED if "{" in one.path]
+
+
+class World:
+    """Ada with all that can be hers, and others with nothing."""
+
+    def __init__(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+        self.app = app
+        self.client = client
+        self.tokens: dict[str, str] = {}
+        self.ids: dict[str, str] = {}
+
+    async def build(self) -> None:
+        ada = await self._person("ada", Role.USER)
+        for name, role in (
+            ("eve", Role.USER), ("ron", Role.READONLY), ("root", Role.ADMIN), ("off", Role.USER),
+        ):  # fmt: skip
+            await self._person(name, role)
+        account = await self._made("accounts", type="checking", currency="EUR")
+        other = await self._made("accounts", type="savings", currency="EUR")
+        await self._made(
+            "simulations/deposits", account_id=account["id"], amount=900, currency="EUR"
+        )
+        transfer = await self._made(
+            "transfers", from_account_id=account["id"], to_account_id=other["id"], amount=5
+        )
+        second = await self._login("ada")
+        self.ids = {
+            "account_id": account["id"], "other_account_id": other["id"],
+            "transfer_id": transfer["id"], "session_id": second["session"]["id"],
+            "user_id": ada["user"]["id"],
+        }  # fmt: skip
+        await self._bad_tokens(ada)
+
+    async def _person(self, name: str, role: Role) -> dict[str, Any]:
+        email = f"{name}@example.test"
+        encoded = await self.app.state.gate.hashed(PASSWORD, email)
+        command = CreateUser(email, encoded, role=role)
+        await self.app.state.runner.run(create_user, command, SYSTEM)
+        body = await self._login(name)
+        self.tokens[name] = body["access_token"]
+        return body
+
+    async def _login(self, name: str) -> dict[str, Any]:
+        login = {"email": f"{name}@example.test", "password": PASSWORD}
+        body: dict[str, Any] = (await self.client.post(f"{API}/sessions", json=login)).json()
+        return body
+
+    async def _made(self, what: str, **body: object) -> dict[str, Any]:
+        answer = await self.client.post(f"{API}/{what}", json=body, headers=self.as_("ada"))
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    async def _bad_tokens(self, ada: dict[str, Any]) -> None:
+        """Tokens that were good once, or are good for something else."""
+        services = self.app.state
+        secret = secret_key(services.settings)
+        now_us = services.clock.now_us()
+        user, session = ada["user"]["id"], ada["session"]["id"]
+        past = AccessTokens(secret, FixedClock(now_us - 901 * SECOND_US))
+        future = AccessTokens(secret, FixedClock(now_us + 60 * SECOND_US))
+        other_bank = AccessTokens(b"x" * 32, services.clock)
+        claims = jwt.decode(ada["access_token"], options={"verify_signature": False})
+        sign = AccessTokens(secret, services.clock)._signed
+        revoked = await self._login("ada")
+        await self.client.delete(f"{API}/sessions/current", headers=bearer(revoked["access_token"]))
+        await self.client.patch(
+            f"{API}/admin/users/{claims_of(self.tokens['off'])['sub']}",
+            json={"is_active": False},
+            headers=self.as_("root"),
+        )
+        self.tokens |= {
+            "nobody": "",
+            "nonsense": "nonsense",
+            "revoked": revoked["access_token"],
+            "expired": past.issue(user, session),
+            "future": future.issue(user, session),
+            "another bank's": other_bank.issue(user, session),
+            "another audience's": sign(claims | {"aud": "another"}),
+            "another issuer's": sign(claims | {"iss": "another"}),
+            "of another kind": sign(claims | {"typ": "refresh"}),
+            "another user's session": sign(claims | {"sub": claims_of(self.tokens["eve"])["sub"]}),
+            "unsigned": jwt.encode(claims, "", "none"),
+            "a refresh token": ada["refresh_token"],
+        }
+
+    def as_(self, name: str) -> dict[str, str]:
+        token = self.tokens[name]
+        return bearer(token) if token else {}
+
+    async def ask(self, operation: Operation, name: str, **ids: str) -> httpx.Response:
+        """What somebody is answered who asks for what is Ada's."""
+        known = self.ids | ids
+        path = operation.path.format_map(known)
+        body = self.body(operation, known) if operation.has_body else None
+        return await self.client.request(
+            operation.method, path, json=body, params=QUERIES.get(operation.name),
+            headers=self.as_(name),
+        )  # fmt: skip
+
+    def body(self, operation: Operation, ids: dict[str, str]) -> dict[str, Any]:
+        """A sound body about what is Ada's."""
+        account, other = ids["account_id"], ids["other_account_id"]
+        transfer = {"from_account_id": account, "to_account_id": other, "amount": 1}
+        bodies: dict[str, dict[str, Any]] = {
+            "POST /api/v1/accounts": {"type": "checking", "currency": "EUR"},
+            "POST /api/v1/transfers": transfer,
+            "POST /api/v1/transfers/batches": {"transfers": [transfer]},
+            "POST /api/v1/simulations/deposits": {"account_id": account, **AMOUNT},
+            "PUT /api/v1/simulations/clock": {"advance_seconds": 1},
+            "PATCH /api/v1/users/me": {"full_name": "Ada"},
+            "PUT /api/v1/users/me/password": {
+                "current_password": PASSWORD, "new_password": PASSWORD,
+            },
+            "PATCH /api/v1/admin/users/{user_id}": {"is_active": True},
+        }  # fmt: skip
+        return bodies[operation.name]
+
+
+QUERIES = {"GET /api/v1/accounts/{account_id}/statement": {"month": "2020-01"}}
+"""What a query must have; a month before the opening is refused only to those who may ask."""
+BAD = [
+    "nobody", "nonsense", "revoked", "off", "expired", "future", "another bank's",
+    "another audience's", "another issuer's", "of another kind", "another user's session",
+    "unsigned", "a refresh token",
+]  # fmt: skip
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+@pytest.fixture
+async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    app = app_on(database_url, tmp_path)
+    async with started(app) as client:
+        made = World(app, client)
+        await made.build()
+        yield made
+
+
+async def test_who_has_no_good_token_is_refused_by_every_operation(world: World) -> None:
+    assert len(PROTECTED) >= 20
+    for name in BAD:
+        for operation in PROTECTED:
+            answer = await world.ask(operation, name)
+            told = f"{operation.name} as {name}: {answer.status_code}"
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), told
+            assert answer.headers["www-authenticate"], told
+
+
+@pytest.mark.parametrize(
+    ("name", "role"), [("eve", Role.USER), ("ron", Role.READONLY), ("root", Role.ADMIN)]
+)
+async def test_a_role_is_let_through_where_it_has_the_permission_and_nowhere_else(
+    world: World, name: str, role: Role
+) -> None:
+    for operation in PROTECTED:
+        answer = await world.ask(operation, name)
+        told = f"{operation.name} as {role}: {answer.status_code} {answer.text}"
+        if operation.permission in GRANTS[role]:
+            assert answer.status_code not in {401, 500}, told
+            assert answer.json()["code"] != "forbidden" if answer.status_code == 403 else True, told
+        else:
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), told
+        if operation.name == "DELETE /api/v1/sessions/current":
+            world.tokens[name] = (await world._login(name))["access_token"]
+
+
+async def test_what_is_anothers_is_not_found(world: World) -> None:
+    """The same answer as for what does not exist."""
+    nothing = dict.fromkeys(world.ids, "0198c6ba-0000-7000-8000-000000000000")
+    for operation in WITH_ID:
+        if operation.permission not in GRANTS[Role.USER]:
+            continue
+        for ids in ({}, nothing):
+            answer = await world.ask(operation, "eve", **ids)
+            told = f"{operation.name}: {answer.status_code} {answer.text}"
+            assert answer.status_code == 404, told
+            assert answer.json()["code"].endswith("_not_found"), told
+
+
+@pytest.mark.parametrize(
+    "path", [f"{API}/transfers", f"{API}/simulations/deposits", f"{API}/transfers/batches"]
+)
+async def test_nobody_moves_anothers_money(world: World, path: str) -> None:
+    operation = next(one for one in ALL if one.path == path and one.method == "POST")
+    before = await _balances(world)
+    answer = await world.ask(operation, "eve")
+    if path.endswith("batches"):
+        assert answer.json()["results"][0]["code"] == "account_not_found"
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (404, "account_not_found")
+    assert await _balances(world) == before
+
+
+async def test_the_owner_is_let_through(world: World) -> None:
+    for operation in PROTECTED:
+        if operation.permission in GRANTS[Role.USER]:
+            answer = await world.ask(operation, "ada")
+            told = f"{operation.name}: {answer.status_code} {answer.text}"
+            assert answer.status_code < 300 or operation.name in QUERIES, told
+            world.tokens["ada"] = (await world._login("ada"))["access_token"]
+
+
+async def _balances(world: World) -> list[int]:
+    page = (await world.client.get(f"{API}/accounts", headers=world.as_("ada"))).json()
+    return [account["balance"] for account in page["items"]]

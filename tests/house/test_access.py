@@ -1,0 +1,70 @@
+"""Every route says who may use it, in one way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute
+
+from guilder.api.auth import AnonymousActor, may
+from guilder.api.routing import Demands, demands_of
+from guilder.core.actor import Actor
+from guilder.core.permissions import Permission
+from guilder.infra.settings import Settings
+from guilder.main import create_app
+
+Reader = Annotated[Actor, may(Permission.ACCOUNTS_READ)]
+OPEN = {
+    "GET /", "GET /health", "GET /health/live", "GET /health/ready", "GET /metrics",
+    "POST /api/v1/users", "POST /api/v1/sessions", "POST /api/v1/tokens",
+    "POST /api/v1/auth/signup", "POST /api/v1/auth/login",
+    "POST /auth/signup", "POST /auth/login",
+}  # fmt: skip
+
+
+def demands(routes: Sequence[BaseRoute]) -> dict[str, Demands]:
+    """What each operation demands."""
+    return {
+        f"{method} {context.path_format}": demands_of(context)
+        for context in iter_route_contexts(routes)
+        if isinstance(context.original_route, APIRoute)
+        for method in context.methods or ()
+    }
+
+
+def unsaid(routes: Sequence[BaseRoute]) -> list[str]:
+    """Operations that say neither who may use them nor that everybody may, or say both."""
+    return [
+        name
+        for name, found in demands(routes).items()
+        if (found.permission is None) is not found.is_public
+    ]
+
+
+def test_every_route_says_who_may_use_it(tmp_path: Path) -> None:
+    app = create_app(Settings.model_validate({"env": "test", "data_dir": tmp_path}))
+    assert unsaid(app.routes) == []
+    found = {name for name, one in demands(app.routes).items() if one.is_public}
+    assert found == OPEN  # what is open to everybody is a decision, made here
+
+
+def test_a_route_that_says_nothing_or_both_is_found() -> None:
+    router = APIRouter()
+
+    @router.get("/silent")
+    async def silent() -> None:
+        """Says nothing."""
+
+    @router.get("/both")
+    async def both(a: AnonymousActor, b: Reader) -> None:
+        """Says two things."""
+
+    @router.get("/sound")
+    async def sound(a: Reader) -> None:
+        """Says one."""
+
+    app = FastAPI()
+    app.include_router(router)
+    assert unsaid(app.routes) == ["GET /silent", "GET /both"]
