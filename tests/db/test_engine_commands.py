@@ -66,7 +66,7 @@ async def test_both_sqlite_engines_are_durable_and_say_so(sqlite_url: str) -> No
     house = House(sqlite_url)
     wanted = {
         "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "recursive_triggers": 1,
-        "busy_timeout": BUSY_TIMEOUT_MS, "wal_autocheckpoint": 4000,
+        "busy_timeout": BUSY_TIMEOUT_MS, "wal_autocheckpoint": 32_000,
     }  # fmt: skip
     for database_engine, query_only in ((house.database.writer, 0), (house.database.reader, 1)):
         async with database_engine.connect() as connection:
