@@ -1,4 +1,5 @@
 from base64 import urlsafe_b64encode
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,14 @@ from guilder.core.page import (
     MAX_LIMIT,
     Page,
     PageRequest,
+    cursor_id,
     cursor_number,
     cut,
     decode_cursor,
     encode_cursor,
 )
 
+ID = UUID("0198c6ba-0000-7000-8000-00000000000a")
 KEYS = st.text(st.characters(max_codepoint=127), min_size=1)
 
 
@@ -74,6 +77,21 @@ def test_a_numbered_list_reads_its_cursor() -> None:
     assert cursor_number(PageRequest()) is None
     assert cursor_number(PageRequest(after="17")) == 17
     assert cursor_number(PageRequest(after="9" * 18)) == 10**18 - 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "x", "17", f"{{{ID}}}", f"urn:uuid:{ID}", str(ID).upper(), ID.hex, f" {ID}", f"{ID}0"],
+)
+def test_a_list_of_ids_refuses_a_cursor_that_is_no_id(key: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        cursor_id(PageRequest(after=key))
+    assert_cursor_refused(refused.value)
+
+
+def test_a_list_of_ids_reads_its_cursor() -> None:
+    assert cursor_id(PageRequest()) is None
+    assert cursor_id(PageRequest(after=str(ID))) == ID
 
 
 @given(st.lists(st.integers()), st.integers(1, MAX_LIMIT))

@@ -7,7 +7,7 @@ import pytest
 
 from guilder.core.actor import Actor
 from guilder.core.clock import FixedClock
-from guilder.core.errors import Unauthenticated
+from guilder.core.errors import Forbidden, Unauthenticated
 from guilder.core.page import PageRequest
 from guilder.core.permissions import Role
 from guilder.db.engine import Database
@@ -29,7 +29,15 @@ from guilder.domains.identity.errors import (
     WrongPassword,
 )
 from guilder.domains.identity.models import sessions, users
-from guilder.domains.identity.queries import get_me, get_session, list_sessions, session_user
+from guilder.domains.identity.queries import (
+    get_me,
+    get_session,
+    get_user,
+    list_sessions,
+    list_users,
+    session_user,
+)
+from guilder.domains.identity.rules import UserFilter
 from guilder.infra.passwords import Argon2Passwords
 from guilder.infra.tokens import AccessTokens, RefreshTokens
 from tests.db import owner
@@ -275,6 +283,14 @@ async def test_a_password_is_changed_only_by_who_knows_it(
         await gate.change_password(PASSWORD, "short", actor_of(ada))
     await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
     assert await is_good(runner, ada)
+
+
+async def test_the_users_are_for_admins_whoever_asks(runner: Runner, ada: SignedIn) -> None:
+    """The route asks for the permission too; the query does not rely on it."""
+    with pytest.raises(Forbidden):
+        await runner.view(lambda view: get_user(view, actor_of(ada), ada.user.id))
+    with pytest.raises(Forbidden):
+        await runner.view(lambda view: list_users(view, actor_of(ada), UserFilter(), PageRequest()))
 
 
 async def test_the_name_is_changed_and_taken_away(runner: Runner, ada: SignedIn) -> None:
