@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from guilder.api.auth import Principal, TokenCache
+from guilder.api.limits import Limits
+from guilder.api.policies import RouteClass
 from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.ids import NumberCipher
+from guilder.core.ports import RateLimiter
 from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import upgrade
+from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
 from guilder.domains.accounts.queries import AccountDirectory
 from guilder.domains.identity.commands.gate import Gate
@@ -22,6 +26,7 @@ from guilder.domains.ledger.queries import number_cipher
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.ratelimit import LocalRateLimiter, RedisRateLimiter
 from guilder.infra.secrets import derived_key, secret_key
 from guilder.infra.settings import Settings
 from guilder.infra.telemetry import Telemetry
@@ -48,6 +53,8 @@ class Bank:
     directory: AccountDirectory
     cipher: NumberCipher
     telemetry: Telemetry
+    redis: RedisRateLimiter | None
+    limits: Limits | None
 
 
 class SessionAuthenticator:
@@ -80,6 +87,8 @@ async def build(settings: Settings, telemetry: Telemetry | None = None) -> Bank:
     secret = secret_key(settings)
     passwords = Argon2Passwords(derived_key(secret, "passwords/pepper"))
     access_tokens = AccessTokens(secret, clock)
+    redis_url = settings.redis_url.get_secret_value()
+    redis = RedisRateLimiter(redis_url) if redis_url and settings.rate_limits else None
     return Bank(
         settings=settings,
         clock=clock,
@@ -92,7 +101,25 @@ async def build(settings: Settings, telemetry: Telemetry | None = None) -> Bank:
         directory=AccountDirectory(runner),
         cipher=cipher,
         telemetry=telemetry,
+        redis=redis,
+        limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,
     )
+
+
+def _limits(
+    settings: Settings, database: Database, telemetry: Telemetry, redis: RedisRateLimiter | None
+) -> Limits:
+    """Where the buckets are: in Redis, or else in this process, apart from strict ones of several.
+
+    What can be guessed is worth a statement to the database; other requests are not.
+    """
+    clock = SystemClock()
+    stores: dict[RouteClass, RateLimiter] = {}
+    if redis is not None:
+        stores = dict.fromkeys(RouteClass, redis)
+    elif settings.workers > 1:
+        stores = {RouteClass.STRICT: SqlRateLimiter(database, clock)}
+    return Limits(stores, LocalRateLimiter(clock), clock, telemetry.limited)
 
 
 def ledger_store(url: str, clock: Clock) -> Store:
@@ -120,6 +147,8 @@ async def close(bank: Bank) -> None:
     await _bounded("commands", bank.runner.drain())
     await _bounded("poster", bank.poster.stop())
     bank.passwords.close()
+    if bank.redis is not None:
+        await _bounded("redis", bank.redis.close())
     await _bounded("database", bank.database.close())
 
 

@@ -98,10 +98,12 @@ def demo(host: Host = None, port: Port = None, workers: Workers = None) -> None:
 
 
 @app.command(hidden=True)
-def serve_worker(listening: int, control: int, no_jobs: NoJobs = False) -> None:
+def serve_worker(
+    listening: int, control: int, workers: Workers = None, no_jobs: NoJobs = False
+) -> None:
     """One of several processes: serve on an inherited socket. Started by `serve`."""
     with expected_troubles():
-        settings = load_settings()
+        settings = load_settings(workers=workers)
         configure_logging(settings.log_level, as_json=settings.logs_json)
         with socket.socket(fileno=control) as supervisor:
             supervisor.setblocking(False)
@@ -286,7 +288,7 @@ def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool) -> N
     def command(number: int, listening: int, control: int) -> list[str]:
         jobless = [] if jobs and number == 0 else ["--no-jobs"]
         own = [sys.executable, "-P", "-m", "guilder.cli", "serve-worker"]
-        return [*own, str(listening), str(control), *jobless]
+        return [*own, str(listening), str(control), "--workers", str(len(sockets)), *jobless]
 
     status = asyncio.run(Supervisor(sockets, command).run())
     _log.info("stopped", extra={"fields": {"exit_status": status}})

@@ -15,6 +15,7 @@ from guilder.api.auth import anonymous_actor
 from guilder.api.exchange import exchange_of
 from guilder.api.middleware import GatewayOptions
 from guilder.api.openapi import refusals
+from guilder.api.policies import READ, UNLIMITED, limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import ResponseBody
 from guilder.bootstrap import Bank, opened
@@ -61,7 +62,11 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> FastA
         version=__version__,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=_lifespan(settings, telemetry, jobs=jobs),
-        gateway=GatewayOptions(on_request=telemetry.request, hsts=settings.env == "production"),
+        gateway=GatewayOptions(
+            on_request=telemetry.request,
+            hsts=settings.env == "production",
+            trusted_proxies=settings.trusted_proxies,
+        ),
     )
     app.state.ready = False
     app.include_router(system)
@@ -135,12 +140,14 @@ class NotReady(Unavailable):
 
 
 @system.get("/", response_model=About)
+@limited(READ)
 async def about() -> Reply:
     """What this is."""
     return json_response(200, About(message="Guilder, a bank in a box.", version=__version__))
 
 
 @system.get("/health", response_model=Health, responses=refusals(Unhealthy))
+@limited(UNLIMITED)
 async def health(request: Request) -> Reply:
     """Whether the parts work: each is tried."""
     posting = exchange_of(request).services.poster.alive
@@ -155,12 +162,14 @@ async def health(request: Request) -> Reply:
 
 
 @system.get("/health/live", response_model=State)
+@limited(UNLIMITED)
 async def live() -> Reply:
     """That the process answers."""
     return json_response(200, State(status="alive"))
 
 
 @system.get("/health/ready", response_model=State, responses=refusals(NotReady))
+@limited(UNLIMITED)
 async def ready(request: Request) -> Reply:
     """Whether requests should come here: not before the start is over, nor once it stops."""
     if not exchange_of(request).services.ready:
@@ -169,6 +178,7 @@ async def ready(request: Request) -> Reply:
 
 
 @system.get("/metrics", response_class=PlainTextResponse, responses=refusals(NotFound))
+@limited(UNLIMITED)
 async def metrics(request: Request) -> Response:
     """Metrics of all workers in the Prometheus text format; not found where they are not public."""
     services = exchange_of(request).services

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from guilder.bootstrap import Bank
+from guilder.db.rate_limits import drop_full_buckets
 from guilder.domains.ledger.subscribers import expire_due_holds
 
 _log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Job:
 
 JOBS: Final[tuple[Job, ...]] = (
     Job("expire due holds", 1.0, lambda bank: expire_due_holds(bank.runner, bank.poster)),
+    Job("drop full buckets", 60.0, lambda bank: drop_full_buckets(bank.database, bank.clock)),
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from guilder.db.migrate import upgrade
 from tests.support import postgres
+from tests.support.redis_server import RedisServer
 
 _POSTGRES = "TEST_POSTGRES_FOLDER"
 _BY_NAME = {"rules": "unit", "commands": "integration", "queries": "integration", "routes": "api"}
@@ -76,3 +77,11 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A fresh migrated database, once on either engine."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of one's own."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.kill()

@@ -78,7 +78,7 @@ async def test_metrics_count_requests_by_template(client: httpx.AsyncClient) -> 
 
 
 async def test_metrics_are_not_public_in_production(sqlite_url: str, tmp_path: Path) -> None:
-    production = {"env": "production", "secret_key": "k" * 32}
+    production = {"env": "production", "secret_key": "k" * 32, "rate_limits": True}
     async with started(app_on(sqlite_url, tmp_path, **production)) as client:
         answer = await client.get("/metrics")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -4,7 +4,6 @@
 """
 
 import importlib
-import json
 import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +13,13 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 import guilder
+from guilder.api.openapi import RATE_LIMIT
+from guilder.api.policies import POLICIES, Policy
 from guilder.api.problems import INTERNAL_ERROR, status_of
 from guilder.core.errors import Refusal
 from guilder.core.permissions import GRANTS, Permission, Role
-from guilder.infra.settings import Settings
+from guilder.infra.settings import Settings, load_settings
+from guilder.main import create_app
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -58,7 +60,7 @@ def errors_page() -> str:
 def permissions_page() -> str:
     """Render the table of permissions: who has each, and which operations ask for it."""
     asked: dict[str, list[str]] = {}
-    for path, methods in json.loads((ROOT / "openapi.json").read_text("utf-8"))["paths"].items():
+    for path, methods in create_app(load_settings(env="sandbox")).openapi()["paths"].items():
         for method, operation in methods.items():
             asked.setdefault(operation.get("x-permission", ""), []).append(
                 f"`{method.upper()} {path.removeprefix('/api/v1')}`"
@@ -75,6 +77,38 @@ def permissions_page() -> str:
         " table is open to everybody.",
         ["| permission | roles | operations |", "| --- | --- | --- |", *rows],
     )
+
+
+def limits_page() -> str:
+    """Render the policies, and which routes are under each."""
+    routes: dict[str, list[str]] = {}
+    paths = create_app(load_settings(env="sandbox")).openapi()["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            found = routes.setdefault(operation[RATE_LIMIT]["policy"], [])
+            found.append(f"`{method.upper()} {path}`")
+    rows = [_policy_row(policy, routes.get(policy.name, [])) for policy in POLICIES]
+    return _page(
+        "Rate limits",
+        "Each policy is a bucket of tokens: a request takes one, and the bucket fills evenly, from"
+        " empty to full within\nthe window. An empty one answers 429 `rate_limited` with"
+        " `Retry-After`. The bucket is that of the user, or of the\nclient's address where nobody"
+        " is signed in (a /64 of IPv6), and for one route; under a strict policy its routes\nshare"
+        " it. When Redis is away, strict, write and bulk buckets are those of the process, and read"
+        " ones let through.",
+        ["| policy | class | tokens | window | for | routes |", _rule(6), *rows],
+    )
+
+
+def _policy_row(policy: Policy, routes: list[str]) -> str:
+    rate = policy.rate
+    numbers = f"{rate.capacity} | {rate.window_seconds} s" if rate is not None else " | "
+    listed = "<br>".join(routes)
+    return f"| `{policy.name}` | {policy.route_class} | {numbers} | {policy.about} | {listed} |"
+
+
+def _rule(columns: int) -> str:
+    return "|" + " --- |" * columns
 
 
 def refusals() -> Iterator[type[Refusal]]:
@@ -103,7 +137,7 @@ def _default(field: FieldInfo) -> str:
     default: Any = field.default
     if field.is_required():
         return "required"
-    if default is None or isinstance(default, SecretStr):
+    if default in (None, ()) or isinstance(default, SecretStr):
         return ""
     if isinstance(default, bool):
         return "`on`" if default else "`off`"
@@ -126,6 +160,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "permissions.md": permissions_page,
+    "rate-limits.md": limits_page,
 }
 
 if __name__ == "__main__":

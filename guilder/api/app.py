@@ -19,13 +19,14 @@ class Api(FastAPI):
     """A FastAPI application whose every request goes through the gateway.
 
     Routers are included as usual, before the first request. ``state.tokens`` must hold a
-    ``TokenCache`` for routes with a signed-in caller.
+    ``TokenCache`` for routes with a signed-in caller; ``state.limits`` may hold ``Limits``.
     """
 
     def __init__(self, *, gateway: GatewayOptions | None = None, **settings: Any) -> None:
         settings.setdefault("generate_unique_id_function", operation_id)
         super().__init__(redirect_slashes=False, **settings)
         self.gateway_options = gateway or GatewayOptions()
+        self.state.limits = None
         for kind in HANDLED:
             self.add_exception_handler(kind, answer_error)
 

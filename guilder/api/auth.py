@@ -54,12 +54,11 @@ class TokenCache:
     def known(self, token: str) -> Principal | None:
         """Whom a token stands for when that was proved a moment ago."""
         found = self._proved.get(token)
-        if found is None:
-            return None
-        if found[0] < monotonic():
-            del self._proved[token]
-            return None
-        return found[1]
+        return None if found is None or found[0] < monotonic() else found[1]
+
+    def has_proved(self, token: str) -> bool:
+        """Whether the last proof of a token held, however long ago; the oldest are forgotten."""
+        return token in self._proved
 
     async def authenticate(self, token: str) -> Principal:
         """Whom the token stands for; refuses one that does not hold."""
@@ -86,10 +85,15 @@ class TokenCache:
 
     async def _prove(self, token: str) -> Principal:
         begun = monotonic()
-        principal = await self._authenticator.authenticate(token)
-        seconds = min(TRUST_SECONDS, (principal.expires_at - self._clock.now_us()) / SECOND_US)
-        if seconds <= 0:
-            raise Unauthenticated()
+        try:
+            principal = await self._authenticator.authenticate(token)
+            seconds = min(TRUST_SECONDS, (principal.expires_at - self._clock.now_us()) / SECOND_US)
+            if seconds <= 0:
+                raise Unauthenticated()
+        except Unauthenticated:
+            self._proved.pop(token, None)
+            raise
+        self._proved.pop(token, None)
         while len(self._proved) >= MOST_TOKENS:
             del self._proved[next(iter(self._proved))]
         self._proved[token] = (begun + seconds, principal)
@@ -104,6 +108,15 @@ def bearer_token(header: bytes | None) -> str:
     if not token or not token.isascii():
         raise Unauthenticated()
     return token.decode("ascii")
+
+
+def has_worked(exchange: Exchange) -> bool:
+    """Whether the token of a request is one that was good when it was last proved here."""
+    tokens: TokenCache = exchange.services.tokens
+    try:
+        return tokens.has_proved(bearer_token(exchange.headers.get(b"authorization")))
+    except Unauthenticated:
+        return False
 
 
 async def authenticate(exchange: Exchange) -> Actor:

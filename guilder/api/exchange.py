@@ -22,7 +22,8 @@ class Exchange:
     """A request, read within its limits, and the answer on its way out.
 
     ``document`` is the parsed JSON body, ``query`` the checked query parameters and ``actor`` the
-    caller: all three stand before an endpoint runs. What is put into ``extra_headers`` goes out
+    caller: all three stand before an endpoint runs. ``ip_address`` is that of the client, behind
+    trusted proxies too, and empty when there is none. What is put into ``extra_headers`` goes out
     with the answer, whoever makes it.
     """
 
@@ -38,6 +39,7 @@ class Exchange:
         "document",
         "extra_headers",
         "headers",
+        "ip_address",
         "method",
         "query",
         "request_id",
@@ -53,6 +55,8 @@ class Exchange:
         self.method: str = scope["method"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.request_id = ""
+        client = scope.get("client")
+        self.ip_address: str = client[0] if client else ""
         self.template: str | None = None
         self.actor: Actor = ANONYMOUS
         self.document: Any = None
@@ -66,12 +70,6 @@ class Exchange:
         self._deadline = 0.0
         self._whole = False
         self._body: bytes | None = None
-
-    @property
-    def ip_address(self) -> str:
-        """The address of the client, as the server has it from the connection or its proxy."""
-        client = self.scope.get("client")
-        return client[0] if client else ""
 
     @property
     def services(self) -> Any:

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from guilder.api.client import Network, client_address
 from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
 from guilder.api.headers import DOCS_POLICY, SECURITY, STRICT_TRANSPORT, Headers
 from guilder.api.problems import internal_error, problem_of, problem_of_http
@@ -46,12 +47,14 @@ class GatewayOptions:
     """What the composition root decides about the gateway.
 
     ``on_request`` is told (method, route template, status, seconds) of every answer; ``hsts`` is
-    for production, where every client comes over TLS.
+    for production, where every client comes over TLS. ``trusted_proxies`` are believed when they
+    say for whom they ask.
     """
 
     on_request: RequestHook = ignore_request
     hsts: bool = False
     body_seconds: float = 30.0
+    trusted_proxies: tuple[Network, ...] = ()
     docs_paths: frozenset[str] = frozenset(("/docs", "/docs/oauth2-redirect", "/redoc"))
 
 
@@ -68,6 +71,7 @@ class Gateway:
         self.table = RouteTable(routes)
         self._fallback = fallback
         self._options = options
+        self._proxies = options.trusted_proxies
         self._handlers = (
             {kind: handler for kind, handler in handlers.items() if _is_inner(kind)},
             {status: handler for status, handler in handlers.items() if type(status) is int},
@@ -90,6 +94,10 @@ class Gateway:
             path = path.removeprefix(root)
         headers = self._docs_headers if path in self._options.docs_paths else self._headers
         exchange = scope[SCOPE_KEY] = Exchange(scope, receive, send, headers)
+        if self._proxies:
+            exchange.ip_address = client_address(
+                exchange.ip_address, scope["headers"], self._proxies
+            )
         try:
             exchange.open()
             await self._answer(exchange, path)

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_ID
+from guilder.api.policies import Policy
 from guilder.api.problems import PROBLEM_JSON, status_of
 from guilder.api.routing import Body, Demands, demands_of
 from guilder.core.errors import Refusal
@@ -17,6 +18,8 @@ from guilder.core.permissions import GRANTS
 type Document = dict[str, Any]
 
 LOGIN: Final = "/auth/login"
+RATE_LIMIT: Final = "x-rate-limit"
+"""The member of an operation that names its policy."""
 
 _STRING: Final = {"type": "string"}
 _FIELD: Final[Document] = {
@@ -64,12 +67,38 @@ _HEADERS: Final[Document] = {
         "description": "`true` when this is the answer that was given before.",
         "schema": _STRING,
     },
+    "RateLimit": {
+        "description": "The policy, how many requests are left (`r`) and in how many seconds all "
+        "are there again (`t`), as a structured field.",
+        "schema": _STRING,
+    },
+    "RateLimitPolicy": {
+        "description": "The policy, its quota (`q`) and its window in seconds (`w`), as a "
+        "structured field.",
+        "schema": _STRING,
+    },
+    "RateLimitLimit": {"description": "The quota.", "schema": {"type": "integer"}},
+    "RateLimitRemaining": {"description": "Requests left.", "schema": {"type": "integer"}},
+    "RateLimitReset": {
+        "description": "Seconds until the whole quota is there again.",
+        "schema": {"type": "integer"},
+    },
     "RetryAfter": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "Authenticate": {"description": "How to sign in.", "schema": _STRING},
 }
+_LIMIT_HEADERS: Final[Document] = {
+    name: {"$ref": f"#/components/headers/{kept}"}
+    for name, kept in {
+        "RateLimit": "RateLimit",
+        "RateLimit-Policy": "RateLimitPolicy",
+        "X-RateLimit-Limit": "RateLimitLimit",
+        "X-RateLimit-Remaining": "RateLimitRemaining",
+        "X-RateLimit-Reset": "RateLimitReset",
+    }.items()
+}
 _HEADERS_OF: Final[Mapping[int, Document]] = {
     401: {"WWW-Authenticate": {"$ref": "#/components/headers/Authenticate"}},
-    429: {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
+    429: {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}, **_LIMIT_HEADERS},
     503: {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
 }
 
@@ -151,16 +180,21 @@ def _complete(operation: Document, method: str, path: str, demands: Demands) -> 
         elif status < 400:
             headers = responses[status_text].setdefault("headers", {})
             headers[REQUEST_ID] = {"$ref": "#/components/headers/RequestId"}
+            if demands.policy.rate is not None:
+                headers |= _LIMIT_HEADERS
             if keyed:
                 headers[IDEMPOTENCY_REPLAYED] = {"$ref": "#/components/headers/Replayed"}
     operation["responses"] = {name: responses[name] for name in sorted(responses)}
+    operation[RATE_LIMIT] = _rate_limit(demands.policy)
 
 
 def _statuses(
     method: str, path: str, demands: Demands, *, keyed: bool, checked: bool, reads: bool
 ) -> Iterable[int]:
     """The statuses that the plumbing alone may answer an operation with."""
-    yield from (400, 429, 500, 503)
+    yield from (400, 500, 503)
+    if demands.permission is not None or demands.policy.rate is not None:
+        yield 429
     if demands.permission is not None:
         yield 401
         if any(demands.permission not in granted for granted in GRANTS.values()):
@@ -173,6 +207,14 @@ def _statuses(
         yield 422
     if reads:
         yield from (408, 413, 415)
+
+
+def _rate_limit(policy: Policy) -> Document:
+    rate = policy.rate
+    numbers = (
+        {} if rate is None else {"quota": rate.capacity, "window_seconds": rate.window_seconds}
+    )
+    return {"policy": policy.name, **numbers}
 
 
 def _problem(status: int, description: str | None = None) -> Document:

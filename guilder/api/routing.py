@@ -20,6 +20,8 @@ from guilder.api.auth import Allowed, anonymous_actor, authenticate, permit
 from guilder.api.errors import InvalidText, UnknownParameter, UnsupportedMediaType
 from guilder.api.exchange import MAX_BODY, Exchange
 from guilder.api.json_gate import parse
+from guilder.api.limits import Limits
+from guilder.api.policies import UNLIMITED, Policy, declared_policy, policy_by_method
 from guilder.api.replies import Reply
 from guilder.core.errors import BadRequest
 from guilder.core.permissions import Permission
@@ -73,6 +75,7 @@ class Demands:
     body: Body = Body.NONE
     body_required: bool = True
     most_bytes: int = MAX_BODY
+    policy: Policy = UNLIMITED
 
 
 def demands_of(route: Any) -> Demands:
@@ -91,6 +94,7 @@ def demands_of(route: Any) -> Demands:
         body=body,
         body_required=field is not None and field.field_info.is_required(),
         most_bytes=route.max_body_size or MAX_BODY,
+        policy=declared_policy(route.endpoint) or policy_by_method(frozenset(route.methods or ())),
     )
 
 
@@ -103,10 +107,16 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
 async def meet(demands: Demands, exchange: Exchange) -> bytes | None:
     """Refuse what does not meet the demands, in a fixed order; return the body if it was read.
 
-    The order: token, permission, query, body's size and time, its media type, the JSON gate.
+    The order: token, rate limit, permission, query, body's size and time, its media type, the JSON
+    gate.
     """
+    limits: Limits | None = exchange.services.limits
     if demands.permission is not None:
-        permit(await authenticate(exchange), demands.permission)
+        await (authenticate(exchange) if limits is None else limits.authenticate(exchange))
+    if limits is not None:
+        await limits.admit(demands.policy, exchange)
+    if demands.permission is not None:
+        permit(exchange.actor, demands.permission)
     if demands.query is not None and (raw := exchange.scope["query_string"]):
         exchange.query = read_query(raw, demands.query)
     if demands.body is Body.NONE:

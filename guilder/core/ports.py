@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from guilder.core.rates import Rate, Verdict
+
 
 class PasswordHasher(Protocol):
     """Hashes and checks passwords; both are slow on purpose and run off the event loop."""
@@ -16,4 +18,12 @@ class PasswordHasher(Protocol):
 
     def is_outdated(self, encoded: str) -> bool:
         """Whether today's hash would be made otherwise, and better."""
+        ...
+
+
+class RateLimiter(Protocol):
+    """Keeps token buckets. ``guilder.core.rates.take`` is the rule that every store follows."""
+
+    async def take(self, key: str, rate: Rate) -> Verdict:
+        """Take a token from the bucket of that key; refuses as unavailable when it cannot tell."""
         ...

@@ -5,8 +5,9 @@ import re
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -14,6 +15,7 @@ from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
+    NoDecode,
     SettingsConfigDict,
 )
 
@@ -23,9 +25,7 @@ SHORTEST_KEY_BYTES: Final = 32
 RESERVED: Final = frozenset(
     PREFIX + name
     for name in (
-        "REDIS_URL",
         "CORS_ORIGINS",
-        "TRUSTED_PROXIES",
         "MAIL_URL",
         "REQUIRE_EMAIL_VERIFICATION",
         "ENCRYPTION_KEY",
@@ -33,7 +33,10 @@ RESERVED: Final = frozenset(
 )
 """Names of the operations contract that this version does not use: taken, and told as unused."""
 
+type Network = IPv4Network | IPv6Network
+
 _DATABASE: Final = re.compile(r"$|sqlite:///[^?:]|postgres(ql)?(\+asyncpg)?://")
+_REDIS: Final = re.compile(r"$|rediss?://|unix://")
 
 
 class BadSettings(Exception):
@@ -86,7 +89,18 @@ class Settings(BaseSettings):
         description="At least 32 bytes; tokens are signed with a key made from it. "
         "Generated into the data folder, except in production.",
     )
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="`redis://`, `rediss://` or `unix://`: rate limits are then shared by all "
+        "processes. Without it by the workers of one server, through the database, where a "
+        "password or a token can be guessed, and by nobody elsewhere.",
+    )
     rate_limits: bool = Field(True, description="`off` is refused in production.")
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (),
+        description="Addresses and networks of proxies in front, separated by commas: only they "
+        "are believed when they say in `X-Forwarded-For` for whom they ask.",
+    )
     metrics_public: bool | None = Field(
         None,
         description="Whether `GET /metrics` answers. Default: on, and off in production.",
@@ -105,6 +119,32 @@ class Settings(BaseSettings):
         if not _DATABASE.match(url.get_secret_value()):
             raise ValueError("must begin with sqlite:/// and a file, or with postgresql://")
         return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, url: SecretStr) -> SecretStr:
+        if not _REDIS.match(url.get_secret_value()):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        try:
+            _ = urlsplit(url.get_secret_value()).port
+        except ValueError:
+            raise ValueError("has a port that is none") from None
+        return url
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _read_networks(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        try:
+            networks = tuple(ip_network(part.strip()) for part in given.split(","))
+        except ValueError:
+            raise ValueError(
+                "must be addresses or networks such as 10.0.0.0/8, separated by commas"
+            ) from None
+        if any(network.prefixlen == 0 for network in networks):
+            raise ValueError("must not be everybody: then any client could give any address")
+        return networks
 
     @model_validator(mode="after")
     def _fit_for_production(self) -> "Settings":
@@ -217,6 +257,10 @@ def _shown(settings: Settings, name: str) -> str:
     match getattr(settings, name):
         case _ if name == "database_url":
             return masked_url(settings.database)
+        case _ if name == "redis_url":
+            return masked_url(settings.redis_url.get_secret_value())
+        case _ if name == "trusted_proxies":
+            return ",".join(map(str, settings.trusted_proxies))
         case _ if name == "base_url":
             return settings.address
         case _ if name == "metrics_public":

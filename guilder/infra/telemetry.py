@@ -60,6 +60,12 @@ class Telemetry:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self._limited = Counter(
+            "guilder_rate_limit_hits",
+            "Requests refused because their caller asks too often.",
+            ("route_class",),
+            registry=registry,
+        )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -73,6 +79,10 @@ class Telemetry:
             self._children[key] = children
         children[0].inc()
         children[1].observe(seconds)
+
+    def limited(self, route_class: str) -> None:
+        """Count a request that a rate limit has refused."""
+        self._limited.labels(route_class).inc()
 
     def batch(self, postings: int, seconds: float) -> None:
         """A batch of the ledger has ended."""

@@ -88,6 +88,13 @@ def test_names_of_the_contract_without_use_yet_are_taken_and_told(
         ({"database_url": "sqlite:///:memory:"}, "GUILDER_DATABASE_URL: must begin with"),
         ({"database_url": "sqlite:///"}, "GUILDER_DATABASE_URL: must begin with"),
         ({"base_url": "canary"}, "GUILDER_BASE_URL: "),
+        ({"redis_url": "http://u:canary@h"}, "GUILDER_REDIS_URL: must begin with redis://"),
+        ({"redis_url": "redis://u:x@h:canary/0"}, "GUILDER_REDIS_URL: has a port that is none"),
+        ({"trusted_proxies": "10.0.0.0/8,canary"}, "GUILDER_TRUSTED_PROXIES: must be addresses"),
+        ({"trusted_proxies": "10.0.0.1/8"}, "GUILDER_TRUSTED_PROXIES: must be addresses"),
+        ({"trusted_proxies": "10.0.0.0/8,"}, "GUILDER_TRUSTED_PROXIES: must be addresses"),
+        ({"trusted_proxies": "::/0"}, "GUILDER_TRUSTED_PROXIES: must not be everybody"),
+        ({"trusted_proxies": "0.0.0.0/0"}, "GUILDER_TRUSTED_PROXIES: must not be everybody"),
         ({"env": "production"}, "GUILDER_SECRET_KEY must be set in production"),
         (
             {"env": "production", "secret_key": KEY, "rate_limits": "off"},
@@ -115,6 +122,35 @@ def test_secrets_are_masked_when_shown() -> None:
     assert shown["GUILDER_SECRET_KEY"]["value"] == "********"
     assert shown["GUILDER_DATABASE_URL"]["value"] == "postgresql://u:********@h:5/d?x=1"
     assert KEY not in repr(settings)
+    assert "canary" not in repr(settings)
+
+
+def test_proxies_are_read_from_a_list_of_addresses_and_networks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().trusted_proxies == ()
+    monkeypatch.setenv("GUILDER_TRUSTED_PROXIES", "10.0.0.0/8, ::1,192.0.2.7")
+    settings = load_settings()
+    assert [str(one) for one in settings.trusted_proxies] == [
+        "10.0.0.0/8", "::1/128", "192.0.2.7/32",
+    ]  # fmt: skip
+    shown = rows(settings)["GUILDER_TRUSTED_PROXIES"]
+    assert (shown["value"], shown["source"]) == ("10.0.0.0/8,::1/128,192.0.2.7/32", "environment")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:canary@h:1/0", "redis://:********@h:1/0"),
+        ("rediss://u:canary@h", "rediss://u:********@h"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("", ""),
+    ],
+)
+def test_the_address_of_redis_is_shown_without_its_password(url: str, shown: str) -> None:
+    settings = load_settings(redis_url=url)
+    assert settings.redis_url.get_secret_value() == url
+    assert rows(settings)["GUILDER_REDIS_URL"]["value"] == shown
     assert "canary" not in repr(settings)
 
 

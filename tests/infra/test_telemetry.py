@@ -22,6 +22,8 @@ def test_requests_batches_and_gauges_are_shown() -> None:
         telemetry.request("GET", "/a/{id}", 200, 0.004)
     telemetry.batch(7, 0.02)
     telemetry.queue(5)
+    telemetry.limited("strict")
+    telemetry.limited("strict")
     lines = telemetry.render().decode().splitlines()
     for line in (
         'guilder_http_requests_total{method="GET",route="/a/{id}",status="200"} 2.0',
@@ -29,6 +31,7 @@ def test_requests_batches_and_gauges_are_shown() -> None:
         "guilder_poster_batch_postings_sum 7.0",
         "guilder_poster_batch_seconds_count 1.0",
         "guilder_poster_queue_postings 5.0",
+        'guilder_rate_limit_hits_total{route_class="strict"} 2.0',
     ):
         assert line in lines
 

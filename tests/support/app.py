@@ -23,6 +23,7 @@ async def started(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def app_on(url: str, folder: Path, **settings: object) -> FastAPI:
-    """The application on a database, with its keys in ``folder``."""
-    values = {"env": "test", "data_dir": folder, "database_url": url, **settings}
+    """The application on a database, with its keys in ``folder``, and without rate limits."""
+    values = {"env": "test", "data_dir": folder, "database_url": url, "rate_limits": False}
+    values |= settings
     return create_app(Settings.model_validate(values))

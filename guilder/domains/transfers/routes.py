@@ -11,6 +11,7 @@ from guilder.api.fields import Broken, query_flag
 from guilder.api.idempotency import REPLAYED, IdempotencyKey, key_text
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
+from guilder.api.policies import BULK, limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
 from guilder.api.schema import QueryFlag, ResponseBody, Uuid
@@ -109,6 +110,7 @@ async def create_transfer(
     responses=_dry(BatchOut) | refusals(Invalid),
     max_body_size=BATCH_BYTES,
 )
+@limited(BULK)
 @lean(post_transfers)
 async def create_batch(
     body: BatchCreate, actor: Mover, _key: IdempotencyKey, dry_run: DryRun = False

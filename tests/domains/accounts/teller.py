@@ -111,6 +111,7 @@ class Desk:
 async def opened_desk(url: str, folder: Path, env: str = "test") -> AsyncIterator[Desk]:
     """The bank in business on a migrated database."""
     given = {"env": env, "data_dir": folder, "database_url": url, "secret_key": "s" * 32}
+    given["rate_limits"] = env == "production"
     app = create_app(Settings.model_validate(given))
     async with app.router.lifespan_context(app):
         yield Desk(app, url)

@@ -11,6 +11,7 @@ from guilder.api.exchange import Exchange, exchange_of
 from guilder.api.idempotency import IdempotencyKey, run_idempotent
 from guilder.api.json_gate import parse
 from guilder.api.openapi import refusals
+from guilder.api.policies import LOGIN, REFRESH, SIGN_UP, limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import RequestBody
 from guilder.api.validation import read_body
@@ -107,6 +108,7 @@ def _form(body: bytes) -> dict[str, str]:
     response_model=UserOut,
     responses=refusals(EmailTaken, WeakPassword, Invalid, Overloaded),
 )
+@limited(SIGN_UP)
 async def create_user_route(
     body: UserCreate,
     actor: AnonymousActor,
@@ -129,6 +131,7 @@ async def create_user_route(
     response_model=SessionCreatedOut,
     responses=refusals(InvalidCredentials, AccountLocked, Overloaded),
 )
+@limited(LOGIN)
 async def create_session(
     body: SessionCreate, actor: AnonymousActor, gate: TheGate, device: Device
 ) -> Reply:
@@ -143,6 +146,7 @@ async def create_session(
     response_model=SessionCreatedOut,
     responses=refusals(RefreshInvalid, RefreshReused),
 )
+@limited(REFRESH)
 async def create_tokens(body: TokenCreate, actor: AnonymousActor, gate: TheGate) -> Reply:
     """A new pair for a refresh token, which is dead from then on.
 
@@ -159,6 +163,7 @@ async def create_tokens(body: TokenCreate, actor: AnonymousActor, gate: TheGate)
     responses=refusals(EmailTaken, WeakPassword, Invalid, UnsupportedMediaType, Overloaded),
     openapi_extra=either(UserCreate),
 )
+@limited(SIGN_UP)
 async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device: Device) -> Reply:
     """Sign up and in, by JSON or a form."""
     new = await read_either(exchange_of(request), UserCreate)
@@ -174,6 +179,7 @@ async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device
     ),
     openapi_extra=either(Login),
 )
+@limited(LOGIN)
 async def log_in(request: Request, actor: AnonymousActor, gate: TheGate, device: Device) -> Reply:
     """Sign in by the OAuth2 password flow, by a form or JSON."""
     given = await read_either(exchange_of(request), Login)

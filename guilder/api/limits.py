@@ -1,0 +1,123 @@
+"""Rate limits as the gateway keeps them: who may go on, and what the answer says of it.
+
+What cannot be counted is not simply let through: when the store of a class is away, its buckets
+are those of this process. Only looking is free then, for it changes nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from guilder.api.auth import authenticate, has_worked
+from guilder.api.client import address_key
+from guilder.api.exchange import Exchange
+from guilder.api.policies import FAILED_TOKENS, Policy, RouteClass
+from guilder.core.clock import SECOND_US, Clock
+from guilder.core.errors import TooMany, Unauthenticated, Unavailable
+from guilder.core.ports import RateLimiter
+from guilder.core.rates import Rate, Verdict
+
+MOST_BARRED: Final = 10_000
+LONGEST_BAR_US: Final = 60 * SECOND_US
+"""More is left only when the clock was set back."""
+
+type Stores = Mapping[RouteClass, RateLimiter]
+
+
+def ignore_hit(_route_class: str) -> None:
+    """The hook of those who count nothing."""
+
+
+class Limits:
+    """Admits requests; ``stores`` says where the buckets of a class are, ``local`` otherwise.
+
+    ``on_hit`` is told the class of every request that is refused.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        local: RateLimiter,
+        clock: Clock,
+        on_hit: Callable[[str], None] = ignore_hit,
+    ) -> None:
+        self._stores = stores
+        self._local = local
+        self._clock = clock
+        self._on_hit = on_hit
+        self._barred: dict[str, int] = {}
+
+    async def admit(self, policy: Policy, exchange: Exchange) -> None:
+        """Take one from the caller's bucket, or refuse; either way the answer will say so."""
+        if policy.rate is None:
+            return
+        actor = exchange.actor
+        who = address_key(exchange.ip_address) if actor.user_id is None else actor.user_id.hex
+        place = "" if policy.route_class is RouteClass.STRICT else exchange.template
+        verdict = await self._take(policy, policy.rate, f"{policy.name} {place} {who}")
+        if verdict is None:
+            return
+        exchange.extra_headers += headers_of(policy, verdict)
+        if not verdict.allowed:
+            self._refuse(policy, verdict)
+
+    async def authenticate(self, exchange: Exchange) -> None:
+        """Prove who calls. Refuses whom too many proofs have failed from this address.
+
+        Such an address is heard again when its bucket has something; until then only tokens that
+        have worked here before are looked at, so that nobody is locked out by a neighbour.
+        """
+        if self._barred:
+            self._refuse_barred(exchange)
+        try:
+            await authenticate(exchange)
+        except Unauthenticated:
+            await self._failed(exchange)
+            raise
+
+    async def _failed(self, exchange: Exchange) -> None:
+        address, rate = address_key(exchange.ip_address), FAILED_TOKENS.rate
+        assert rate is not None
+        verdict = await self._take(FAILED_TOKENS, rate, f"{FAILED_TOKENS.name}  {address}")
+        if verdict is not None and not verdict.allowed:
+            if len(self._barred) >= MOST_BARRED:
+                self._barred.clear()
+            until_us = self._clock.now_us() + verdict.retry_after_seconds * SECOND_US
+            self._barred[address] = until_us
+            self._refuse(FAILED_TOKENS, verdict)
+
+    def _refuse_barred(self, exchange: Exchange) -> None:
+        address = address_key(exchange.ip_address)
+        until_us = self._barred.get(address)
+        if until_us is None:
+            return
+        left_us = until_us - self._clock.now_us()
+        if not 0 < left_us <= LONGEST_BAR_US:
+            del self._barred[address]
+        elif not has_worked(exchange):
+            self._on_hit(FAILED_TOKENS.route_class)
+            raise TooMany(retry_after_seconds=-(-left_us // SECOND_US))
+
+    def _refuse(self, policy: Policy, verdict: Verdict) -> None:
+        self._on_hit(policy.route_class)
+        raise TooMany(retry_after_seconds=verdict.retry_after_seconds)
+
+    async def _take(self, policy: Policy, rate: Rate, key: str) -> Verdict | None:
+        """What the bucket says; None when nobody can tell and it is only about looking."""
+        store = self._stores.get(policy.route_class, self._local)
+        try:
+            return await store.take(key, rate)
+        except Unavailable:
+            if policy.route_class is RouteClass.READ:
+                return None
+            return await self._local.take(key, rate)
+
+
+def headers_of(policy: Policy, verdict: Verdict) -> list[tuple[bytes, bytes]]:
+    """What an answer says of the limit it came under, in the standard's words and in the old."""
+    _, left, reset_seconds, _ = verdict
+    return [
+        *policy.headers,
+        (b"ratelimit", b'"%b";r=%d;t=%d' % (policy.name.encode(), left, reset_seconds)),
+        (b"x-ratelimit-remaining", b"%d" % left),
+        (b"x-ratelimit-reset", b"%d" % reset_seconds),
+    ]

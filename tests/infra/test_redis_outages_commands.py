@@ -1,0 +1,119 @@
+"""Redis that freezes, dies and comes back: nobody waits long, and the log says it once."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from time import monotonic
+
+import pytest
+
+from guilder.core.errors import Unavailable
+from guilder.core.rates import Rate, Verdict
+from guilder.infra.ratelimit import ANSWER_SECONDS, AWAY_SECONDS, RedisRateLimiter
+from tests.support.redis_server import RedisServer
+
+PLENTY = Rate(100_000, 60)
+A_BREATH = 0.25
+"""What a busy machine may add."""
+
+
+@pytest.fixture
+async def limiter(redis_server: RedisServer) -> AsyncIterator[RedisRateLimiter]:
+    made = RedisRateLimiter(redis_server.url)
+    yield made
+    await made.close()
+
+
+async def asked(limiter: RedisRateLimiter) -> tuple[Verdict | None, float]:
+    """What was said, None for nothing, and how long it took."""
+    begun = monotonic()
+    try:
+        verdict = await limiter.take("k", PLENTY)
+    except Unavailable:
+        verdict = None
+    return verdict, monotonic() - begun
+
+
+async def back(limiter: RedisRateLimiter) -> None:
+    """Wait until it answers again, which must be soon."""
+    async with asyncio.timeout(AWAY_SECONDS + 3):
+        while (await asked(limiter))[0] is None:
+            await asyncio.sleep(0.02)
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name.endswith("ratelimit")]
+
+
+GONE, BACK = "redis is away: rate limits are local", "redis is back"
+
+
+async def test_a_server_that_was_never_there_is_told_at_once_and_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limiter = RedisRateLimiter("redis://127.0.0.1:1/0")
+    with caplog.at_level(logging.INFO):
+        for _ in range(100):
+            verdict, seconds = await asked(limiter)
+            assert verdict is None
+            assert seconds < ANSWER_SECONDS + A_BREATH
+    assert events(caplog) == [GONE]
+    await limiter.close()
+
+
+async def test_a_kill_and_a_restart_under_load(
+    redis_server: RedisServer, limiter: RedisRateLimiter, caplog: pytest.LogCaptureFixture
+) -> None:
+    slowest, answers, ended = 0.0, 0, asyncio.Event()
+
+    async def client() -> None:
+        nonlocal slowest, answers
+        while not ended.is_set():
+            verdict, seconds = await asked(limiter)
+            slowest, answers = max(slowest, seconds), answers + (verdict is not None)
+            await asyncio.sleep(0.001)
+
+    with caplog.at_level(logging.INFO):
+        clients = [asyncio.create_task(client()) for _ in range(20)]
+        for _ in range(2):
+            await asyncio.sleep(0.2)
+            redis_server.kill()
+            await asyncio.sleep(0.3)
+            await asyncio.to_thread(redis_server.start)
+            await back(limiter)
+        ended.set()
+        await asyncio.gather(*clients)
+    assert answers > 50
+    assert slowest < ANSWER_SECONDS + A_BREATH
+    assert events(caplog) == [GONE, BACK, GONE, BACK]
+
+
+async def test_a_server_that_hangs_holds_nobody_up(
+    redis_server: RedisServer, limiter: RedisRateLimiter, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await asked(limiter))[0] is not None
+    redis_server.freeze()
+    try:
+        with caplog.at_level(logging.INFO):
+            begun = monotonic()
+            said = await asyncio.gather(*[asked(limiter) for _ in range(200)])
+            assert {verdict for verdict, _ in said} == {None}
+            assert max(seconds for _, seconds in said) < ANSWER_SECONDS + A_BREATH
+            while monotonic() < begun + 0.8 * AWAY_SECONDS:  # left alone, so refused at once
+                verdict, seconds = await asked(limiter)
+                assert verdict is None
+                assert seconds < 0.05
+    finally:
+        redis_server.thaw()
+    await back(limiter)
+    assert events(caplog) == [GONE, BACK]
+
+
+async def test_a_server_that_refuses_the_script_is_as_good_as_away(
+    redis_server: RedisServer, limiter: RedisRateLimiter, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.ask("CONFIG SET requirepass secret")
+    with caplog.at_level(logging.INFO):
+        assert (await asked(limiter))[0] is None
+    assert events(caplog) == [GONE]
+    assert "secret" not in caplog.text

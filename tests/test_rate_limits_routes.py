@@ -1,0 +1,156 @@
+"""Rate limits of the whole bank: strict ones hold over its workers, with or without Redis."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from time import monotonic
+
+import httpx
+import pytest
+
+from guilder.api.policies import LOGIN
+from guilder.infra.ratelimit import ANSWER_SECONDS
+from tests.support.app import app_on, started
+from tests.support.redis_server import RedisServer
+
+ADA = {"email": "ada@example.test", "password": "correct horse battery"}
+SESSIONS = "/api/v1/sessions"
+assert LOGIN.rate is not None
+QUOTA = LOGIN.rate.capacity
+
+
+@asynccontextmanager
+async def workers(
+    url: str, folder: Path, count: int = 2, **settings: object
+) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """So many processes of one bank, as far as they know, and a client of each."""
+    values = {"rate_limits": True, "workers": count, **settings}
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(started(app_on(url, folder, **values)))
+            for _ in range(count)
+        ]
+
+
+async def guess(clients: list[httpx.AsyncClient], times: int) -> Counter[int]:
+    """Guess at the login of each client in turn; a body without fields costs no password check."""
+    said: Counter[int] = Counter()
+    for number in range(times):
+        answer = await clients[number % len(clients)].post(SESSIONS, json={})
+        said[answer.status_code] += 1
+    return said
+
+
+def most(since: float) -> int:
+    """How many guesses a bucket may have let through since then."""
+    assert LOGIN.rate is not None
+    return QUOTA + int((monotonic() - since) * LOGIN.rate.refill_per_second) + 1
+
+
+async def test_login_guesses_are_bounded_over_two_workers(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with workers(database_url, tmp_path) as clients:
+        assert (await clients[0].post("/auth/signup", json=ADA)).status_code == 201
+        begun = monotonic()
+        said = await guess(clients, QUOTA + 40)
+        assert said.keys() == {422, 429}
+        assert QUOTA <= said[422] <= most(begun)
+        for client in clients:  # the right password comes too late too, by whichever way
+            for path in (SESSIONS, "/auth/login", "/api/v1/auth/login"):
+                body = ADA if path == SESSIONS else ADA | {"username": ADA["email"]}
+                await guess([client], 3)
+                answers = [await client.post(path, json=body) for _ in range(3)]
+                assert 429 in {answer.status_code for answer in answers}
+        assert (await clients[0].get("/health")).status_code == 200
+        counted = (await clients[0].get("/metrics")).text
+        assert 'guilder_rate_limit_hits_total{route_class="strict"}' in counted
+
+
+async def test_one_worker_needs_no_database_to_count(sqlite_url: str, tmp_path: Path) -> None:
+    async with workers(sqlite_url, tmp_path, 1) as clients:
+        begun = monotonic()
+        said = await guess(clients, QUOTA + 40)
+        assert QUOTA <= said[422] <= most(begun)
+
+
+async def test_redis_counts_for_all_workers(
+    sqlite_url: str, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    async with workers(sqlite_url, tmp_path, redis_url=redis_server.url) as clients:
+        begun = monotonic()
+        said = await guess(clients, QUOTA + 40)
+        assert QUOTA <= said[422] <= most(begun)
+
+
+async def test_redis_killed_and_restarted_under_load_leaves_guesses_bounded(
+    sqlite_url: str,
+    tmp_path: Path,
+    redis_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said: Counter[tuple[str, int]] = Counter()
+    slowest, ended = 0.0, asyncio.Event()
+
+    async def ask(client: httpx.AsyncClient, path: str) -> None:
+        nonlocal slowest
+        while not ended.is_set():
+            begun = monotonic()
+            answer = await (client.get("/") if path == "/" else client.post(path, json={}))
+            slowest = max(slowest, monotonic() - begun)
+            said[path, answer.status_code] += 1
+            await asyncio.sleep(0.005)
+
+    async with workers(sqlite_url, tmp_path, 1, redis_url=redis_server.url) as [client]:
+        begun = monotonic()
+        with caplog.at_level(logging.WARNING):
+            tasks = [asyncio.create_task(ask(client, path)) for path in (SESSIONS, "/") * 4]
+            await asyncio.sleep(0.5)
+            redis_server.kill()
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(redis_server.start)
+            await asyncio.sleep(1.5)
+            ended.set()
+            await asyncio.gather(*tasks)
+    assert {status for path, status in said if path == "/"} == {200}
+    assert {status for path, status in said if path == SESSIONS} == {422, 429}
+    # A bucket before, one of its own while Redis was away, and a new one after: it kept nothing.
+    assert said[SESSIONS, 422] <= 2 * QUOTA + most(begun)
+    assert slowest < ANSWER_SECONDS + 0.5
+    lines = [r.message for r in caplog.records if r.name.endswith("ratelimit")]
+    assert lines == ["redis is away: rate limits are local", "redis is back"]
+
+
+async def test_strict_limits_hold_without_redis_and_looks_are_free(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with workers(sqlite_url, tmp_path, 1, redis_url="redis://127.0.0.1:1/0") as clients:
+        begun = monotonic()
+        said = await guess(clients, QUOTA + 40)
+        assert QUOTA <= said[422] <= most(begun)
+        answer = await clients[0].get("/")
+        assert answer.status_code == 200
+        assert "ratelimit" not in answer.headers
+
+
+async def test_the_address_from_a_trusted_proxy_is_that_of_the_session(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with workers(sqlite_url, tmp_path, 1, trusted_proxies="127.0.0.1") as [client]:
+        await client.post("/auth/signup", json=ADA)
+        forwarded = {"X-Forwarded-For": "192.0.2.99, 203.0.113.7"}
+        answer = await client.post(SESSIONS, json=ADA, headers=forwarded)
+        assert answer.json()["session"]["ip_address"] == "203.0.113.7"
+        assert answer.headers["x-ratelimit-remaining"] == str(QUOTA - 1)
+        answer = await client.post(SESSIONS, json=ADA)
+        assert answer.json()["session"]["ip_address"] == "127.0.0.1"
+        assert answer.headers["x-ratelimit-remaining"] == str(QUOTA - 1)
+
+
+async def test_limits_that_are_off_need_no_redis(sqlite_url: str, tmp_path: Path) -> None:
+    settings = {"rate_limits": False, "redis_url": "redis://127.0.0.1:1/0"}
+    async with workers(sqlite_url, tmp_path, 1, **settings) as clients:
+        assert await guess(clients, QUOTA + 10) == {422: QUOTA + 10}
