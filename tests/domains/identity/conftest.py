@@ -7,7 +7,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from guilder.core.clock import FixedClock
+from guilder.db.engine import Database
+from guilder.db.run import Runner
 from tests.support.app import app_on, started
+
+NOW = 1_800_000_000_000_000
 
 
 @pytest.fixture
@@ -19,3 +24,15 @@ def app(database_url: str, tmp_path: Path) -> FastAPI:
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with started(app) as client:
         yield client
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(NOW)
+
+
+@pytest.fixture
+async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
+    database = Database(database_url)
+    yield Runner(database, clock)
+    await database.close()

@@ -1,7 +1,6 @@
 """Users and sessions on real databases."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import select
@@ -11,7 +10,6 @@ from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
 from guilder.core.permissions import Role
 from guilder.db.audit import audit_events
-from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.gate import Gate
 from guilder.domains.identity.commands.sessions import (
@@ -43,18 +41,6 @@ class CountingPasswords(Argon2Passwords):
     async def verify(self, encoded: str | None, password: str) -> bool:
         self.verified.append(encoded is not None)
         return await super().verify(encoded, password)
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock(NOW)
-
-
-@pytest.fixture
-async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
-    database = Database(database_url)
-    yield Runner(database, clock)
-    await database.close()
 
 
 @pytest.fixture

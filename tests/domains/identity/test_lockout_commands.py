@@ -1,7 +1,6 @@
 """Wrong passwords: counted, bounded, and no weapon against the owner."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -36,18 +35,6 @@ class Passwords(Argon2Passwords):
     async def verify(self, encoded: str | None, password: str) -> bool:
         self.tried += 1
         return await super().verify(encoded, password)
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock(NOW)
-
-
-@pytest.fixture
-async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
-    database = Database(database_url)
-    yield Runner(database, clock)
-    await database.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Refreshing and ending sessions on real databases."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,7 +9,6 @@ from guilder.core.clock import FixedClock
 from guilder.core.errors import Forbidden, Unauthenticated
 from guilder.core.page import PageRequest
 from guilder.core.permissions import Role
-from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.gate import Gate, SignedIn
 from guilder.domains.identity.commands.sessions import (
@@ -19,7 +17,12 @@ from guilder.domains.identity.commands.sessions import (
     end_other_sessions,
     end_session,
 )
-from guilder.domains.identity.commands.users import ChangeName, change_name
+from guilder.domains.identity.commands.users import (
+    ChangeName,
+    ChangePassword,
+    change_name,
+    change_password,
+)
 from guilder.domains.identity.errors import (
     InvalidCredentials,
     RefreshInvalid,
@@ -37,6 +40,7 @@ from guilder.domains.identity.queries import (
     list_users,
     session_user,
 )
+from guilder.domains.identity.repository import find_with_password
 from guilder.domains.identity.rules import UserFilter
 from guilder.infra.passwords import Argon2Passwords
 from guilder.infra.tokens import AccessTokens, RefreshTokens
@@ -46,18 +50,6 @@ NOW = 1_800_000_000_000_000
 SECRET = b"s" * 32
 PASSWORD = "correct horse battery"
 CALLER = Actor(None, None, "request-1", "192.0.2.1")
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock(NOW)
-
-
-@pytest.fixture
-async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
-    database = Database(database_url)
-    yield Runner(database, clock)
-    await database.close()
 
 
 @pytest.fixture
@@ -271,6 +263,20 @@ async def test_a_changed_password_lets_in_and_ends_the_other_sessions(
     assert await ending(runner, other) == "password_changed"
     with pytest.raises(InvalidCredentials):
         await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
+    await gate.log_in("ada@b.test", "another good password", CALLER, None)
+
+
+async def test_of_two_who_change_the_password_at_once_one_wins(
+    gate: Gate, runner: Runner, ada: SignedIn
+) -> None:
+    """Else who is thrown out by a change could take the account back with the old password."""
+    stored = await runner.view(lambda view: find_with_password(view, actor_of(ada)))
+    assert stored is not None
+    await gate.change_password(PASSWORD, "another good password", actor_of(ada))
+    with pytest.raises(WrongPassword):
+        await runner.run(change_password, ChangePassword(stored[1], "x"), actor_of(ada))
+    with pytest.raises(Unauthenticated):
+        await runner.run(change_password, ChangePassword(stored[1], "x"), CALLER)
     await gate.log_in("ada@b.test", "another good password", CALLER, None)
 
 

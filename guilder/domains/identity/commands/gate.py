@@ -146,7 +146,7 @@ class Gate:
             if not await self._passwords.verify(encoded, normal_password(present)):
                 await self._guard.failed(key, actor)
                 raise WrongPassword()
-        command = ChangePassword(await self.hashed(new, user.email, "/new_password"))
+        command = ChangePassword(encoded, await self.hashed(new, user.email, "/new_password"))
         await self._runner.run(change_password, command, actor)
 
     async def _rehashed(self, found: LoginFacts, password: str) -> str | None:

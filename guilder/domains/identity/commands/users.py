@@ -10,7 +10,7 @@ from guilder.core.ids import uuid7
 from guilder.core.permissions import Role
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity import repository
-from guilder.domains.identity.errors import LastAdmin, UserNotFound
+from guilder.domains.identity.errors import LastAdmin, UserNotFound, WrongPassword
 from guilder.domains.identity.rules import Ending, User
 
 
@@ -55,14 +55,26 @@ async def change_name(uow: UnitOfWork, cmd: ChangeName) -> User:
 
 @dataclass(frozen=True, slots=True)
 class ChangePassword:
-    """Store the hash of the acting user's new password, which keeps the policy."""
+    """Store the hash of the acting user's new password, which keeps the policy.
+
+    ``present_hash`` is what the present password was checked against.
+    """
 
     action: ClassVar[str] = "user.change_password"
+    present_hash: str
     password_hash: str
 
 
 async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
-    """Store it and end the user's other sessions: whoever knew the old one is out."""
+    """Store it and end the user's other sessions: whoever knew the old one is out.
+
+    Refuses when the password changed meanwhile, so that of two who knew it the first one wins.
+    """
+    if uow.actor.user_id is None:
+        raise Unauthenticated()
+    found = await repository.lock_active_user(uow, uow.actor.user_id)
+    if found is None or found[1] != cmd.present_hash:
+        raise WrongPassword()
     user = await _changed(uow, {"password_hash": cmd.password_hash})
     await repository.end_sessions(uow, Ending.PASSWORD_CHANGED, user.id, but=uow.actor.session_id)
     return user
