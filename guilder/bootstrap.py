@@ -12,7 +12,7 @@ from guilder.api.limits import Limits
 from guilder.api.policies import RouteClass
 from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.ids import NumberCipher
-from guilder.core.ports import RateLimiter
+from guilder.core.ports import RateLimiter, Sealer
 from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
@@ -25,6 +25,7 @@ from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.queries import number_cipher
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
+from guilder.infra.crypto import AesGcmSealer
 from guilder.infra.passwords import Argon2Passwords
 from guilder.infra.ratelimit import LocalRateLimiter, RedisRateLimiter
 from guilder.infra.secrets import derived_key, secret_key
@@ -48,6 +49,7 @@ class Bank:
     runner: Runner
     poster: Poster
     passwords: Argon2Passwords
+    sealer: Sealer
     gate: Gate
     tokens: TokenCache
     directory: AccountDirectory
@@ -96,6 +98,7 @@ async def build(settings: Settings, telemetry: Telemetry | None = None) -> Bank:
         runner=runner,
         poster=Poster(ledger_store(settings.database, clock), telemetry),
         passwords=passwords,
+        sealer=AesGcmSealer([derived_key(secret, "encryption")]),
         gate=Gate(runner, passwords, access_tokens, RefreshTokens(secret)),
         tokens=TokenCache(SessionAuthenticator(runner, access_tokens), clock),
         directory=AccountDirectory(runner),

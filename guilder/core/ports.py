@@ -21,6 +21,26 @@ class PasswordHasher(Protocol):
         ...
 
 
+class CannotUnseal(ValueError):
+    """It was changed, sealed for something else, or with a key that is gone. Never says what."""
+
+
+class Sealer(Protocol):
+    """Encrypts what has to be read again, bound to its place: ``table|column|id`` of the row."""
+
+    def seal(self, plain: bytes, bound_to: str) -> bytes:
+        """The sealed text; the same plain text gives another one every time."""
+        ...
+
+    def unseal(self, sealed: bytes, bound_to: str) -> bytes:
+        """The plain text; raises ``CannotUnseal`` where that is not what was sealed for there."""
+        ...
+
+    def is_outdated(self, sealed: bytes) -> bool:
+        """Whether it was not sealed with today's key, so that it is worth sealing again."""
+        ...
+
+
 class RateLimiter(Protocol):
     """Keeps token buckets. ``guilder.core.rates.take`` is the rule that every store follows."""
 
