@@ -12,7 +12,8 @@ from guilder.api.limits import Limits
 from guilder.api.policies import RouteClass
 from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.ids import NumberCipher
-from guilder.core.ports import RateLimiter, Sealer
+from guilder.core.ports import Mailer, RateLimiter, Sealer
+from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
@@ -26,6 +27,11 @@ from guilder.domains.ledger.queries import number_cipher
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.infra.crypto import AesGcmSealer
+from guilder.infra.dispatcher import Dispatcher, Subscriber, routes_of
+from guilder.infra.mail.addresses import ToConsole, ToFolder, ToServer
+from guilder.infra.mail.letters import Letters
+from guilder.infra.mail.local import ConsoleMailer, FileMailer
+from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.passwords import Argon2Passwords
 from guilder.infra.ratelimit import LocalRateLimiter, RedisRateLimiter
 from guilder.infra.secrets import derived_key, secret_key
@@ -57,6 +63,14 @@ class Bank:
     telemetry: Telemetry
     redis: RedisRateLimiter | None
     limits: Limits | None
+    mailer: Mailer
+    letters: Letters
+    subscribers: tuple[Subscriber["Bank"], ...]
+    dispatcher: Dispatcher
+
+
+SUBSCRIBERS: Final[tuple[Subscriber[Bank], ...]] = ()
+"""Who is told of what has happened, beyond those who ask. The worker delivers; see ``jobs_of``."""
 
 
 class SessionAuthenticator:
@@ -75,12 +89,17 @@ class SessionAuthenticator:
         return Principal(user.id, user.role, claims.session_id, claims.expires_at * SECOND_US)
 
 
-async def build(settings: Settings, telemetry: Telemetry | None = None) -> Bank:
+async def build(
+    settings: Settings,
+    telemetry: Telemetry | None = None,
+    subscribers: tuple[Subscriber[Bank], ...] = SUBSCRIBERS,
+) -> Bank:
     """Make the parts and connect them, on a migrated database. Nothing runs yet."""
     telemetry = telemetry or Telemetry()
     clock = SystemClock()
+    routes = routes_of(subscribers)
     database = Database(settings.database)
-    runner = Runner(database, clock)
+    runner = Runner(database, clock, routes)
     try:
         cipher = await runner.view(number_cipher)
     except BaseException:
@@ -106,6 +125,10 @@ async def build(settings: Settings, telemetry: Telemetry | None = None) -> Bank:
         telemetry=telemetry,
         redis=redis,
         limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,
+        mailer=mailer(settings, clock),
+        letters=Letters(settings.sender.display_name, settings.address),
+        subscribers=subscribers,
+        dispatcher=Dispatcher(Deliveries(database, clock), [s.name for s in subscribers]),
     )
 
 
@@ -125,19 +148,34 @@ def _limits(
     return Limits(stores, LocalRateLimiter(clock), clock, telemetry.limited)
 
 
+def mailer(settings: Settings, clock: Clock) -> Mailer:
+    """The way mail goes out; nothing is connected before there is some."""
+    match settings.mail_route:
+        case ToConsole():
+            return ConsoleMailer(open_letters=settings.sandbox)
+        case ToFolder(folder):
+            return FileMailer(folder, settings.sender, clock)
+        case ToServer() as server:
+            return SmtpMailer(server, settings.sender, clock)
+
+
 def ledger_store(url: str, clock: Clock) -> Store:
     """The ledger's store for the database at ``url``; it connects when it is first used."""
     return SqliteStore(url, clock) if is_sqlite(url) else PostgresStore(url, clock)
 
 
 @asynccontextmanager
-async def opened(settings: Settings, telemetry: Telemetry | None = None) -> AsyncIterator[Bank]:
+async def opened(
+    settings: Settings,
+    telemetry: Telemetry | None = None,
+    subscribers: tuple[Subscriber[Bank], ...] = SUBSCRIBERS,
+) -> AsyncIterator[Bank]:
     """A bank in business: migrated, its poster at work; closed in good order at the end.
 
     Refuses a database that is newer than the code.
     """
     await upgrade(settings.database)
-    bank = await build(settings, telemetry)
+    bank = await build(settings, telemetry, subscribers)
     bank.poster.start()
     try:
         yield bank
@@ -147,7 +185,9 @@ async def opened(settings: Settings, telemetry: Telemetry | None = None) -> Asyn
 
 async def close(bank: Bank) -> None:
     """Finish what was taken in, then close the pools; one part's trouble does not stop the rest."""
-    await _bounded("commands", bank.runner.drain())
+    await asyncio.gather(
+        _bounded("dispatcher", bank.dispatcher.stop()), _bounded("commands", bank.runner.drain())
+    )
     await _bounded("poster", bank.poster.stop())
     bank.passwords.close()
     if bank.redis is not None:

@@ -1,7 +1,8 @@
 """The web application: which routers there are, and what the system says of itself."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import fields
 from time import perf_counter
 from typing import Any, Final, Literal
@@ -20,7 +21,7 @@ from guilder.api.replies import Reply, json_response
 from guilder.api.schema import ResponseBody
 from guilder.bootstrap import Bank, opened
 from guilder.core.errors import NotFound, Refusal, Unavailable
-from guilder.db.engine import Database
+from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, Database
 from guilder.domains.accounts import routes as accounts
 from guilder.domains.identity.routes import admin as users
 from guilder.domains.identity.routes import entrance, own
@@ -184,6 +185,10 @@ async def metrics(request: Request) -> Response:
     services = exchange_of(request).services
     if not services.settings.shows_metrics:
         raise NotFound()
+    with suppress(Unavailable, TimeoutError):  # a database that is away is told by the health
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            backlog = await services.dispatcher.backlog()
+        services.telemetry.outbox(backlog.lag_seconds, backlog.dead)
     return Response(services.telemetry.render(), media_type=METRICS_TYPE)
 
 

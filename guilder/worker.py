@@ -8,11 +8,13 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from guilder.bootstrap import Bank
 from guilder.db.rate_limits import drop_full_buckets
 from guilder.domains.ledger.subscribers import expire_due_holds
+from guilder.infra.dispatcher import POLL_SECONDS, Subscriber
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +34,25 @@ JOBS: Final[tuple[Job, ...]] = (
 )
 
 
+def delivery_job(subscriber: Subscriber[Bank]) -> Job:
+    """Bring a subscriber its events; each has a job of its own, so that none waits for another."""
+    return Job(
+        f"deliver to {subscriber.name}",
+        POLL_SECONDS,
+        lambda bank: bank.dispatcher.deliver_to(subscriber.name, partial(subscriber.handle, bank)),
+    )
+
+
+def jobs_of(bank: Bank) -> tuple[Job, ...]:
+    """All that is to be done for this bank."""
+    return (*JOBS, *[delivery_job(subscriber) for subscriber in bank.subscribers])
+
+
 @asynccontextmanager
-async def jobs_running(bank: Bank, jobs: Sequence[Job] = JOBS) -> AsyncIterator[None]:
-    """Do all jobs in the background as long as the block lasts."""
+async def jobs_running(bank: Bank, jobs: Sequence[Job] | None = None) -> AsyncIterator[None]:
+    """Do the jobs, all of them unless told which, in the background as long as the block lasts."""
+    if jobs is None:
+        jobs = jobs_of(bank)
     tasks = [asyncio.create_task(_repeat(bank, job), name=f"job {job.name}") for job in jobs]
     try:
         yield

@@ -9,7 +9,10 @@ import pytest
 from fastapi import FastAPI
 
 from guilder import __version__
+from guilder.core.clock import SystemClock
+from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
+from guilder.infra.dispatcher import Dispatcher
 from guilder.main import stopping
 from tests.support.app import app_on, started
 
@@ -75,6 +78,17 @@ async def test_metrics_count_requests_by_template(client: httpx.AsyncClient) -> 
     assert line in text
     assert 'route="unmatched",status="404"' in text
     assert "/no/such" not in text
+
+
+async def test_metrics_are_there_while_the_database_is_away(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/nothing")
+    app.state.dispatcher = Dispatcher(Deliveries(away, SystemClock()), ("mail",))
+    answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    assert "guilder_outbox_lag_seconds 0.0" in answer.text
+    await away.close()
 
 
 async def test_metrics_are_not_public_in_production(sqlite_url: str, tmp_path: Path) -> None:

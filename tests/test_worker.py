@@ -9,12 +9,21 @@ from pathlib import Path
 import pytest
 
 from guilder import bootstrap
-from guilder.bootstrap import Bank, close, opened
+from guilder.bootstrap import Bank, close, mailer, opened
+from guilder.core.actor import SYSTEM
+from guilder.core.clock import SystemClock
+from guilder.core.events import Delivery
 from guilder.domains.ledger.ports import no_more
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Unit, UnitResult
+from guilder.infra.dispatcher import Subscriber
+from guilder.infra.mail.letters import Letter
+from guilder.infra.mail.local import ConsoleMailer, FileMailer
+from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.settings import Settings
-from guilder.worker import JOBS, Job, jobs_running
+from guilder.worker import JOBS, Job, jobs_of, jobs_running
+from tests.db import owner
+from tests.infra.dispatch import Tell, Told, tell
 
 
 @pytest.fixture
@@ -70,9 +79,39 @@ async def test_a_job_that_runs_is_ended_with_the_others(bank: Bank) -> None:
 
 async def test_every_job_has_something_to_do(bank: Bank) -> None:
     assert {job.name for job in JOBS} == {"expire due holds", "drop full buckets"}
-    for job in JOBS:
+    for job in jobs_of(bank):
         assert job.interval_seconds > 0
         assert await job.work(bank) == 0
+
+
+async def write_a_letter(bank: Bank, delivery: Delivery) -> None:
+    link = f"{bank.settings.address}/verify?token=made-from-{delivery.payload['number']}"
+    letter = bank.letters.compose(
+        Letter.VERIFY_EMAIL, "ada@example.com", delivery.key, link=link, hours=24
+    )
+    await bank.mailer.send(letter)
+
+
+async def test_an_event_becomes_a_letter_which_the_database_does_not_know(
+    database_url: str, tmp_path: Path
+) -> None:
+    values = {
+        "env": "test", "data_dir": tmp_path, "database_url": database_url,
+        "mail_url": f"file:{tmp_path / 'mail'}", "mail_from": "Bank <bank@example.com>",
+    }  # fmt: skip
+    wanted = (Subscriber("letters", ("test.told",), write_a_letter),)
+    settings = Settings.model_validate(values)
+    async with asyncio.timeout(10), opened(settings, subscribers=wanted) as bank:
+        await bank.runner.run(tell, Tell((Told("user:1", 1), Told("user:1", 2))), SYSTEM)
+        assert (await bank.dispatcher.backlog()).lag_seconds >= 0
+        async with jobs_running(bank):
+            while len(found := list((tmp_path / "mail").glob("*.eml"))) < 2:
+                await asyncio.sleep(0.02)
+        for job in jobs_of(bank):
+            assert await job.work(bank) == 0
+    assert any("made-from-2" in path.read_text() for path in found)
+    for table in ("outbox", "outbox_deliveries", "audit_events"):
+        assert "made-from" not in str(await owner.rows(database_url, f"SELECT * FROM {table}"))
 
 
 class HangingStore:
@@ -101,3 +140,12 @@ async def test_closing_is_bounded_and_names_what_hangs(
             await close(replace(bank, poster=poster))
     assert [record.__dict__["fields"] for record in caplog.records] == [{"part": "poster"}]
     waiting.cancel()
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [("console:", ConsoleMailer), ("file:/tmp/x", FileMailer), ("smtp://u:p@h", SmtpMailer)],
+)
+def test_mail_goes_the_way_the_settings_say(url: str, kind: type) -> None:
+    settings = Settings.model_validate({"mail_url": url, "mail_from": "a@b"})
+    assert type(mailer(settings, SystemClock())) is kind

@@ -1,4 +1,8 @@
-"""The outbox: every event is a row written in the transaction of the change it tells of."""
+"""The outbox: every event is a row written in the transaction of the change it tells of.
+
+What an event is delivered to is written down beside it, see ``deliveries``. The ledger's poster
+appends its rows past ``record``: one a batch, which the batches number without gaps.
+"""
 
 import json
 

@@ -15,11 +15,13 @@ from uuid import UUID
 from guilder.core.actor import Actor
 from guilder.core.clock import Clock
 from guilder.core.errors import Refusal
+from guilder.core.events import Routes
 from guilder.core.ids import uuid7
 from guilder.db.audit import Phase, insert_audit
+from guilder.db.deliveries import check_routes
 from guilder.db.engine import Database, is_transient, raise_translated
 from guilder.db.idempotency import Answer, Key, keep, replay
-from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.db.unit_of_work import NOWHERE, UnitOfWork, View
 
 ATTEMPTS: Final = 4
 
@@ -57,11 +59,15 @@ class _Call[C: Command, T]:
 
 
 class Runner:
-    """Runs commands in units of work and queries in views."""
+    """Runs commands in units of work and queries in views.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    ``routes`` tells whom their events are delivered to; without any they are only kept.
+    """
+
+    def __init__(self, database: Database, clock: Clock, routes: Routes = NOWHERE) -> None:
         self.database = database
         self.clock = clock
+        self._routes = check_routes(routes)
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run[C: Command, T](
@@ -130,7 +136,7 @@ class Runner:
 
     async def _once[C: Command, T](self, call: _Call[C, T], attempt: UUID) -> Done[T] | Replayed:
         async with self.database.begin() as connection:
-            uow = UnitOfWork(connection, call.actor, self.clock.now_us())
+            uow = UnitOfWork(connection, call.actor, self.clock.now_us(), self._routes)
             outcome: Done[T] | Replayed | None = None
             if call.key is not None and (kept := await replay(uow, call.key)) is not None:
                 outcome = Replayed(kept)

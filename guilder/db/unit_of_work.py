@@ -1,15 +1,20 @@
 """``UnitOfWork`` (inside a writing transaction) and ``View`` (a transaction that cannot write)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
 from guilder.core.errors import IdempotencyInProgress
-from guilder.core.events import Event
-from guilder.db.outbox import insert_event
+from guilder.core.events import Event, Routes
+from guilder.db.deliveries import deliveries, delivery_rows, stream_lock
+from guilder.db.outbox import insert_event, outbox
+
+_STREAM_LOCKS: Final = 0x67756C64  # "guld": a space of locks beside that of the claimed keys
+_LOCK_STREAM: Final = text("SELECT pg_advisory_xact_lock(CAST(:s AS int), CAST(:n AS int))")
+NOWHERE: Final[Routes] = {}
 
 
 class View:
@@ -43,17 +48,33 @@ class UnitOfWork(View):
     Only the runner makes one, and only the runner commits it.
     """
 
-    def __init__(self, connection: AsyncConnection, actor: Actor, now_us: int) -> None:
+    def __init__(
+        self, connection: AsyncConnection, actor: Actor, now_us: int, routes: Routes = NOWHERE
+    ) -> None:
         super().__init__(connection, now_us)
         self.actor = actor
+        self._routes = routes
 
     async def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
         """Run a statement that changes rows."""
         return await self._connection.execute(statement, values)
 
     async def record(self, event: Event) -> None:
-        """Append an event to the outbox of this transaction."""
-        await self.execute(insert_event(event, self.now_us))
+        """Append an event to the outbox of this transaction, with its deliveries.
+
+        From here to the end of the transaction no other one adds to the same stream for the
+        same subscribers, so that ids within a stream follow commits.
+        """
+        subscribers = self._routes.get(event.type, ())
+        statement = insert_event(event, self.now_us)
+        if not subscribers:
+            await self.execute(statement)
+            return
+        if self.dialect == "postgresql":
+            await self.execute(_LOCK_STREAM, {"s": _STREAM_LOCKS, "n": stream_lock(event.stream)})
+        event_id = await self.scalar(statement.returning(outbox.c.id))
+        rows = delivery_rows(event_id, event, subscribers, self.now_us)
+        await self.execute(deliveries.insert(), rows)
 
     async def claim(self, key: bytes) -> None:
         """Take a key for this transaction; refuses when another transaction holds it.

@@ -4,6 +4,7 @@ import difflib
 import re
 import sys
 from collections.abc import Mapping
+from email.headerregistry import Address
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -19,6 +20,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from guilder.infra.mail.addresses import MailRoute, ToServer, mail_route, sender_address
+
 PREFIX: Final = "GUILDER_"
 ENV_FILE: Final = ".env"
 SHORTEST_KEY_BYTES: Final = 32
@@ -26,7 +29,6 @@ RESERVED: Final = frozenset(
     PREFIX + name
     for name in (
         "CORS_ORIGINS",
-        "MAIL_URL",
         "REQUIRE_EMAIL_VERIFICATION",
         "ENCRYPTION_KEY",
     )
@@ -95,6 +97,17 @@ class Settings(BaseSettings):
         "processes. Without it by the workers of one server, through the database, where a "
         "password or a token can be guessed, and by nobody elsewhere.",
     )
+    mail_url: SecretStr = Field(
+        SecretStr("console:"),
+        description="Where mail goes: `console:` (the default) shows it on standard error, and in "
+        "production only that there was one; `file:/folder` writes one `.eml` a mail; "
+        "`smtp://user:password@host:port` or `smtps://` sends it.",
+    )
+    mail_from: str = Field(
+        "",
+        description="Sender of mail and name of the bank in it: `Example Bank <bank@example.com>`. "
+        "Required with SMTP.",
+    )
     rate_limits: bool = Field(True, description="`off` is refused in production.")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         (),
@@ -146,6 +159,25 @@ class Settings(BaseSettings):
             raise ValueError("must not be everybody: then any client could give any address")
         return networks
 
+    @field_validator("mail_url")
+    @classmethod
+    def _known_mail_route(cls, url: SecretStr) -> SecretStr:
+        mail_route(url.get_secret_value())
+        return url
+
+    @field_validator("mail_from")
+    @classmethod
+    def _known_sender(cls, sender: str) -> str:
+        if sender:
+            sender_address(sender)
+        return sender
+
+    @model_validator(mode="after")
+    def _with_a_sender(self) -> "Settings":
+        if isinstance(self.mail_route, ToServer) and not self.mail_from:
+            raise ValueError(f"{PREFIX}MAIL_FROM must be set to send mail over SMTP")
+        return self
+
     @model_validator(mode="after")
     def _fit_for_production(self) -> "Settings":
         if self.env == "production":
@@ -175,6 +207,17 @@ class Settings(BaseSettings):
             return str(self.base_url).rstrip("/")
         host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104 - compared
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def mail_route(self) -> MailRoute:
+        """Where mail goes."""
+        return mail_route(self.mail_url.get_secret_value())
+
+    @property
+    def sender(self) -> Address:
+        """Who mail is from; its name is the bank's."""
+        given = sender_address(self.mail_from or "no-reply@localhost")
+        return Address(given.display_name or "Guilder", addr_spec=given.addr_spec)
 
     @property
     def shows_metrics(self) -> bool:
@@ -261,6 +304,8 @@ def _shown(settings: Settings, name: str) -> str:
             return masked_url(settings.redis_url.get_secret_value())
         case _ if name == "trusted_proxies":
             return ",".join(map(str, settings.trusted_proxies))
+        case SecretStr() as url if name == "mail_url":
+            return masked_url(url.get_secret_value())
         case _ if name == "base_url":
             return settings.address
         case _ if name == "metrics_public":

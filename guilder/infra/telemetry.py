@@ -66,6 +66,18 @@ class Telemetry:
             ("route_class",),
             registry=registry,
         )
+        self._lag = Gauge(
+            "guilder_outbox_lag_seconds",
+            "Age of the oldest event that has not reached every subscriber.",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self._dead = Gauge(
+            "guilder_outbox_dead_deliveries",
+            "Deliveries that were given up.",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -92,6 +104,11 @@ class Telemetry:
     def queue(self, postings: int) -> None:
         """So many postings wait now."""
         self._queue.set(postings)
+
+    def outbox(self, lag_seconds: float, dead: int) -> None:
+        """How late the outbox is now, and how many deliveries are dead."""
+        self._lag.set(lag_seconds)
+        self._dead.set(dead)
 
     def render(self) -> bytes:
         """All metrics as text; with several workers, of all of them."""

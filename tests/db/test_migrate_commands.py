@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 import guilder.domains
 from guilder.core.actor import SYSTEM
-from guilder.db import audit, idempotency, outbox, rate_limits
+from guilder.db import audit, deliveries, idempotency, outbox, rate_limits
 from guilder.db.base import metadata
 from guilder.db.migrate import NewerDatabase, config, downgrade, migration_engine, upgrade
 from guilder.domains.ledger.commands import EnsureBankAccounts, ensure_bank_accounts, post
@@ -27,7 +27,9 @@ from tests.db import owner
 from tests.db.house import START, TELLER, House, Note, created, key, write_note
 from tests.support import postgres
 
-assert all(module.metadata is metadata for module in (audit, idempotency, outbox, rate_limits))
+assert all(
+    module.metadata is metadata for module in (audit, deliveries, idempotency, outbox, rate_limits)
+)
 for domain in pkgutil.iter_modules(guilder.domains.__path__, "guilder.domains."):
     if importlib.util.find_spec(f"{domain.name}.models"):
         importlib.import_module(f"{domain.name}.models")

@@ -21,6 +21,7 @@ MAY_COMMIT = {
 MAY_TELL_TIME = {"guilder/core/clock.py": "the one place that asks the machine what time it is"}
 MAY_CATCH_ALL = {
     "guilder/db/run.py": "writes the FAILED audit row",
+    "guilder/infra/dispatcher.py": "a subscriber's failure is written down and tried again",
     "guilder/api/middleware.py": "the last resort: answers 500",
     "guilder/domains/ledger/poster.py": "splits a batch until the bad item stands alone",
 }

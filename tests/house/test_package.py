@@ -21,5 +21,8 @@ def test_the_wheel_holds_package_and_migrations_only(tmp_path: Path) -> None:
     revisions = [path.name for path in (ROOT / "migrations" / "versions").glob("*.py")]
     assert revisions
     assert {f"guilder/migrations/versions/{name}" for name in revisions} <= names
+    letters = [path.relative_to(ROOT).as_posix() for path in (ROOT / "guilder").rglob("*.jinja")]
+    assert letters
+    assert set(letters) <= names
     assert set(tracked) | {"guilder/py.typed", "guilder/migrations/env.py"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"guilder"}

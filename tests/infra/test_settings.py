@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from guilder.infra.mail.addresses import ToConsole, ToServer
 from guilder.infra.settings import (
     BadSettings,
     Settings,
@@ -71,9 +72,9 @@ def test_an_unknown_name_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyP
 def test_names_of_the_contract_without_use_yet_are_taken_and_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("GUILDER_MAIL_URL", "console:")
+    monkeypatch.setenv("GUILDER_CORS_ORIGINS", "https://a.example")
     load_settings()
-    assert unused_names() == ["GUILDER_MAIL_URL"]
+    assert unused_names() == ["GUILDER_CORS_ORIGINS"]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,10 @@ def test_names_of_the_contract_without_use_yet_are_taken_and_told(
         ({"trusted_proxies": "10.0.0.0/8,"}, "GUILDER_TRUSTED_PROXIES: must be addresses"),
         ({"trusted_proxies": "::/0"}, "GUILDER_TRUSTED_PROXIES: must not be everybody"),
         ({"trusted_proxies": "0.0.0.0/0"}, "GUILDER_TRUSTED_PROXIES: must not be everybody"),
+        ({"mail_url": "smtp://u:canary@"}, "GUILDER_MAIL_URL: must be console:, file:/folder"),
+        ({"mail_from": "canary"}, "GUILDER_MAIL_FROM: must be Name <user@host>"),
+        ({"mail_from": "a@b\r\nBcc: canary@d"}, "GUILDER_MAIL_FROM: must be Name <user@host>"),
+        ({"mail_url": "smtp://u:canary@h"}, "GUILDER_MAIL_FROM must be set"),
         ({"env": "production"}, "GUILDER_SECRET_KEY must be set in production"),
         (
             {"env": "production", "secret_key": KEY, "rate_limits": "off"},
@@ -152,6 +157,28 @@ def test_the_address_of_redis_is_shown_without_its_password(url: str, shown: str
     assert settings.redis_url.get_secret_value() == url
     assert rows(settings)["GUILDER_REDIS_URL"]["value"] == shown
     assert "canary" not in repr(settings)
+
+
+def test_mail_goes_to_the_console_unless_told() -> None:
+    settings = load_settings()
+    assert settings.mail_route == ToConsole()
+    assert (settings.sender.display_name, settings.sender.addr_spec) == (
+        "Guilder", "no-reply@localhost",
+    )  # fmt: skip
+
+
+def test_mail_has_a_sender_and_a_masked_password() -> None:
+    url, sender = "smtp://bank:can%2Fary@relay:2525", "Bank Ltd <no-reply@bank.example>"
+    settings = load_settings(mail_url=url, mail_from=sender)
+    assert settings.mail_route == ToServer("relay", 2525, "bank", "can/ary")
+    assert settings.sender.display_name == "Bank Ltd"
+    assert settings.sender.addr_spec == "no-reply@bank.example"
+    shown = rows(settings)
+    assert shown["GUILDER_MAIL_URL"]["value"] == "smtp://bank:********@relay:2525"
+    assert shown["GUILDER_MAIL_FROM"]["value"] == sender
+    assert "can/ary" not in repr(settings) + str(shown)
+    assert "can%2Fary" not in repr(settings) + str(shown)
+    assert rows(load_settings())["GUILDER_MAIL_URL"]["value"] == "console:"
 
 
 def test_every_setting_says_what_it_is_for() -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from guilder.infra.telemetry import Telemetry
 
 WORKER = """
+import sys
 from guilder.infra.telemetry import Telemetry
 telemetry = Telemetry()
 telemetry.request("GET", "/a/{id}", 200, 0.01)
 telemetry.queue(3)
 telemetry.batch(10, 0.002)
+telemetry.outbox(float(sys.argv[1]), 2)
 print(telemetry.render().decode())
 """
 
@@ -24,6 +26,7 @@ def test_requests_batches_and_gauges_are_shown() -> None:
     telemetry.queue(5)
     telemetry.limited("strict")
     telemetry.limited("strict")
+    telemetry.outbox(1.5, 2)
     lines = telemetry.render().decode().splitlines()
     for line in (
         'guilder_http_requests_total{method="GET",route="/a/{id}",status="200"} 2.0',
@@ -32,6 +35,8 @@ def test_requests_batches_and_gauges_are_shown() -> None:
         "guilder_poster_batch_seconds_count 1.0",
         "guilder_poster_queue_postings 5.0",
         'guilder_rate_limit_hits_total{route_class="strict"} 2.0',
+        "guilder_outbox_lag_seconds 1.5",
+        "guilder_outbox_dead_deliveries 2.0",
     ):
         assert line in lines
 
@@ -44,9 +49,9 @@ def test_two_applications_in_one_process_count_apart() -> None:
 
 def test_any_of_several_processes_sums_up_all(tmp_path: Path) -> None:
     said = ""
-    for _ in range(2):
+    for lag in ("300", "4"):
         said = subprocess.run(
-            [sys.executable, "-c", WORKER],
+            [sys.executable, "-c", WORKER, lag],
             env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
             check=True,
             capture_output=True,
@@ -55,3 +60,6 @@ def test_any_of_several_processes_sums_up_all(tmp_path: Path) -> None:
     assert 'guilder_http_requests_total{method="GET",route="/a/{id}",status="200"} 2.0' in said
     assert "guilder_poster_batch_postings_sum 20.0" in said
     assert "guilder_poster_queue_postings 6.0" in said
+    # The latest is true: what another process saw earlier is no longer so.
+    assert "guilder_outbox_lag_seconds 4.0" in said
+    assert "guilder_outbox_dead_deliveries 2.0" in said

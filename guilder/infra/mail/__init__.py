@@ -1,0 +1,1 @@
+"""Mail: letters from templates, and the ways by which they go out."""

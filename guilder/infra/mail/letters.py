@@ -1,0 +1,96 @@
+"""The letters that the bank writes: what each says stands once, in ``templates/<letter>.jinja``.
+
+From it both forms are made, the text by the parts of ``text.jinja`` and the HTML, in which every
+value is escaped, by those of ``html.jinja``. No letter repeats what strangers can choose, such as
+the name given at sign-up: somebody else's address must not be a way to send advertisements.
+"""
+
+import re
+import textwrap
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from guilder.core.ports import Mail
+
+LONGEST_VALUE: Final = 200
+LONGEST_LINK: Final = 1000
+_FOLDER: Final = Path(__file__).with_name("templates")
+_WIDTH: Final = 72
+_NOT_SHOWN: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
+)
+_GAP: Final = re.compile(r"\n{3,}")
+_LINK: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&()*+,;=%-]+")
+
+
+class Letter(StrEnum):
+    """Which letter, and what it is told besides ``link``."""
+
+    VERIFY_EMAIL = "verify_email"
+    """``hours`` that the link holds."""
+    RESET_PASSWORD = "reset_password"  # noqa: S105 - the name of a letter
+    """``minutes`` that the link holds."""
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of a letter
+    """``at`` (when) and ``device``; the link leads to a reset."""
+    NEW_SIGN_IN = "new_sign_in"
+    """``at``, ``device`` and ``ip_address``; the link leads to the sessions."""
+    ACCOUNT_LOCKED = "account_locked"
+    """``minutes`` that it stays so; the link leads to a reset."""
+
+
+class Letters:
+    """Writes letters in the name of a bank, ``address`` being where people reach it."""
+
+    def __init__(self, bank: str, address: str) -> None:
+        known = {"bank": bank, "address": _checked_link(address)}
+        self._text = _environment("text", known, escape=False)
+        self._html = _environment("html", known, escape=True)
+
+    def compose(self, letter: Letter, to: str, key: str, *, link: str, **values: str | int) -> Mail:
+        """The letter to ``to``; ``key`` (of the delivery) makes it the same mail at every attempt.
+
+        The link is finished: whoever calls has put the secret into it, and keeps it nowhere.
+        Refuses a link that is no web address, and a value that is missing.
+        """
+        shown = {name: _one_line(str(value)) for name, value in values.items()}
+        shown["link"] = _checked_link(link)
+        template = f"{letter.value}.jinja"
+        text = self._text.get_template(template).make_module(shown)
+        html = self._html.get_template(template).render(shown)
+        said = _GAP.sub("\n\n", str(text).strip())
+        return Mail(key, to, str(vars(text)["subject"]), f"{said}\n", html)
+
+
+def _environment(form: str, known: dict[str, str], *, escape: bool) -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=escape,  # noqa: S701 - the text form is text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["flow"] = _flow
+    layout: dict[str, Any] = {"layout": f"{form}.jinja", "parts": f"{form}_parts.jinja"}
+    made.globals.update(layout, **known)
+    return made
+
+
+def _flow(words: str) -> str:
+    """A paragraph in lines that a mail shows whole; a long word stays in one piece."""
+    return textwrap.fill(
+        " ".join(words.split()), _WIDTH, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _one_line(value: str) -> str:
+    """A value without line breaks, controls and marks that turn the text round, cut to a length."""
+    return " ".join(_NOT_SHOWN.sub(" ", value).split())[:LONGEST_VALUE]
+
+
+def _checked_link(link: str) -> str:
+    if len(link) > LONGEST_LINK or not _LINK.fullmatch(link):
+        raise ValueError("a link in a letter is a web address of ordinary characters")
+    return link

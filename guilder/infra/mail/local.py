@@ -1,0 +1,78 @@
+"""Mail that goes no further than this machine: onto the console, or into a folder."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import sys
+from email.headerregistry import Address
+from pathlib import Path
+from typing import Final
+
+from guilder.core.clock import Clock
+from guilder.core.ports import Mail, MailNotSent
+from guilder.infra.mail.message import message_of, recipient_of
+
+_RULE: Final = "-" * 72
+_log = logging.getLogger(__name__)
+
+
+class ConsoleMailer:
+    """Shows mail on standard error, for trying things out.
+
+    With ``open_letters`` false (production) only that there was one is logged: what a mail says
+    may let its reader in.
+    """
+
+    def __init__(self, *, open_letters: bool) -> None:
+        self._open_letters = open_letters
+
+    async def send(self, mail: Mail) -> None:
+        """Show it whole, as one block."""
+        recipient_of(mail)
+        if not self._open_letters:
+            _log.warning("a mail was not sent: GUILDER_MAIL_URL is console:", extra=_about(mail))
+            return
+        head = f"Mail to {mail.to}\nSubject: {mail.subject}\n"
+        print(f"{_RULE}\n{head}\n{mail.text.strip()}\n{_RULE}", file=sys.stderr, flush=True)  # noqa: T201 - the console is where this mail goes
+
+
+class FileMailer:
+    """Writes each mail into a folder as ``<id>.eml``, for its owner only.
+
+    A mail that is sent again takes the place of its former copy; a file is never half there.
+    """
+
+    def __init__(self, folder: Path, sender: Address, clock: Clock) -> None:
+        self._folder = folder
+        self._sender = sender
+        self._clock = clock
+
+    async def send(self, mail: Mail) -> None:
+        """Write the file; ``MailNotSent`` when the folder does not let us."""
+        data = bytes(message_of(mail, self._sender, self._clock.now_us()))
+        try:
+            await asyncio.to_thread(_write, self._folder / f"{mail.id}.eml", data)
+        except OSError as error:
+            raise MailNotSent(f"the file could not be written (error {error.errno})") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a whole file beside ``path`` and move it there."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+
+
+def _about(mail: Mail) -> dict[str, object]:
+    return {"fields": {"mail_id": mail.id, "subject": mail.subject}}

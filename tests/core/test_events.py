@@ -1,0 +1,19 @@
+"""The key of a delivery: the same at every attempt, another for any other."""
+
+from dataclasses import replace
+
+from guilder.core.events import Delivery
+
+FIRST = Delivery(7, "mail", "user:1", "user.created", {"id": 1}, 1_790_000_000_000_000, 1)
+
+
+def test_a_repetition_has_the_same_key() -> None:
+    assert replace(FIRST, attempt=2).key == FIRST.key
+
+
+def test_another_event_subscriber_or_database_has_another_key() -> None:
+    others = [
+        replace(FIRST, event_id=8), replace(FIRST, subscriber="log"),
+        replace(FIRST, created_at=FIRST.created_at + 1),
+    ]  # fmt: skip
+    assert len({FIRST.key, *[other.key for other in others]}) == 4
