@@ -11,6 +11,7 @@ from guilder.api.auth import Principal, TokenCache
 from guilder.api.limits import Limits
 from guilder.api.policies import RouteClass
 from guilder.core.clock import SECOND_US, Clock, SystemClock
+from guilder.core.events import Delivery
 from guilder.core.ids import NumberCipher
 from guilder.core.ports import Mailer, RateLimiter, Sealer
 from guilder.db.deliveries import Deliveries
@@ -21,6 +22,8 @@ from guilder.db.run import Runner
 from guilder.domains.accounts.queries import AccountDirectory
 from guilder.domains.identity.commands.gate import Gate
 from guilder.domains.identity.queries import session_user
+from guilder.domains.identity.subscribers import TYPES as LETTERS
+from guilder.domains.identity.subscribers import LetterSender
 from guilder.domains.ledger.ports import Store
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.queries import number_cipher
@@ -37,7 +40,7 @@ from guilder.infra.ratelimit import LocalRateLimiter, RedisRateLimiter
 from guilder.infra.secrets import derived_key, secret_key
 from guilder.infra.settings import Settings
 from guilder.infra.telemetry import Telemetry
-from guilder.infra.tokens import AccessTokens, RefreshTokens
+from guilder.infra.tokens import AccessTokens, LetterTokens, RefreshTokens
 
 CLOSE_SECONDS: Final = 3.0
 """How long the parts have to finish what they have taken in, when the bank closes."""
@@ -65,11 +68,20 @@ class Bank:
     limits: Limits | None
     mailer: Mailer
     letters: Letters
+    letter_tokens: LetterTokens
     subscribers: tuple[Subscriber["Bank"], ...]
     dispatcher: Dispatcher
 
 
-SUBSCRIBERS: Final[tuple[Subscriber[Bank], ...]] = ()
+async def _send_letter(bank: Bank, delivery: Delivery) -> None:
+    address = bank.settings.address
+    sender = LetterSender(bank.runner, bank.letter_tokens, bank.letters, bank.mailer, address)
+    await sender.handle(delivery)
+
+
+SUBSCRIBERS: Final[tuple[Subscriber[Bank], ...]] = (
+    Subscriber("identity.letters", LETTERS, _send_letter),
+)
 """Who is told of what has happened, beyond those who ask. The worker delivers; see ``jobs_of``."""
 
 
@@ -118,7 +130,13 @@ async def build(
         poster=Poster(ledger_store(settings.database, clock), telemetry),
         passwords=passwords,
         sealer=AesGcmSealer([derived_key(secret, "encryption")]),
-        gate=Gate(runner, passwords, access_tokens, RefreshTokens(secret)),
+        gate=Gate(
+            runner,
+            passwords,
+            access_tokens,
+            RefreshTokens(secret),
+            requires_verification=settings.requires_verification,
+        ),
         tokens=TokenCache(SessionAuthenticator(runner, access_tokens), clock),
         directory=AccountDirectory(runner),
         cipher=cipher,
@@ -126,6 +144,7 @@ async def build(
         redis=redis,
         limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,
         mailer=mailer(settings, clock),
+        letter_tokens=LetterTokens(secret),
         letters=Letters(settings.sender.display_name, settings.address),
         subscribers=subscribers,
         dispatcher=Dispatcher(Deliveries(database, clock), [s.name for s in subscribers]),

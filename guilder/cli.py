@@ -355,7 +355,8 @@ async def _verify(settings: Settings, anchor: tuple[int, str] | None) -> Report:
 
 async def _create_admin(settings: Settings, email: str, password: str) -> User:
     async with opened(settings) as bank:
-        command = CreateUser(email, await bank.gate.hashed(password, email), role=Role.ADMIN)
+        encoded = await bank.gate.hashed(password, email)
+        command = CreateUser(email, encoded, role=Role.ADMIN, email_verified=True)
         return await bank.runner.run(create_user, command, SYSTEM)
 
 

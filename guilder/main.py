@@ -24,7 +24,7 @@ from guilder.core.errors import NotFound, Refusal, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, Database
 from guilder.domains.accounts import routes as accounts
 from guilder.domains.identity.routes import admin as users
-from guilder.domains.identity.routes import entrance, own
+from guilder.domains.identity.routes import entrance, letter_pages, letters, own
 from guilder.domains.ledger import routes as ledger
 from guilder.domains.transfers import routes as transfers
 from guilder.infra.settings import Settings, load_settings
@@ -35,6 +35,7 @@ API: Final = "/api/v1"
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     entrance.router,
     entrance.auth_router,
+    letters.router,
     own.router,
     users.router,
     accounts.router,
@@ -74,6 +75,7 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> FastA
     for router in ROUTERS:
         app.include_router(router, prefix=API)
     app.include_router(entrance.auth_router, include_in_schema=False)
+    app.include_router(letter_pages.router)
     return app
 
 

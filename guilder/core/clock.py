@@ -10,6 +10,7 @@ from typing import Final, Protocol
 DAY_US: Final = 86_400_000_000
 SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
+HOUR_US: Final = 60 * MINUTE_US
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 

@@ -20,7 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from guilder.infra.mail.addresses import MailRoute, ToServer, mail_route, sender_address
+from guilder.infra.mail.addresses import MailRoute, ToConsole, ToServer, mail_route, sender_address
 
 PREFIX: Final = "GUILDER_"
 ENV_FILE: Final = ".env"
@@ -29,11 +29,16 @@ RESERVED: Final = frozenset(
     PREFIX + name
     for name in (
         "CORS_ORIGINS",
-        "REQUIRE_EMAIL_VERIFICATION",
         "ENCRYPTION_KEY",
     )
 )
 """Names of the operations contract that this version does not use: taken, and told as unused."""
+
+_WORKED_OUT: Final = {
+    "metrics_public": "shows_metrics",
+    "require_email_verification": "requires_verification",
+}
+"""Switches whose default depends on other settings, and which property works it out."""
 
 type Network = IPv4Network | IPv6Network
 
@@ -107,6 +112,11 @@ class Settings(BaseSettings):
         "",
         description="Sender of mail and name of the bank in it: `Example Bank <bank@example.com>`. "
         "Required with SMTP.",
+    )
+    require_email_verification: bool | None = Field(
+        None,
+        description="Whether nobody may sign in before the link in a letter was opened. "
+        "Default: on when mail goes to a server or into a folder.",
     )
     rate_limits: bool = Field(True, description="`off` is refused in production.")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
@@ -220,6 +230,13 @@ class Settings(BaseSettings):
         return Address(given.display_name or "Guilder", addr_spec=given.addr_spec)
 
     @property
+    def requires_verification(self) -> bool:
+        """Whether an address must be proved before its user may sign in."""
+        if self.require_email_verification is None:
+            return not isinstance(self.mail_route, ToConsole)
+        return self.require_email_verification
+
+    @property
     def shows_metrics(self) -> bool:
         """Whether ``GET /metrics`` answers."""
         return self.env != "production" if self.metrics_public is None else self.metrics_public
@@ -308,8 +325,8 @@ def _shown(settings: Settings, name: str) -> str:
             return masked_url(url.get_secret_value())
         case _ if name == "base_url":
             return settings.address
-        case _ if name == "metrics_public":
-            return "on" if settings.shows_metrics else "off"
+        case _ if name in _WORKED_OUT:
+            return "on" if getattr(settings, _WORKED_OUT[name]) else "off"
         case None:
             return ""
         case bool(switch):

@@ -134,6 +134,21 @@ class RefreshTokens:
         return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
 
 
+class LetterTokens:
+    """Makes the token that a letter brings, again and again the same, from the letter's id.
+
+    So the token stands nowhere but in the letter, and a letter that is sent twice is the same.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = derived_key(secret, "tokens/letter")
+
+    def token(self, letter_id: UUID) -> str:
+        """The token: 256 bits that look random."""
+        made = hmac.digest(self._key, letter_id.bytes, "sha256")
+        return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
+
+
 def new_opaque_token() -> tuple[str, bytes]:
     """A token of 32 random bytes for the client, and the hash of it for the database."""
     token = secrets.token_urlsafe(32)

@@ -42,7 +42,8 @@ async def seed_users(uow: UnitOfWork, cmd: SeedUsers) -> list[int]:
     numbers = []
     for index in range(cmd.first, cmd.last + 1):
         email = f"user{index}.{cmd.run}@seed.guilder.dev"
-        user = await create_user(uow, CreateUser(email, cmd.password_hash, f"User {index}"))
+        made = CreateUser(email, cmd.password_hash, f"User {index}", email_verified=True)
+        user = await create_user(uow, made)
         owned = UnitOfWork(uow.connection, Actor(user.id, Role.USER), uow.now_us)
         account = await open_account(owned, OpenAccount("checking", CURRENCY))
         numbers.append(account.ledger_number)

@@ -167,6 +167,25 @@ def test_mail_goes_to_the_console_unless_told() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, False),
+        ({"mail_url": "file:/var/mail"}, True),
+        ({"mail_url": "smtp://relay", "mail_from": "a@b.example"}, True),
+        ({"mail_url": "file:/var/mail", "require_email_verification": "off"}, False),
+        ({"require_email_verification": "on"}, True),
+    ],
+)
+def test_addresses_are_proved_where_mail_goes_somewhere(
+    given: dict[str, str], wanted: bool
+) -> None:
+    settings = load_settings(**given)
+    assert settings.requires_verification is wanted
+    shown = rows(settings)["GUILDER_REQUIRE_EMAIL_VERIFICATION"]["value"]
+    assert shown == ("on" if wanted else "off")
+
+
 def test_mail_has_a_sender_and_a_masked_password() -> None:
     url, sender = "smtp://bank:can%2Fary@relay:2525", "Bank Ltd <no-reply@bank.example>"
     settings = load_settings(mail_url=url, mail_from=sender)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from guilder.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from guilder.core.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 
 
 class EmailTaken(Conflict):
@@ -31,6 +31,27 @@ class AccountLocked(Forbidden):
 
     code = "account_locked"
     detail = "Too many attempts with this e-mail address. Try again later."
+
+
+class EmailUnverified(Forbidden):
+    """The password is right, and the address has not been proved yet."""
+
+    code = "email_unverified"
+    detail = "Confirm the e-mail address first: the link is in the letter that was sent to it."
+
+
+class TokenInvalid(BadRequest):
+    """Nobody was sent such a token, or it has been used."""
+
+    code = "token_invalid"
+    detail = "The token is not good, or was used already. Ask for another one."
+
+
+class TokenExpired(BadRequest):
+    """The token was good once."""
+
+    code = "token_expired"
+    detail = "The token has expired. Ask for another one."
 
 
 class WrongPassword(Forbidden):

@@ -58,3 +58,18 @@ failures = Table(
     Column("locked_until", Big, nullable=False),
     **STRICT,
 )
+
+letters = Table(
+    "identity_letters",
+    metadata,
+    Column("id", Guid, primary_key=True),
+    Column("purpose", String, nullable=False),
+    Column("user_id", Guid, ForeignKey("identity_users.id")),
+    Column("hash", Bytes, unique=True),
+    Column("created_at", Big, nullable=False),
+    Column("expires_at", Big, nullable=False, index=True),
+    Column("sent_at", Big),
+    Column("used_at", Big),
+    Index(None, "user_id", "purpose", "sent_at"),
+    **STRICT,
+)

@@ -9,6 +9,7 @@ from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
 from guilder.domains.identity import repository
 from guilder.domains.identity.errors import SessionNotFound, UserNotFound
+from guilder.domains.identity.repository import letters
 from guilder.domains.identity.rules import Session, User, UserFilter
 
 
@@ -23,6 +24,24 @@ async def session_user(view: View, session_id: UUID, user_id: UUID) -> User:
 async def user_by_email(view: View, email: str) -> User | None:
     """The user with this address, None when there is none."""
     return await repository.find_by_email(view, email)
+
+
+async def user_to_write_to(view: View, user_id: UUID) -> User | None:
+    """A user who may come in and whose address is proved; letters go to nobody else."""
+    user = await repository.find_active_user(view, user_id)
+    return user if user is not None and user.email_verified else None
+
+
+async def session_if_not_first(view: View, user_id: UUID, session_id: UUID) -> Session | None:
+    """A session, None for the first one that its user has opened."""
+    if not await letters.sessions_before(view, user_id, session_id):
+        return None
+    return await repository.session_of(view, user_id, session_id)
+
+
+async def has_old_letters(view: View) -> bool:
+    """Whether there are letters to prune."""
+    return await letters.has_old(view)
 
 
 async def get_me(view: View, actor: Actor) -> User:

@@ -1,5 +1,6 @@
 """Users, sessions and the password policy as plain values."""
 
+import hashlib
 import string
 import unicodedata
 from collections.abc import Container
@@ -12,7 +13,7 @@ from guilder.core.clock import DAY_US, MINUTE_US, SECOND_US
 from guilder.core.errors import FieldError
 from guilder.core.permissions import Role
 from guilder.core.result import Err, Ok
-from guilder.domains.identity.errors import WeakPassword
+from guilder.domains.identity.errors import TokenExpired, TokenInvalid, WeakPassword
 
 SHORTEST_PASSWORD: Final = 12
 LONGEST_PASSWORD: Final = 128
@@ -66,12 +67,57 @@ class Session:
         return self.ended_at is None and now_us < self.expires_at
 
 
+class Purpose(Enum):
+    """What a letter is for."""
+
+    VERIFICATION = "verification"
+    RESET = "reset"
+    LOCK = "lock"
+
+    @property
+    def token_us(self) -> int:
+        """How long the token in it is good; a letter about a lock has none."""
+        return {Purpose.VERIFICATION: DAY_US, Purpose.RESET: 15 * MINUTE_US}.get(self, 0)
+
+    @property
+    def rest_us(self) -> int:
+        """For how long no second letter of the kind goes to the same user.
+
+        Short against the life of a token: whoever asks again has one that is good. Nobody can fill
+        a stranger's mailbox by asking.
+        """
+        return DAY_US if self is Purpose.LOCK else 3 * MINUTE_US
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter that was asked for; ``user_id`` is None when the address is nobody's."""
+
+    id: UUID
+    purpose: Purpose
+    user_id: UUID | None
+    created_at: int
+    expires_at: int
+    sent_at: int | None = None
+    used_at: int | None = None
+
+
+def judge_token(
+    letter: Letter, purpose: Purpose, now_us: int
+) -> Ok[Letter] | Err[TokenInvalid] | Err[TokenExpired]:
+    """The letter that brought a token, while that is good for what is wanted of it."""
+    if letter.purpose is not purpose or letter.used_at is not None:
+        return Err(TokenInvalid())
+    return Ok(letter) if now_us < letter.expires_at else Err(TokenExpired())
+
+
 class Ending(Enum):
     """Why a session has ended."""
 
     LOGGED_OUT = "logged_out"
     REVOKED = "revoked"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a reason
     REFRESH_REUSED = "refresh_reused"
     SWITCHED_OFF = "switched_off"
 
@@ -137,6 +183,11 @@ class Failures:
     def locked_seconds(self, now_us: int) -> int:
         """For how long nobody is let in, rounded up; 0 when the way is free."""
         return max(0, -((now_us - self.locked_until) // SECOND_US))
+
+
+def failures_key(*parts: str) -> bytes:
+    """Under which failures are counted; the database does not tell who tried what."""
+    return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
 def email_key(email: str) -> str:

@@ -14,7 +14,7 @@ from guilder.domains.identity.rules import LONGEST_PASSWORD, SHORTEST_PASSWORD, 
 from guilder.infra.tokens import ACCESS_SECONDS
 
 LONGEST_EMAIL: Final = 254
-LONGEST_REFRESH: Final = 100
+LONGEST_TOKEN: Final = 100
 LONGEST_READ: Final = 1024
 """Characters of a password that are looked at; the policy on new ones is stricter."""
 
@@ -51,7 +51,7 @@ def password(value: object) -> str:
 
 
 _EMAIL_SCHEMA: Final = {"type": "string", "format": "email", "maxLength": LONGEST_EMAIL}
-_REFRESH_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": LONGEST_REFRESH}
+_TOKEN_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": LONGEST_TOKEN}
 _NEW_PASSWORD_SCHEMA: Final = {
     "type": "string",
     "format": "password",
@@ -64,7 +64,7 @@ _PASSWORD_SCHEMA: Final = {"type": "string", "format": "password", "maxLength": 
 Email = Annotated[str, Rule(email, _EMAIL_SCHEMA)]
 KnownEmail = Annotated[str, Rule(email_to_find, _EMAIL_SCHEMA)]
 NewPassword = Annotated[str, Rule(password, _NEW_PASSWORD_SCHEMA)]
-RefreshTokenText = Annotated[str, Rule(text_check(LONGEST_REFRESH, 1), _REFRESH_SCHEMA)]
+TokenText = Annotated[str, Rule(text_check(LONGEST_TOKEN, 1), _TOKEN_SCHEMA)]
 KnownPassword = Annotated[str, Rule(password, _PASSWORD_SCHEMA)]
 
 
@@ -118,7 +118,26 @@ class PasswordChange(RequestBody):
 
 
 class TokenCreate(RequestBody):
-    refresh_token: RefreshTokenText
+    refresh_token: TokenText
+
+
+class AddressGiven(RequestBody):
+    email: KnownEmail
+
+
+class TokenGiven(RequestBody):
+    token: TokenText
+
+
+class PasswordReset(RequestBody):
+    token: TokenText
+    new_password: NewPassword
+
+
+class Told(ResponseBody):
+    """What the caller is told, the same whoever they are."""
+
+    message: str
 
 
 class UserOut(ResponseBody):
@@ -158,8 +177,13 @@ class SessionCreatedOut(LoginOut):
     session: SessionOut
 
 
-class SignUpOut(UserOut, TokensOut):
-    """The new user, signed in."""
+class SignUpOut(UserOut):
+    """The new user, signed in; without tokens where the address must be proved first."""
+
+    access_token: str | None = None
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind, not a token
+    refresh_token: str | None = None
+    expires_in: int | None = None
 
 
 def session_out(session: Session, current: UUID | None) -> SessionOut:
@@ -201,5 +225,6 @@ def signed_up(signed_in: SignedIn) -> SignUpOut:
     return SignUpOut(
         access_token=signed_in.access_token,
         refresh_token=signed_in.refresh_token,
+        expires_in=ACCESS_SECONDS,
         **UserOut.model_validate(signed_in.user).__dict__,
     )

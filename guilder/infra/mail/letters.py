@@ -36,7 +36,7 @@ class Letter(StrEnum):
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of a letter
     """``at`` (when) and ``device``; the link leads to a reset."""
     NEW_SIGN_IN = "new_sign_in"
-    """``at``, ``device`` and ``ip_address``; the link leads to the sessions."""
+    """``at``, ``device`` and ``ip_address``; the link leads to a reset."""
     ACCOUNT_LOCKED = "account_locked"
     """``minutes`` that it stays so; the link leads to a reset."""
 

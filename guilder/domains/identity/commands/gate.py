@@ -14,7 +14,12 @@ from guilder.core.errors import Unauthenticated
 from guilder.core.ports import PasswordHasher
 from guilder.db.run import Runner
 from guilder.domains.identity import repository
-from guilder.domains.identity.commands.lockout import Guard, failures_key
+from guilder.domains.identity.commands.letters import (
+    ResetPassword,
+    reset_password,
+    user_of_token,
+)
+from guilder.domains.identity.commands.lockout import Guard
 from guilder.domains.identity.commands.sessions import (
     EndFamily,
     OpenSession,
@@ -25,14 +30,25 @@ from guilder.domains.identity.commands.sessions import (
     refresh_session,
     sign_up,
 )
-from guilder.domains.identity.commands.users import ChangePassword, CreateUser, change_password
-from guilder.domains.identity.errors import InvalidCredentials, RefreshReused, WrongPassword
+from guilder.domains.identity.commands.users import (
+    ChangePassword,
+    CreateUser,
+    change_password,
+)
+from guilder.domains.identity.errors import (
+    EmailUnverified,
+    InvalidCredentials,
+    RefreshReused,
+    WrongPassword,
+)
 from guilder.domains.identity.repository import LoginFacts
 from guilder.domains.identity.rules import (
+    Purpose,
     Session,
     User,
     check_password,
     email_key,
+    failures_key,
     normal_password,
 )
 from guilder.infra.passwords import common_passwords
@@ -60,11 +76,14 @@ class Gate:
         passwords: PasswordHasher,
         access_tokens: AccessTokens,
         refresh_tokens: RefreshTokens,
+        *,
+        requires_verification: bool = False,
     ) -> None:
         self._runner = runner
         self._passwords = passwords
         self._access_tokens = access_tokens
         self._refresh_tokens = refresh_tokens
+        self.requires_verification = requires_verification
         self._guard = Guard(runner)
 
     async def hashed(self, password: str, email: str, pointer: str = "/password") -> str:
@@ -75,7 +94,11 @@ class Gate:
     async def sign_up(
         self, email: str, password: str, full_name: str | None, actor: Actor, device: str | None
     ) -> SignedIn:
-        """Make a login and sign it in; refuses a weak password and an address that is taken."""
+        """Make a login and sign it in; refuses a weak password and an address that is taken.
+
+        Not for where an address must be proved first.
+        """
+        assert not self.requires_verification
         user = CreateUser(email, await self.hashed(password, email), full_name)
         refresh_token, refresh_hash = new_opaque_token()
         command = SignUp(user, refresh_hash, device)
@@ -97,13 +120,21 @@ class Gate:
             encoded = None if found is None else found.password_hash
             fits = await self._passwords.verify(encoded, normal_password(password))
             if not fits:
-                await self._guard.failed(key, actor)
+                whose = None if found is None or found.is_known_device else found.user.id
+                await self._guard.failed(key, actor, whose)
             if found is None or not fits or not found.user.is_active:
                 raise InvalidCredentials()
+        self._refuse_unverified(found.user)
         refresh_token, refresh_hash = new_opaque_token()
         better_hash = await self._rehashed(found, password)
         command = OpenSession(
-            found.user.id, refresh_hash, found.password_hash, device, better_hash, key
+            found.user.id,
+            refresh_hash,
+            found.password_hash,
+            device,
+            better_hash,
+            key,
+            is_known_device=found.is_known_device,
         )
         session = await self._runner.run(open_session, command, actor)
         return self._signed_in(found.user, session, refresh_token)
@@ -132,7 +163,9 @@ class Gate:
         )
         return SignedIn(done.user, done.session, access_token, next_token)
 
-    async def change_password(self, present: str, new: str, actor: Actor) -> None:
+    async def change_password(
+        self, present: str, new: str, actor: Actor, device: str | None = None
+    ) -> None:
         """Change the actor's password and end their other sessions.
 
         Refuses a present password that is wrong and a new one that breaks the policy.
@@ -146,14 +179,32 @@ class Gate:
             if not await self._passwords.verify(encoded, normal_password(present)):
                 await self._guard.failed(key, actor)
                 raise WrongPassword()
-        command = ChangePassword(encoded, await self.hashed(new, user.email, "/new_password"))
+        command = ChangePassword(
+            encoded, await self.hashed(new, user.email, "/new_password"), device
+        )
         await self._runner.run(change_password, command, actor)
+
+    async def reset_password(self, token: str, new: str, actor: Actor, device: str | None) -> None:
+        """Set a new password by the token of a letter; all sessions end.
+
+        Refuses a token that is not good and a password that breaks the policy; the second does not
+        use the token up.
+        """
+        hash_ = opaque_hash(token)
+        user = await self._runner.view(lambda view: user_of_token(view, hash_, Purpose.RESET))
+        password_hash = await self.hashed(new, user.email, "/new_password")
+        command = ResetPassword(hash_, password_hash, device)
+        await self._runner.run(reset_password, command, actor)
 
     async def _rehashed(self, found: LoginFacts, password: str) -> str | None:
         """A better hash of a password that has just proved right, None when there is none."""
         if not self._passwords.is_outdated(found.password_hash):
             return None
         return await self._passwords.hash(normal_password(password))
+
+    def _refuse_unverified(self, user: User) -> None:
+        if self.requires_verification and not user.email_verified:
+            raise EmailUnverified()
 
     def _signed_in(self, user: User, session: Session, refresh_token: str) -> SignedIn:
         access_token = self._access_tokens.issue(user.id, session.id)

@@ -6,35 +6,35 @@ lock the owner out.
 """
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
+from uuid import UUID
 
 from guilder.core.actor import Actor
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity import repository
+from guilder.domains.identity.commands.letters import ask
 from guilder.domains.identity.errors import AccountLocked
-
-
-def failures_key(*parts: str) -> bytes:
-    """Under which failures are counted; the database does not tell who tried what."""
-    return hashlib.sha256("\0".join(parts).encode()).digest()
+from guilder.domains.identity.rules import Purpose
 
 
 @dataclass(frozen=True, slots=True)
 class CountFailure:
-    """A wrong password."""
+    """A wrong password; the user ``tell``, if there is one, is told when it locks."""
 
     action: ClassVar[str] = "password.refuse"
     key: bytes
+    tell: UUID | None = None
 
 
 async def count_failure(uow: UnitOfWork, cmd: CountFailure) -> None:
-    """Count it; enough of them lock."""
-    await repository.count_failure(uow, cmd.key)
+    """Count it; enough of them lock. A letter is asked for even when there is nobody to tell."""
+    now = await repository.count_failure(uow, cmd.key)
+    if now.locked_until > uow.now_us and now.last_at == uow.now_us:
+        await ask(uow, Purpose.LOCK, cmd.tell)
 
 
 async def refuse_locked(view: View, key: bytes) -> None:
@@ -75,6 +75,6 @@ class Guard:
             if not turn.waiting:
                 self._turns.pop(key, None)
 
-    async def failed(self, key: bytes, actor: Actor) -> None:
-        """Count a wrong password; call it within the attempt."""
-        await self._runner.run(count_failure, CountFailure(key), actor)
+    async def failed(self, key: bytes, actor: Actor, tell: UUID | None = None) -> None:
+        """Count a wrong password, within the attempt; a lock is told to the user ``tell``."""
+        await self._runner.run(count_failure, CountFailure(key, tell), actor)

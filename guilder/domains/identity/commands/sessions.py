@@ -15,6 +15,7 @@ from guilder.domains.identity.errors import (
     RefreshReused,
     SessionNotFound,
 )
+from guilder.domains.identity.events import SignedInAnew
 from guilder.domains.identity.rules import (
     SESSION_US,
     Ending,
@@ -39,6 +40,7 @@ class OpenSession:
     device_info: str | None = None
     better_hash: str | None = None
     failures_key: bytes | None = None
+    is_known_device: bool = True
 
 
 async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
@@ -63,6 +65,8 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
         expires_at=uow.now_us + SESSION_US,
     )
     await repository.insert_session(uow, session, cmd.refresh_hash)
+    if not cmd.is_known_device:
+        await uow.record(SignedInAnew(cmd.user_id, session.id))
     return session
 
 

@@ -10,8 +10,10 @@ from guilder.core.ids import uuid7
 from guilder.core.permissions import Role
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity import repository
+from guilder.domains.identity.commands.letters import ask
 from guilder.domains.identity.errors import LastAdmin, UserNotFound, WrongPassword
-from guilder.domains.identity.rules import Ending, User
+from guilder.domains.identity.events import PasswordChanged
+from guilder.domains.identity.rules import Ending, Purpose, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +25,26 @@ class CreateUser:
     password_hash: str
     full_name: str | None = None
     role: Role = Role.USER
+    email_verified: bool = False
 
 
 async def create_user(uow: UnitOfWork, cmd: CreateUser) -> User:
-    """Store the user; refuses an address that is taken."""
+    """Store the user and ask for the letter that proves the address, if nothing else does.
+
+    Refuses an address that is taken.
+    """
     user = User(
         uuid7(uow.now_us),
         cmd.email,
         cmd.full_name,
         cmd.role,
         is_active=True,
-        email_verified=False,
+        email_verified=cmd.email_verified,
         created_at=uow.now_us,
     )
     await repository.insert_user(uow, user, cmd.password_hash)
+    if not user.email_verified:
+        await ask(uow, Purpose.VERIFICATION, user.id)
     return user
 
 
@@ -63,6 +71,7 @@ class ChangePassword:
     action: ClassVar[str] = "user.change_password"
     present_hash: str
     password_hash: str
+    device_info: str | None = None
 
 
 async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
@@ -77,6 +86,7 @@ async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
         raise WrongPassword()
     user = await _changed(uow, {"password_hash": cmd.password_hash})
     await repository.end_sessions(uow, Ending.PASSWORD_CHANGED, user.id, but=uow.actor.session_id)
+    await uow.record(PasswordChanged(user.id, cmd.device_info))
     return user
 
 

@@ -24,6 +24,7 @@ from guilder.domains.identity.commands.users import (
 from guilder.domains.identity.errors import (
     AccountLocked,
     EmailTaken,
+    EmailUnverified,
     InvalidCredentials,
     RefreshInvalid,
     RefreshReused,
@@ -129,7 +130,7 @@ async def create_user_route(
     "/sessions",
     status_code=201,
     response_model=SessionCreatedOut,
-    responses=refusals(InvalidCredentials, AccountLocked, Overloaded),
+    responses=refusals(InvalidCredentials, AccountLocked, EmailUnverified, Overloaded),
 )
 @limited(LOGIN)
 async def create_session(
@@ -165,8 +166,12 @@ async def create_tokens(body: TokenCreate, actor: AnonymousActor, gate: TheGate)
 )
 @limited(SIGN_UP)
 async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device: Device) -> Reply:
-    """Sign up and in, by JSON or a form."""
+    """Sign up and in, by JSON or a form; without tokens where addresses are proved first."""
     new = await read_either(exchange_of(request), UserCreate)
+    if gate.requires_verification:
+        command = CreateUser(new.email, await gate.hashed(new.password, new.email), new.full_name)
+        user = await exchange_of(request).services.runner.run(create_user, command, actor)
+        return json_response(201, SignUpOut.model_validate(user))
     signed_in = await gate.sign_up(new.email, new.password, new.full_name, actor, device)
     return json_response(201, signed_up(signed_in))
 
@@ -175,7 +180,12 @@ async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device
     "/login",
     response_model=LoginOut,
     responses=refusals(
-        InvalidCredentials, AccountLocked, Invalid, UnsupportedMediaType, Overloaded
+        InvalidCredentials,
+        AccountLocked,
+        EmailUnverified,
+        Invalid,
+        UnsupportedMediaType,
+        Overloaded,
     ),
     openapi_extra=either(Login),
 )

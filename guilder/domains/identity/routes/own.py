@@ -28,7 +28,7 @@ from guilder.domains.identity.errors import (
     WeakPassword,
     WrongPassword,
 )
-from guilder.domains.identity.routes.entrance import TheGate
+from guilder.domains.identity.routes.entrance import Device, TheGate
 from guilder.domains.identity.schemas import (
     PasswordChange,
     SessionOut,
@@ -113,9 +113,9 @@ async def change_me(body: UserChange, actor: ProfileWriter, request: Request) ->
     responses=refusals(WrongPassword, AccountLocked, WeakPassword, Invalid, Overloaded),
 )
 async def change_password(
-    body: PasswordChange, actor: SecurityWriter, gate: TheGate, request: Request
+    body: PasswordChange, actor: SecurityWriter, gate: TheGate, device: Device, request: Request
 ) -> Reply:
     """Change one's password. All other sessions end."""
-    await gate.change_password(body.current_password, body.new_password, actor)
+    await gate.change_password(body.current_password, body.new_password, actor, device)
     exchange_of(request).services.tokens.forget()
     return Reply(204)

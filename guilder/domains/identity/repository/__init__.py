@@ -23,7 +23,7 @@ from guilder.domains.identity.rules import (
     email_key,
 )
 
-_USER: Final = (
+USER: Final = (
     users.c.id,
     users.c.email,
     users.c.full_name,
@@ -67,8 +67,8 @@ async def insert_user(uow: UnitOfWork, user: User, password_hash: str) -> None:
 
 async def find_by_email(view: View, email: str) -> User | None:
     """The user of an address."""
-    row = await view.first(select(*_USER).where(users.c.email_key == email_key(email)))
-    return None if row is None else _user(row)
+    row = await view.first(select(*USER).where(users.c.email_key == email_key(email)))
+    return None if row is None else to_user(row)
 
 
 class LoginFacts(NamedTuple):
@@ -92,11 +92,11 @@ async def find_for_login(
         sessions.c.device_info == device_info,
     )
     row = await view.first(
-        select(*_USER, users.c.password_hash, known.label("known")).where(
+        select(*USER, users.c.password_hash, known.label("known")).where(
             users.c.email_key == email_key(email)
         )
     )
-    return None if row is None else LoginFacts(_user(row), row.password_hash, bool(row.known))
+    return None if row is None else LoginFacts(to_user(row), row.password_hash, bool(row.known))
 
 
 async def failures_of(view: View, key: bytes) -> Failures | None:
@@ -108,18 +108,19 @@ async def failures_of(view: View, key: bytes) -> Failures | None:
     return None if row is None else Failures(row.in_a_row, row.last_at, row.locked_until)
 
 
-async def count_failure(uow: UnitOfWork, key: bytes) -> None:
-    """Count one more; asks to be run again when another was the first meanwhile."""
+async def count_failure(uow: UnitOfWork, key: bytes) -> Failures:
+    """Count one more and tell how it stands; asks to be run again when another was the first."""
     known = await failures_of(uow, key)
     now = (known or Failures()).one_more(uow.now_us)
     values = {"in_a_row": now.in_a_row, "last_at": now.last_at, "locked_until": now.locked_until}
     if known is not None:
         await uow.execute(failures.update().where(failures.c.key == key).values(**values))
-        return
+        return now
     try:
         await uow.execute(failures.insert().values(key=key, **values))
     except IntegrityError:
         raise RunAgain("two first failures at once") from None
+    return now
 
 
 async def forget_failures(uow: UnitOfWork, key: bytes) -> None:
@@ -129,14 +130,14 @@ async def forget_failures(uow: UnitOfWork, key: bytes) -> None:
 
 async def find_active_user(view: View, user_id: UUID) -> User | None:
     """A user who may come in."""
-    row = await view.first(select(*_USER).where(users.c.id == user_id, users.c.is_active == true()))
-    return None if row is None else _user(row)
+    row = await view.first(select(*USER).where(users.c.id == user_id, users.c.is_active == true()))
+    return None if row is None else to_user(row)
 
 
 async def find_user_of_session(view: View, session_id: UUID, user_id: UUID) -> User | None:
     """The active user whose session it is, while it lasts."""
     row = await view.first(
-        select(*_USER)
+        select(*USER)
         .join(sessions, sessions.c.user_id == users.c.id)
         .where(
             sessions.c.id == session_id,
@@ -146,27 +147,27 @@ async def find_user_of_session(view: View, session_id: UUID, user_id: UUID) -> U
             users.c.is_active == true(),
         )
     )
-    return None if row is None else _user(row)
+    return None if row is None else to_user(row)
 
 
 async def lock_active_user(uow: UnitOfWork, user_id: UUID) -> tuple[User, str] | None:
     """A user who may come in, with the hash of the password; nobody changes either meanwhile."""
     row = await uow.first(
-        select(*_USER, users.c.password_hash)
+        select(*USER, users.c.password_hash)
         .where(users.c.id == user_id, users.c.is_active == true())
         .with_for_update()
     )
-    return None if row is None else (_user(row), row.password_hash)
+    return None if row is None else (to_user(row), row.password_hash)
 
 
 async def find_with_password(view: View, actor: Actor) -> tuple[User, str] | None:
     """The acting user with the hash of the password, while they may come in."""
     row = await view.first(
-        select(*_USER, users.c.password_hash).where(
+        select(*USER, users.c.password_hash).where(
             users.c.id == actor.user_id, users.c.is_active == true()
         )
     )
-    return None if row is None else (_user(row), row.password_hash)
+    return None if row is None else (to_user(row), row.password_hash)
 
 
 async def lock_active_admins(uow: UnitOfWork) -> list[UUID]:
@@ -182,15 +183,15 @@ async def lock_active_admins(uow: UnitOfWork) -> list[UUID]:
 
 async def user(view: View, user_id: UUID) -> User | None:
     """A user, for an admin."""
-    row = await view.first(select(*_USER).where(users.c.id == user_id))
-    return None if row is None else _user(row)
+    row = await view.first(select(*USER).where(users.c.id == user_id))
+    return None if row is None else to_user(row)
 
 
 async def newest_users(
     view: View, wanted: UserFilter, before: UUID | None, count: int, offset: int
 ) -> list[User]:
     """Users, for an admin: the newest first, on from the id ``before``."""
-    statement = select(*_USER)
+    statement = select(*USER)
     if wanted.text is not None:
         key = email_key(wanted.text)
         statement = statement.where(
@@ -206,15 +207,15 @@ async def newest_users(
     if before is not None:
         statement = statement.where(users.c.id < before)
     statement = statement.order_by(users.c.id.desc()).limit(count).offset(offset)
-    return [_user(row) for row in await view.all(statement)]
+    return [to_user(row) for row in await view.all(statement)]
 
 
 async def change_user(uow: UnitOfWork, user_id: UUID, values: Mapping[str, Any]) -> User | None:
     """Change columns of a user and give the user back as stored."""
     row = await uow.first(
-        users.update().where(users.c.id == user_id).values(**values).returning(*_USER)
+        users.update().where(users.c.id == user_id).values(**values).returning(*USER)
     )
-    return None if row is None else _user(row)
+    return None if row is None else to_user(row)
 
 
 async def insert_session(uow: UnitOfWork, session: Session, refresh_hash: bytes) -> None:
@@ -286,8 +287,13 @@ async def newest_sessions(
 
 async def session(view: View, actor: Actor, session_id: UUID) -> Session | None:
     """One of the actor's own sessions."""
+    return await session_of(view, actor.user_id, session_id)
+
+
+async def session_of(view: View, user_id: UUID | None, session_id: UUID) -> Session | None:
+    """One of a user's sessions."""
     row = await view.first(
-        select(*_SESSION).where(sessions.c.id == session_id, sessions.c.user_id == actor.user_id)
+        select(*_SESSION).where(sessions.c.id == session_id, sessions.c.user_id == user_id)
     )
     return None if row is None else _session(row)
 
@@ -336,7 +342,8 @@ def _session(row: Row[Any]) -> Session:
     )
 
 
-def _user(row: Row[Any]) -> User:
+def to_user(row: Row[Any]) -> User:
+    """The user that a row of the columns ``USER`` tells of."""
     return User(
         row.id,
         row.email,

@@ -1,0 +1,148 @@
+"""Letters: asking for one, and what the token in it is good for.
+
+Asking does the same work for an address that is nobody's, so that neither answer nor time tells.
+Who gets what is decided later, when the letter is about to go.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from guilder.core.ids import uuid7
+from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.domains.identity import repository
+from guilder.domains.identity.errors import TokenInvalid
+from guilder.domains.identity.events import LetterAsked, PasswordChanged
+from guilder.domains.identity.repository import letters
+from guilder.domains.identity.rules import (
+    Ending,
+    Letter,
+    Purpose,
+    User,
+    email_key,
+    failures_key,
+    judge_token,
+)
+
+
+async def ask(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> None:
+    """Note that a letter is wanted; None is an address that is nobody's."""
+    letter = Letter(uuid7(uow.now_us), purpose, user_id, uow.now_us, uow.now_us + purpose.token_us)
+    await letters.insert_letter(uow, letter)
+    await uow.record(LetterAsked(letter.id))
+
+
+@dataclass(frozen=True, slots=True)
+class AskForLetter:
+    """Ask for a letter with a token to an address, whether or not it has a user."""
+
+    action: ClassVar[str] = "letter.ask"
+    purpose: Purpose
+    email: str
+
+
+async def ask_for_letter(uow: UnitOfWork, cmd: AskForLetter) -> None:
+    """Note it."""
+    user = await repository.find_by_email(uow, cmd.email)
+    await ask(uow, cmd.purpose, None if user is None else user.id)
+
+
+@dataclass(frozen=True, slots=True)
+class SendLetter:
+    """Let a letter go; ``token_hash`` is of the token it brings."""
+
+    action: ClassVar[str] = "letter.send"
+    letter_id: UUID
+    token_hash: bytes
+
+
+async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] | None:
+    """The letter and to whom it goes, or None when none should.
+
+    None goes to nobody, to an address that is proved already, about a lock to one that is not, and
+    when another one has gone a moment ago. One that was under way when the process died goes again.
+    """
+    found = await letters.letter_and_user(uow, cmd.letter_id)
+    if found is None:
+        return None
+    letter, user = found
+    if letter.purpose is Purpose.VERIFICATION and user.email_verified:
+        return None
+    if letter.purpose is Purpose.LOCK and not user.email_verified:
+        return None
+    if await letters.has_sent_since(uow, letter, uow.now_us - letter.purpose.rest_us):
+        return None
+    has_token = letter.purpose.token_us > 0
+    await letters.mark_sent(uow, letter.id, cmd.token_hash if has_token else None)
+    return letter, user
+
+
+async def user_of_token(view: View, token_hash: bytes, purpose: Purpose) -> User:
+    """Who was sent a token; refuses one that is not good for the purpose.
+
+    In a transaction that writes, nobody else uses it meanwhile.
+    """
+    found = await letters.letter_of_token(view, token_hash)
+    if found is None:
+        raise TokenInvalid()
+    letter, user = found
+    judge_token(letter, purpose, view.now_us).unwrap()
+    return user
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyEmail:
+    """Prove an address by the token that was sent there."""
+
+    action: ClassVar[str] = "user.verify_email"
+    token_hash: bytes
+
+
+async def verify_email(uow: UnitOfWork, cmd: VerifyEmail) -> User:
+    """The user, whose address is proved from now on; refuses a token that is not good."""
+    user = await user_of_token(uow, cmd.token_hash, Purpose.VERIFICATION)
+    await letters.spend(uow, user.id, Purpose.VERIFICATION)
+    changed = await repository.change_user(uow, user.id, {"email_verified": True})
+    assert changed is not None
+    return changed
+
+
+@dataclass(frozen=True, slots=True)
+class ResetPassword:
+    """Set a new password by the token of a letter; ``password_hash`` is of one that is good."""
+
+    action: ClassVar[str] = "user.reset_password"
+    token_hash: bytes
+    password_hash: str
+    device_info: str | None
+
+
+async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
+    """The user, with all sessions ended and the wrong passwords forgotten.
+
+    Whoever has read the letter has proved the address as well. Refuses a token that is not good;
+    of two who use one at the same moment the second is refused.
+    """
+    user = await user_of_token(uow, cmd.token_hash, Purpose.RESET)
+    await letters.spend(uow, user.id, Purpose.RESET)
+    changed = await repository.change_user(
+        uow, user.id, {"password_hash": cmd.password_hash, "email_verified": True}
+    )
+    assert changed is not None
+    await repository.end_sessions(uow, Ending.PASSWORD_RESET, user.id)
+    await repository.forget_failures(uow, failures_key(email_key(user.email)))
+    await uow.record(PasswordChanged(user.id, cmd.device_info))
+    return changed
+
+
+@dataclass(frozen=True, slots=True)
+class PruneLetters:
+    """Forget letters whose tokens are long dead, ``most`` at a time."""
+
+    action: ClassVar[str] = "letter.prune"
+    most: int = 1_000
+
+
+async def prune_letters(uow: UnitOfWork, cmd: PruneLetters) -> int:
+    """How many were forgotten."""
+    return await letters.prune(uow, cmd.most)

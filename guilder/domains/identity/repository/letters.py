@@ -1,0 +1,126 @@
+"""SQL of the letters that are asked for."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, delete, exists, func, select
+
+from guilder.core.clock import DAY_US
+from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.domains.identity.models import letters, sessions, users
+from guilder.domains.identity.repository import USER, to_user
+from guilder.domains.identity.rules import Letter, Purpose, User
+
+
+async def insert_letter(uow: UnitOfWork, letter: Letter) -> None:
+    """Store that a letter was asked for."""
+    await uow.execute(
+        letters.insert().values(
+            id=letter.id,
+            purpose=letter.purpose.value,
+            user_id=letter.user_id,
+            created_at=letter.created_at,
+            expires_at=letter.expires_at,
+        )
+    )
+
+
+async def letter_and_user(uow: UnitOfWork, letter_id: UUID) -> tuple[Letter, User] | None:
+    """A letter and whose it is, both locked until the transaction ends; None when nobody's."""
+    return _found(
+        await uow.first(
+            _SELECT.where(letters.c.id == letter_id, users.c.is_active).with_for_update()
+        )
+    )
+
+
+async def letter_of_token(view: View, hash_: bytes) -> tuple[Letter, User] | None:
+    """The letter that brought a token, and its user; in a transaction that writes, locked."""
+    statement = _SELECT.where(letters.c.hash == hash_, users.c.is_active)
+    if isinstance(view, UnitOfWork):
+        statement = statement.with_for_update()
+    return _found(await view.first(statement))
+
+
+async def has_sent_since(view: View, letter: Letter, instant: int) -> bool:
+    """Whether another letter of the kind has gone to the same user since then."""
+    return bool(
+        await view.scalar(
+            select(
+                exists().where(
+                    letters.c.user_id == letter.user_id,
+                    letters.c.purpose == letter.purpose.value,
+                    letters.c.id != letter.id,
+                    letters.c.sent_at >= instant,
+                )
+            )
+        )
+    )
+
+
+async def mark_sent(uow: UnitOfWork, letter_id: UUID, hash_: bytes | None) -> None:
+    """A letter goes out, with the token of that hash."""
+    await uow.execute(
+        letters.update().where(letters.c.id == letter_id).values(sent_at=uow.now_us, hash=hash_)
+    )
+
+
+async def spend(uow: UnitOfWork, user_id: UUID, purpose: Purpose) -> None:
+    """No token that a user was sent for a purpose is good any more."""
+    await uow.execute(
+        letters.update()
+        .where(
+            letters.c.user_id == user_id,
+            letters.c.purpose == purpose.value,
+            letters.c.used_at.is_(None),
+        )
+        .values(used_at=uow.now_us)
+    )
+
+
+async def has_old(view: View) -> bool:
+    """Whether there are letters to prune."""
+    return bool(await view.scalar(select(exists(_old(view)))))
+
+
+async def prune(uow: UnitOfWork, most: int) -> int:
+    """Forget letters whose token expired more than a day ago; tells how many."""
+    old = _old(uow).limit(most)
+    done = await uow.execute(delete(letters).where(letters.c.id.in_(old)))
+    return done.rowcount
+
+
+def _old(view: View) -> Select[tuple[UUID]]:
+    return select(letters.c.id).where(letters.c.expires_at < view.now_us - DAY_US)
+
+
+async def sessions_before(view: View, user_id: UUID, session_id: UUID) -> int:
+    """How many sessions a user had opened before that one."""
+    counted = select(func.count()).where(sessions.c.user_id == user_id, sessions.c.id < session_id)
+    return int(await view.scalar(counted))
+
+
+_SELECT = select(
+    *USER,
+    letters.c.id.label("letter_id"),
+    letters.c.purpose,
+    letters.c.created_at.label("asked_at"),
+    letters.c.expires_at,
+    letters.c.sent_at,
+    letters.c.used_at,
+).join(users, users.c.id == letters.c.user_id)
+
+
+def _found(row: Row[Any] | None) -> tuple[Letter, User] | None:
+    if row is None:
+        return None
+    letter = Letter(
+        row.letter_id,
+        Purpose(row.purpose),
+        row.id,
+        row.asked_at,
+        row.expires_at,
+        row.sent_at,
+        row.used_at,
+    )
+    return letter, to_user(row)

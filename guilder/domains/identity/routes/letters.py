@@ -1,0 +1,84 @@
+"""Proving an address and setting a new password, by the tokens of letters."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request
+
+from guilder.api.auth import AnonymousActor
+from guilder.api.exchange import exchange_of
+from guilder.api.openapi import refusals
+from guilder.api.policies import RECOVERY, limited
+from guilder.api.replies import Reply, json_response
+from guilder.core.errors import Invalid, Overloaded
+from guilder.domains.identity.commands.letters import (
+    AskForLetter,
+    VerifyEmail,
+    ask_for_letter,
+    verify_email,
+)
+from guilder.domains.identity.errors import TokenExpired, TokenInvalid, WeakPassword
+from guilder.domains.identity.routes.entrance import Device, TheGate
+from guilder.domains.identity.rules import Purpose
+from guilder.domains.identity.schemas import AddressGiven, PasswordReset, TokenGiven, Told
+from guilder.infra.tokens import opaque_hash
+
+ASKED: Final = Told(message="If that address is known here, a letter is on its way to it.")
+
+router = APIRouter(tags=["identity"])
+
+
+@router.post("/email-verification-tokens", status_code=201, response_model=Told)
+@limited(RECOVERY)
+async def ask_for_verification(
+    body: AddressGiven, actor: AnonymousActor, request: Request
+) -> Reply:
+    """Send the letter that proves an address once more. The answer never tells who is known."""
+    return await _asked(Purpose.VERIFICATION, body, actor, request)
+
+
+@router.post(
+    "/email-verifications",
+    status_code=201,
+    response_model=Told,
+    responses=refusals(TokenInvalid, TokenExpired),
+)
+@limited(RECOVERY)
+async def verify(body: TokenGiven, actor: AnonymousActor, request: Request) -> Reply:
+    """Prove an address by the token that was sent there, good once and for 24 hours."""
+    command = VerifyEmail(opaque_hash(body.token))
+    await exchange_of(request).services.runner.run(verify_email, command, actor)
+    return json_response(201, Told(message="The e-mail address is confirmed."))
+
+
+@router.post("/password-reset-tokens", status_code=201, response_model=Told)
+@limited(RECOVERY)
+async def ask_for_reset(body: AddressGiven, actor: AnonymousActor, request: Request) -> Reply:
+    """Send a letter with which a new password can be set. The answer never tells who is known."""
+    return await _asked(Purpose.RESET, body, actor, request)
+
+
+@router.post(
+    "/password-resets",
+    status_code=201,
+    response_model=Told,
+    responses=refusals(TokenInvalid, TokenExpired, WeakPassword, Invalid, Overloaded),
+)
+@limited(RECOVERY)
+async def reset(
+    body: PasswordReset, actor: AnonymousActor, gate: TheGate, device: Device, request: Request
+) -> Reply:
+    """Set a new password by the token of a letter, good once and for 15 minutes.
+
+    All sessions end.
+    """
+    await gate.reset_password(body.token, body.new_password, actor, device)
+    exchange_of(request).services.tokens.forget()
+    return json_response(201, Told(message="The password is changed and all sessions have ended."))
+
+
+async def _asked(
+    purpose: Purpose, body: AddressGiven, actor: AnonymousActor, request: Request
+) -> Reply:
+    command = AskForLetter(purpose, body.email)
+    await exchange_of(request).services.runner.run(ask_for_letter, command, actor)
+    return json_response(201, ASKED)
