@@ -6,6 +6,8 @@ const said = document.getElementById("said");
 const ask = document.getElementById("ask");
 const withToken = document.getElementById("verify") || document.getElementById("reset");
 history.replaceState(null, "", location.pathname);
+// Another link opened in the same tab changes only what stands behind the #.
+addEventListener("hashchange", () => location.reload());
 
 async function post(path, body) {
   const answer = await fetch(`/api/v1/${path}`, {
