@@ -7,9 +7,9 @@ from guilder.core.errors import Forbidden, Unauthenticated
 from guilder.core.page import Page, PageRequest, cursor_id, cut
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
-from guilder.domains.identity import repository
 from guilder.domains.identity.errors import SessionNotFound, UserNotFound
 from guilder.domains.identity.repository import letters
+from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.rules import Session, User, UserFilter
 
 

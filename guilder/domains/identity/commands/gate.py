@@ -13,7 +13,6 @@ from guilder.core.actor import Actor
 from guilder.core.errors import Unauthenticated
 from guilder.core.ports import PasswordHasher
 from guilder.db.run import Runner
-from guilder.domains.identity import repository
 from guilder.domains.identity.commands.letters import (
     ResetPassword,
     reset_password,
@@ -41,7 +40,8 @@ from guilder.domains.identity.errors import (
     RefreshReused,
     WrongPassword,
 )
-from guilder.domains.identity.repository import LoginFacts
+from guilder.domains.identity.repository import logins as repository
+from guilder.domains.identity.repository.logins import LoginFacts
 from guilder.domains.identity.rules import (
     Purpose,
     Session,

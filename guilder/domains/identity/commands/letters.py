@@ -10,10 +10,10 @@ from uuid import UUID
 
 from guilder.core.ids import uuid7
 from guilder.db.unit_of_work import UnitOfWork, View
-from guilder.domains.identity import repository
 from guilder.domains.identity.errors import TokenInvalid
 from guilder.domains.identity.events import LetterAsked, PasswordChanged
 from guilder.domains.identity.repository import letters
+from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.rules import (
     Ending,
     Letter,

@@ -15,9 +15,9 @@ from uuid import UUID
 from guilder.core.actor import Actor
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork, View
-from guilder.domains.identity import repository
 from guilder.domains.identity.commands.letters import ask
 from guilder.domains.identity.errors import AccountLocked
+from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.rules import Purpose
 
 

@@ -7,7 +7,6 @@ from uuid import UUID
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity import repository
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.errors import (
     InvalidCredentials,
@@ -16,6 +15,7 @@ from guilder.domains.identity.errors import (
     SessionNotFound,
 )
 from guilder.domains.identity.events import SignedInAnew
+from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.rules import (
     SESSION_US,
     Ending,

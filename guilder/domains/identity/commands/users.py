@@ -9,10 +9,10 @@ from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
 from guilder.core.permissions import Role
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity import repository
 from guilder.domains.identity.commands.letters import ask
 from guilder.domains.identity.errors import LastAdmin, UserNotFound, WrongPassword
 from guilder.domains.identity.events import PasswordChanged
+from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.rules import Ending, Purpose, User
 
 
