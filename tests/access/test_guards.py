@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "guilder/domains/{}/repository.py"
-IDENTITY = REPOSITORY.format("identity")
+IDENTITY = "guilder/domains/identity/repository/logins.py"
 TOKENS = "guilder/infra/tokens.py"
 SUITE = [
     "tests/access/test_matrix_routes.py", "tests/infra/test_tokens.py", "tests/domains/identity",
@@ -31,7 +31,7 @@ GUARDS: list[tuple[str, str, str]] = [
      "users.c.is_active == true(),"),
     (IDENTITY, "users.c.id == user_id,\n            users.c.is_active == true(),",
      "users.c.id == user_id,"),
-    (IDENTITY, "sessions.c.id == session_id, sessions.c.user_id == actor.user_id",
+    (IDENTITY, "sessions.c.id == session_id, sessions.c.user_id == user_id",
      "sessions.c.id == session_id"),
     (IDENTITY, ".where(sessions.c.user_id == actor.user_id)", ""),
     (REPOSITORY.format("accounts"), "accounts.c.id == account_id, _may_read(actor)",

@@ -40,7 +40,7 @@ from guilder.domains.identity.queries import (
     list_users,
     session_user,
 )
-from guilder.domains.identity.repository import find_with_password
+from guilder.domains.identity.repository.logins import find_with_password
 from guilder.domains.identity.rules import UserFilter
 from guilder.infra.passwords import Argon2Passwords
 from guilder.infra.tokens import AccessTokens, RefreshTokens
