@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 
 from guilder.domains.identity.models import letters, users
 from guilder.infra.settings import Settings
@@ -276,6 +276,32 @@ async def test_the_answer_does_not_tell_who_is_known(
     await delivered(app)
     sent = [one["To"] async for one in rest(box)]
     assert sent == ([ADA] if path == "password-reset-tokens" else [])
+
+
+@pytest.mark.parametrize("path", ["email-verification-tokens", "password-reset-tokens"])
+async def test_asking_is_the_same_work_whoever_is_known(
+    client: httpx.AsyncClient, app: FastAPI, box: Mailbox, path: str
+) -> None:
+    await proved(client, box)
+    await delivered(app)
+    told: list[str] = []
+    engine = app.state.database.writer.sync_engine
+
+    def note(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
+        if "outbox_deliveries SET" not in statement:  # the dispatcher's, in the background
+            told.append(statement)
+
+    done = []
+    for address in (ADA, "nobody@example.test"):
+        event.listen(engine, "before_cursor_execute", note)
+        assert (await post(client, path, email=address)).status_code == 201
+        event.remove(engine, "before_cursor_execute", note)
+        done.append([statement for statement in told if "identity_" in statement])
+        told.clear()
+        await delivered(app)
+    known, unknown = done
+    assert known == unknown
+    assert len(known) == 2
 
 
 async def rest(box: Mailbox) -> AsyncIterator[EmailMessage]:
