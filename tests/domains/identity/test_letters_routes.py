@@ -267,6 +267,7 @@ async def test_the_answer_does_not_tell_who_is_known(
     client: httpx.AsyncClient, app: FastAPI, box: Mailbox, path: str
 ) -> None:
     await proved(client, box)
+    await passed(app, 180)
     known = await post(client, path, email=ADA)
     unknown = await post(client, path, email="nobody@example.test")
     assert (known.status_code, unknown.status_code) == (201, 201)
