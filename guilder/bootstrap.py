@@ -96,7 +96,7 @@ class SessionAuthenticator:
         """Whom the token stands for; refuses as unauthenticated."""
         claims = self._tokens.read(token)
         user = await self._runner.view(
-            lambda view: session_user(view, claims.session_id, claims.user_id)
+            lambda view: session_user(view, claims.session_id, claims.user_id, claims.version)
         )
         return Principal(user.id, user.role, claims.session_id, claims.expires_at * SECOND_US)
 

@@ -28,6 +28,7 @@ class Permission(StrEnum):
     SIMULATIONS_WRITE = "simulations:write"
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
+    ROTATIONS_WRITE = "rotations:write"
 
 
 _READONLY: Final = frozenset(

@@ -34,6 +34,8 @@ GUARDS: list[tuple[str, str, str]] = [
     (IDENTITY, "sessions.c.id == session_id, sessions.c.user_id == user_id",
      "sessions.c.id == session_id"),
     (IDENTITY, ".where(sessions.c.user_id == actor.user_id)", ""),
+    (IDENTITY, "            ~refused(users.c.id, version, view.now_us),\n", ""),
+    (IDENTITY, "func.coalesce(sessions.c.ended_at, refused_at(now_us))", "sessions.c.ended_at + 0"),
     (REPOSITORY.format("accounts"), "accounts.c.id == account_id, _may_read(actor)",
      "accounts.c.id == account_id"),
 ]  # fmt: skip

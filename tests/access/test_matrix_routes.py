@@ -70,6 +70,7 @@ class World:
         ada = await self._person("ada", Role.USER)
         for name, role in (
             ("eve", Role.USER), ("ron", Role.READONLY), ("root", Role.ADMIN), ("off", Role.USER),
+            ("rotated", Role.USER),
         ):  # fmt: skip
             await self._person(name, role)
         account = await self._made("accounts", type="checking", currency="EUR")
@@ -126,6 +127,11 @@ class World:
             json={"is_active": False},
             headers=self.as_("root"),
         )
+        await self.client.post(
+            f"{API}/admin/users/{claims_of(self.tokens['rotated'])['sub']}/rotations",
+            json={"reason": "stolen"},
+            headers=self.as_("root"),
+        )
         self.tokens |= {
             "nobody": "",
             "nonsense": "nonsense",
@@ -170,14 +176,18 @@ class World:
                 "current_password": PASSWORD, "new_password": PASSWORD,
             },
             "PATCH /api/v1/admin/users/{user_id}": {"is_active": True},
+            "POST /api/v1/admin/users/{user_id}/rotations": GRACE,
+            "POST /api/v1/admin/security/rotations": GRACE,
         }  # fmt: skip
         return bodies[operation.name]
 
 
+GRACE = {"reason": "a drill", "grace_seconds": 86_400}
+"""A rotation that leaves everybody in for as long as a test takes."""
 QUERIES = {"GET /api/v1/accounts/{account_id}/statement": {"month": "2020-01"}}
 """What a query must have; a month before the opening is refused only to those who may ask."""
 BAD = [
-    "nobody", "nonsense", "revoked", "off", "expired", "future", "another bank's",
+    "nobody", "nonsense", "revoked", "off", "rotated", "expired", "future", "another bank's",
     "another audience's", "another issuer's", "of another kind", "another user's session",
     "unsigned", "a refresh token",
 ]  # fmt: skip

@@ -100,7 +100,7 @@ async def catalogue(url: str) -> dict[str, list[str]]:
     """What the database says it has, in an order that does not depend on who made it."""
     queries = SQLITE_CATALOGUE if url.startswith("sqlite") else POSTGRES_CATALOGUE
     return {
-        name: sorted(part.strip() for part in re.split(r",(?![^(]*\))|\n", sql))
+        name: sorted(filter(None, map(str.strip, re.split(r",(?![^(]*\))|\n", sql))))
         for query in queries
         for name, sql in [(n, s.replace('"', "")) for n, s in await owner.rows(url, query)]
     }

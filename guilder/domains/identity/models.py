@@ -1,6 +1,6 @@
 """The tables of identity: instants in microseconds since 1970, secrets only as hashes."""
 
-from sqlalchemy import Column, ForeignKey, Index, Table
+from sqlalchemy import Column, ForeignKey, Index, Table, text
 
 from guilder.db.base import STRICT, Big, Bytes, Flagged, Guid, String, metadata
 
@@ -32,8 +32,25 @@ sessions = Table(
     Column("generation", Big, nullable=False),
     Column("ended_at", Big),
     Column("ending", String),
+    Column("version", Big, nullable=False, server_default=text("1")),
+    Column("location", String),
     Index(None, "user_id", "id"),
     Index(None, "user_id", "ip_address", "device_info"),
+    Index(None, "ended_at"),
+    Index(None, "expires_at"),
+    **STRICT,
+)
+
+rotations = Table(
+    "identity_rotations",
+    metadata,
+    Column("version", Big, primary_key=True, autoincrement=False),
+    Column("user_id", Guid, ForeignKey("identity_users.id")),
+    Column("reason", String, nullable=False),
+    Column("made_by", String, nullable=False),
+    Column("created_at", Big, nullable=False),
+    Column("effective_at", Big, nullable=False),
+    Index(None, "user_id", "version"),
     **STRICT,
 )
 
@@ -54,7 +71,7 @@ failures = Table(
     metadata,
     Column("key", Bytes, primary_key=True),
     Column("in_a_row", Big, nullable=False),
-    Column("last_at", Big, nullable=False),
+    Column("last_at", Big, nullable=False, index=True),
     Column("locked_until", Big, nullable=False),
     **STRICT,
 )

@@ -13,9 +13,13 @@ from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.rules import Session, User, UserFilter
 
 
-async def session_user(view: View, session_id: UUID, user_id: UUID) -> User:
-    """Whose session it is; refuses one that has ended or whose user is switched off."""
-    user = await repository.find_user_of_session(view, session_id, user_id)
+async def session_user(view: View, session_id: UUID, user_id: UUID, version: int) -> User:
+    """Whose session it is, proved by a token of that version.
+
+    Refuses a session that has ended, a user who is switched off, and a version before a rotation
+    whose grace is over.
+    """
+    user = await repository.find_user_of_session(view, session_id, user_id, version)
     if user is None:
         raise Unauthenticated()
     return user

@@ -22,6 +22,9 @@ SESSION_US: Final = 30 * DAY_US
 MOST_FAILURES: Final = 5
 """Wrong passwords in a row after which nobody is let in for a while."""
 LOCK_US: Final = 15 * MINUTE_US
+FIRST_VERSION: Final = 1
+"""Of the sessions and tokens of a bank that has never had a rotation."""
+MOST_GRACE_SECONDS: Final = 24 * 60 * 60
 DOUBLE_CLICK_US: Final = 10 * SECOND_US
 """How long a used refresh token gives its successor once more: a client that asked twice."""
 
@@ -61,6 +64,8 @@ class Session:
     expires_at: int
     generation: int = 1
     ended_at: int | None = None
+    version: int = FIRST_VERSION
+    location: str | None = None
 
     def is_open(self, now_us: int) -> bool:
         """Whether its tokens are good."""
@@ -109,6 +114,32 @@ def judge_token(
     if letter.purpose is not purpose or letter.used_at is not None:
         return Err(TokenInvalid())
     return Ok(letter) if now_us < letter.expires_at else Err(TokenExpired())
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """From ``effective_at`` on, sessions and tokens of a lower version are refused.
+
+    It is about one user, or about everybody when ``user_id`` is None. Versions are one series: a
+    rotation has a higher one than any before it, whomever that was about.
+    """
+
+    version: int
+    user_id: UUID | None
+    reason: str
+    made_by: str
+    created_at: int
+    effective_at: int
+
+    @property
+    def id(self) -> UUID | None:
+        """Whom it is about: the subject in the audit trail."""
+        return self.user_id
+
+    def refuses(self, version: int, user_id: UUID, now_us: int) -> bool:
+        """Whether it ends the sessions of that version of that user."""
+        concerned = self.user_id is None or self.user_id == user_id
+        return concerned and version < self.version and self.effective_at <= now_us
 
 
 class Ending(Enum):

@@ -7,10 +7,24 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import model_validator
 
 from guilder.api.fields import NOT_A_STRING, Broken, Rule, text_check
-from guilder.api.schema import Flag, Instant, Name100, RequestBody, ResponseBody, Text255
+from guilder.api.schema import (
+    Flag,
+    Instant,
+    Name100,
+    RequestBody,
+    ResponseBody,
+    Text255,
+    integer_rule,
+    text_rule,
+)
 from guilder.core.permissions import Role
 from guilder.domains.identity.commands.gate import SignedIn
-from guilder.domains.identity.rules import LONGEST_PASSWORD, SHORTEST_PASSWORD, Session
+from guilder.domains.identity.rules import (
+    LONGEST_PASSWORD,
+    MOST_GRACE_SECONDS,
+    SHORTEST_PASSWORD,
+    Session,
+)
 from guilder.infra.tokens import ACCESS_SECONDS
 
 LONGEST_EMAIL: Final = 254
@@ -112,6 +126,11 @@ class AccessChange(RequestBody):
     is_active: Flag | None = None
 
 
+class RotationCreate(RequestBody):
+    reason: Annotated[str, text_rule(255, shortest=1)]
+    grace_seconds: Annotated[int, integer_rule(0, MOST_GRACE_SECONDS)] = 0
+
+
 class PasswordChange(RequestBody):
     current_password: KnownPassword
     new_password: NewPassword
@@ -162,6 +181,16 @@ class SessionOut(ResponseBody):
     is_revoked: bool
 
 
+class RotationOut(ResponseBody):
+    """``user_id`` is null when it is about everybody."""
+
+    version: int
+    user_id: UUID | None
+    reason: str
+    created_at: Instant
+    effective_at: Instant
+
+
 class TokensOut(ResponseBody):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind, not a token
@@ -192,6 +221,7 @@ def session_out(session: Session, current: UUID | None) -> SessionOut:
         id=session.id,
         device_info=session.device_info,
         ip_address=session.ip_address,
+        location=session.location,
         created_at=session.created_at,
         last_activity_at=session.last_activity_at,
         expires_at=session.expires_at,

@@ -135,7 +135,7 @@ async def test_a_session_is_good_while_it_lasts_and_for_its_user_alone(
 
     async def whose(user_id: object = user.id) -> User:
         return await runner.view(
-            lambda view: session_user(view, session.id, user_id)  # type: ignore[arg-type]
+            lambda view: session_user(view, session.id, user_id, session.version)  # type: ignore[arg-type]
         )
 
     assert await whose() == user

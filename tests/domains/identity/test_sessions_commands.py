@@ -74,7 +74,9 @@ def actor_of(who: SignedIn) -> Actor:
 
 async def is_good(runner: Runner, who: SignedIn) -> bool:
     try:
-        await runner.view(lambda view: session_user(view, who.session.id, who.user.id))
+        await runner.view(
+            lambda view: session_user(view, who.session.id, who.user.id, who.session.version)
+        )
     except Unauthenticated:
         return False
     return True

@@ -158,6 +158,7 @@ class Gate:
         access_token = self._access_tokens.issue(
             done.user.id,
             done.session.id,
+            done.session.version,
             at_us=done.at_us,
             token_id=UUID(bytes=done.salt[:16]),
         )
@@ -207,5 +208,5 @@ class Gate:
             raise EmailUnverified()
 
     def _signed_in(self, user: User, session: Session, refresh_token: str) -> SignedIn:
-        access_token = self._access_tokens.issue(user.id, session.id)
+        access_token = self._access_tokens.issue(user.id, session.id, session.version)
         return SignedIn(user, session, access_token, refresh_token)

@@ -16,6 +16,7 @@ from guilder.domains.identity.errors import (
 )
 from guilder.domains.identity.events import SignedInAnew
 from guilder.domains.identity.repository import logins as repository
+from guilder.domains.identity.repository.rotations import version_of
 from guilder.domains.identity.rules import (
     SESSION_US,
     Ending,
@@ -41,12 +42,15 @@ class OpenSession:
     better_hash: str | None = None
     failures_key: bytes | None = None
     is_known_device: bool = True
+    location: str | None = None
 
 
 async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
     """Store the session; refuses when the user was switched off or the password changed meanwhile.
 
     Whoever changes either ends the sessions there are: this one comes before that, or not at all.
+    A rotation that commits meanwhile is newer than the version read here, so it refuses this
+    session like those before it.
     """
     found = await repository.lock_active_user(uow, cmd.user_id)
     if found is None or found[1] != cmd.password_hash:
@@ -63,6 +67,8 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
         created_at=uow.now_us,
         last_activity_at=uow.now_us,
         expires_at=uow.now_us + SESSION_US,
+        version=await version_of(uow, cmd.user_id),
+        location=cmd.location,
     )
     await repository.insert_session(uow, session, cmd.refresh_hash)
     if not cmd.is_known_device:
@@ -78,12 +84,19 @@ class SignUp:
     user: CreateUser
     refresh_hash: bytes
     device_info: str | None = None
+    location: str | None = None
 
 
 async def sign_up(uow: UnitOfWork, cmd: SignUp) -> tuple[User, Session]:
     """Store user and session; refuses an address that is taken."""
     user = await create_user(uow, cmd.user)
-    opening = OpenSession(user.id, cmd.refresh_hash, cmd.user.password_hash, cmd.device_info)
+    opening = OpenSession(
+        user.id,
+        cmd.refresh_hash,
+        cmd.user.password_hash,
+        cmd.device_info,
+        location=cmd.location,
+    )
     session = await open_session(uow, opening)
     return user, session
 

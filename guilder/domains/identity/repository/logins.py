@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, Row, exists, func, or_, select, true
 from sqlalchemy.exc import IntegrityError
 
 from guilder.core.actor import Actor
@@ -13,6 +13,7 @@ from guilder.db.engine import RunAgain
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import EmailTaken
 from guilder.domains.identity.models import failures, refresh_tokens, sessions, users
+from guilder.domains.identity.repository.rotations import refused, refused_at
 from guilder.domains.identity.rules import (
     Ending,
     Failures,
@@ -41,7 +42,8 @@ _SESSION: Final = (
     sessions.c.last_activity_at,
     sessions.c.expires_at,
     sessions.c.generation,
-    sessions.c.ended_at,
+    sessions.c.version,
+    sessions.c.location,
 )
 
 
@@ -134,8 +136,10 @@ async def find_active_user(view: View, user_id: UUID) -> User | None:
     return None if row is None else to_user(row)
 
 
-async def find_user_of_session(view: View, session_id: UUID, user_id: UUID) -> User | None:
-    """The active user whose session it is, while it lasts."""
+async def find_user_of_session(
+    view: View, session_id: UUID, user_id: UUID, version: int
+) -> User | None:
+    """The active user whose session it is, while it lasts and no rotation refuses the version."""
     row = await view.first(
         select(*USER)
         .join(sessions, sessions.c.user_id == users.c.id)
@@ -145,6 +149,7 @@ async def find_user_of_session(view: View, session_id: UUID, user_id: UUID) -> U
             sessions.c.expires_at > view.now_us,
             users.c.id == user_id,
             users.c.is_active == true(),
+            ~refused(users.c.id, version, view.now_us),
         )
     )
     return None if row is None else to_user(row)
@@ -230,6 +235,8 @@ async def insert_session(uow: UnitOfWork, session: Session, refresh_hash: bytes)
             last_activity_at=session.last_activity_at,
             expires_at=session.expires_at,
             generation=session.generation,
+            version=session.version,
+            location=session.location,
         )
     )
     await _insert_token(uow, session, refresh_hash)
@@ -242,7 +249,7 @@ async def refresh_token(uow: UnitOfWork, hash_: bytes) -> tuple[RefreshToken, Se
             refresh_tokens.c.generation.label("token_generation"),
             refresh_tokens.c.used_at,
             refresh_tokens.c.salt,
-            *_SESSION,
+            *_session_columns(uow.now_us),
         )
         .join(sessions, sessions.c.id == refresh_tokens.c.session_id)
         .where(refresh_tokens.c.hash == hash_)
@@ -278,7 +285,7 @@ async def newest_sessions(
     view: View, actor: Actor, before: UUID | None, count: int, offset: int
 ) -> list[Session]:
     """The actor's own sessions, the newest first, on from the id ``before``."""
-    statement = select(*_SESSION).where(sessions.c.user_id == actor.user_id)
+    statement = select(*_session_columns(view.now_us)).where(sessions.c.user_id == actor.user_id)
     if before is not None:
         statement = statement.where(sessions.c.id < before)
     statement = statement.order_by(sessions.c.id.desc()).limit(count).offset(offset)
@@ -293,7 +300,9 @@ async def session(view: View, actor: Actor, session_id: UUID) -> Session | None:
 async def session_of(view: View, user_id: UUID | None, session_id: UUID) -> Session | None:
     """One of a user's sessions."""
     row = await view.first(
-        select(*_SESSION).where(sessions.c.id == session_id, sessions.c.user_id == user_id)
+        select(*_session_columns(view.now_us)).where(
+            sessions.c.id == session_id, sessions.c.user_id == user_id
+        )
     )
     return None if row is None else _session(row)
 
@@ -315,6 +324,12 @@ async def end_sessions(
     if but is not None:
         statement = statement.where(sessions.c.id != but)
     await uow.execute(statement.values(ended_at=uow.now_us, ending=ending.value))
+
+
+def _session_columns(now_us: int) -> tuple[ColumnElement[Any], ...]:
+    """A session as it is now: one that a rotation refuses ended when the first such took effect."""
+    ended_at = func.coalesce(sessions.c.ended_at, refused_at(now_us))
+    return (*_SESSION, ended_at.label("ended_at"))
 
 
 async def _insert_token(uow: UnitOfWork, session: Session, hash_: bytes) -> None:
@@ -339,6 +354,8 @@ def _session(row: Row[Any]) -> Session:
         row.expires_at,
         row.generation,
         row.ended_at,
+        row.version,
+        row.location,
     )
 
 

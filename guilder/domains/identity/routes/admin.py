@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 
 from guilder.api.auth import may
 from guilder.api.exchange import exchange_of
+from guilder.api.idempotency import IdempotencyKey, run_idempotent
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
@@ -14,13 +15,20 @@ from guilder.core.actor import Actor
 from guilder.core.errors import Forbidden, Invalid
 from guilder.core.permissions import Permission, Role
 from guilder.domains.identity import queries
+from guilder.domains.identity.commands.rotations import (
+    RotateEverybody,
+    RotateUser,
+    rotate_everybody,
+    rotate_user,
+)
 from guilder.domains.identity.commands.users import ChangeAccess, change_access
 from guilder.domains.identity.errors import LastAdmin, UserNotFound
 from guilder.domains.identity.rules import UserFilter
-from guilder.domains.identity.schemas import AccessChange, UserOut
+from guilder.domains.identity.schemas import AccessChange, RotationCreate, RotationOut, UserOut
 
 UsersReader = Annotated[Actor, may(Permission.USERS_READ)]
 UsersWriter = Annotated[Actor, may(Permission.USERS_WRITE)]
+Rotator = Annotated[Actor, may(Permission.ROTATIONS_WRITE)]
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -66,3 +74,48 @@ async def change_user(
     user = await services.runner.run(change_access, command, actor)
     services.tokens.forget()
     return json_response(200, UserOut.model_validate(user))
+
+
+@router.post(
+    "/users/{user_id}/rotations",
+    status_code=201,
+    response_model=RotationOut,
+    responses=refusals(Forbidden, UserNotFound, Invalid),
+)
+async def create_user_rotation(
+    user_id: Uuid, body: RotationCreate, actor: Rotator, request: Request, _key: IdempotencyKey
+) -> Reply:
+    """Refuse what a user was given so far: access and refresh tokens alike, after the grace.
+
+    They can sign in at once. Refreshing within the grace does not help beyond it.
+    """
+    exchange = exchange_of(request)
+    command = RotateUser(user_id, body.reason, body.grace_seconds)
+    reply = await run_idempotent(
+        exchange.services.runner, rotate_user, command, actor, exchange, RotationOut.model_validate
+    )
+    exchange.services.tokens.forget()
+    return reply
+
+
+@router.post(
+    "/security/rotations",
+    status_code=201,
+    response_model=RotationOut,
+    responses=refusals(Forbidden, Invalid),
+)
+async def create_rotation(
+    body: RotationCreate, actor: Rotator, request: Request, _key: IdempotencyKey
+) -> Reply:
+    """Refuse what anybody was given so far, after the grace: everybody has to sign in again.
+
+    That includes the admin who asks.
+    """
+    exchange = exchange_of(request)
+    command = RotateEverybody(body.reason, body.grace_seconds)
+    reply = await run_idempotent(
+        exchange.services.runner, rotate_everybody, command, actor, exchange,
+        RotationOut.model_validate,
+    )  # fmt: skip
+    exchange.services.tokens.forget()
+    return reply
