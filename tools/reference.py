@@ -1,11 +1,11 @@
-"""Writes docs/reference from the code: settings, error codes, permissions. `make openapi` runs it.
+"""Writes docs/reference from the code: settings, errors, permissions. `make openapi` runs it.
 
 `tests/house/test_reference.py` fails when the committed pages differ from what this renders.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from guilder.main import create_app
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-WRITTEN = "<!-- Written by `make openapi` from the code. Do not edit. -->"
+WRITTEN_PLAINLY = "Written by `make openapi` from the code. Do not edit."
+WRITTEN = f"<!-- {WRITTEN_PLAINLY} -->"
+ANYBODY, OPEN = "anybody", "open"
+"""In Casbin's policy: who has not signed in, and the permission that they have."""
 
 
 def settings_page(settings: type[Settings] = Settings) -> str:
@@ -74,9 +77,46 @@ def permissions_page() -> str:
         "Roles and permissions",
         "A role has permissions; an operation asks for one. Whose accounts, transfers and sessions"
         " is another\nquestion: what is not yours is not found. An operation that is not in the"
-        " table is open to everybody.",
+        " table is open to everybody.\nThe same for Casbin: [model](casbin-model.conf) and"
+        " [policy](casbin-policy.csv).",
         ["| permission | roles | operations |", "| --- | --- | --- |", *rows],
     )
+
+
+def casbin_model() -> str:
+    """Render the model under which Casbin gives our answers: roles above roles, groups of acts."""
+    return f"""# {WRITTEN_PLAINLY}
+# May a role do something? That is a permission, such as accounts:read, or an operation of the API.
+[request_definition]
+r = sub, obj
+
+[policy_definition]
+p = sub, obj
+
+[role_definition]
+g = _, _
+g2 = _, _
+
+[policy_effect]
+e = some(where (p.eft == allow))
+
+[matchers]
+m = g(r.sub, p.sub) && g2(r.obj, p.obj)
+"""
+
+
+def casbin_policy(grants: Mapping[Role, frozenset[Permission]] = GRANTS) -> str:
+    """Render who has which permission (p), and which operation asks for which (g2).
+
+    A role is under ANYBODY (g), who may do what nobody has to sign in for.
+    """
+    lines = [f"p, {role}, {one}" for role in Role for one in Permission if one in grants[role]]
+    lines.append(f"p, {ANYBODY}, {OPEN}")
+    lines += [f"g, {role}, {ANYBODY}" for role in Role]
+    for path, methods in create_app(load_settings(env="sandbox")).openapi()["paths"].items():
+        for method, operation in methods.items():
+            lines.append(f"g2, {method.upper()} {path}, {operation.get('x-permission', OPEN)}")
+    return "\n".join([f"# {WRITTEN_PLAINLY}", *lines, ""])
 
 
 def limits_page() -> str:
@@ -161,6 +201,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "permissions.md": permissions_page,
     "rate-limits.md": limits_page,
+    "casbin-model.conf": casbin_model,
+    "casbin-policy.csv": casbin_policy,
 }
 
 if __name__ == "__main__":
