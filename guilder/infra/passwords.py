@@ -2,17 +2,22 @@
 
 What is hashed is a MAC of the password under the bank's pepper, which no database holds: a stolen
 table of hashes cannot be tried offline (NIST SP 800-63B-4, 3.1.1.2).
+
+Hashes that another system made with bcrypt are still verified, and count as outdated: whoever signs
+in with one gets one of ours.
 """
 
 import asyncio
 import base64
 import functools
 import hmac
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any, Final
 
+import bcrypt
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -23,8 +28,14 @@ TIME_COST: Final = 2
 THREADS: Final = 2
 PEPPERED: Final = "p1"
 """What stands before a hash that was made with the pepper."""
+LONGEST_BCRYPT: Final = 72
+"""Bytes of a password that bcrypt looks at. Systems that used it dropped the rest, so we do."""
 MAX_WAITING: Final = 64
 """About 0.7 s of work for two threads: longer than that nobody should wait for a refusal."""
+
+
+_BCRYPT: Final = re.compile(r"\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}")
+"""A hash of a cost that somebody may have meant: each step doubles the work, and 15 is a second."""
 
 
 @functools.cache
@@ -66,7 +77,7 @@ class Argon2Passwords:
         return fits and encoded is not None
 
     def is_outdated(self, encoded: str) -> bool:
-        """Whether the hash was made without the pepper or with other parameters than today's."""
+        """Whether it was made by bcrypt, without the pepper or with parameters of another day."""
         return not encoded.startswith(PEPPERED) or self._argon2.check_needs_rehash(
             encoded.removeprefix(PEPPERED)
         )
@@ -82,6 +93,8 @@ class Argon2Passwords:
         return base64.b64encode(hmac.digest(self._pepper, password.encode(), "sha256"))
 
     def _fits(self, encoded: str, password: str) -> bool:
+        if _BCRYPT.fullmatch(encoded):
+            return _fits_bcrypt(encoded, password)
         try:
             if encoded.startswith(PEPPERED):
                 return self._argon2.verify(encoded.removeprefix(PEPPERED), self._seasoned(password))
@@ -101,3 +114,10 @@ class Argon2Passwords:
         self._under_way -= 1
         if not task.cancelled():
             task.exception()  # marks it as seen: the caller may have gone
+
+
+def _fits_bcrypt(encoded: str, password: str) -> bool:
+    try:
+        return bcrypt.checkpw(password.encode()[:LONGEST_BCRYPT], encoded.encode())
+    except ValueError:  # bits in the salt that no hash has
+        return False

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 
+import bcrypt
 import pytest
 from argon2 import PasswordHasher as PasswordHasherOfOld
 
@@ -65,6 +66,55 @@ async def test_a_hash_from_before_the_pepper_fits_and_is_outdated(
     assert not await passwords.verify(old, "correct horsf")
     assert passwords.is_outdated(old)
     assert not passwords.is_outdated(await passwords.hash("correct horse"))
+
+
+@pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])
+async def test_a_hash_of_bcrypt_fits_its_password_and_is_outdated(
+    passwords: Argon2Passwords, prefix: str
+) -> None:
+    made = bcrypt.hashpw("pässword of old".encode(), bcrypt.gensalt(4)).decode()
+    old = made.replace("$2b$", prefix)
+    assert await passwords.verify(old, "pässword of old")
+    assert not await passwords.verify(old, "password of old")
+    assert not await passwords.verify(old, "")
+    assert passwords.is_outdated(old)
+
+
+async def test_of_a_long_password_bcrypt_knows_the_first_72_bytes(
+    passwords: Argon2Passwords,
+) -> None:
+    """As the systems had it that made the hashes: the rest was never part of it."""
+    long = "ä" * 35 + "xyz" + "and so on"
+    old = bcrypt.hashpw(long.encode()[:72], bcrypt.gensalt(4)).decode()
+    assert await passwords.verify(old, long)
+    assert await passwords.verify(old, long[:37])
+    assert not await passwords.verify(old, long[:36])
+    assert not await passwords.verify(old, "ä" * 35 + "x!z")
+    ours = await passwords.hash(long)  # which knows all of it
+    assert not await passwords.verify(ours, long[:37])
+
+
+@pytest.mark.parametrize(
+    "hash_",
+    [
+        "$2b$04$" + "z" * 53,  # bits in the salt that no hash has
+        "$2b$04$" + "." * 52,
+        "$2b$04$" + "." * 54,
+        "$2x$04$" + "." * 53,
+        "$2b$31$" + "." * 53,  # half a day of work
+        "$2b$16$" + "." * 53,
+        "$2b$03$" + "." * 53,
+        "$2b$",
+        "",
+    ],
+)
+async def test_what_only_looks_like_a_hash_of_bcrypt_fits_nothing(
+    passwords: Argon2Passwords, hash_: str
+) -> None:
+    begun = time.perf_counter()
+    for password in ("", "x", "correct horse battery"):
+        assert not await passwords.verify(hash_, password)
+    assert time.perf_counter() - begun < 2
 
 
 async def test_nobody_costs_as_much_as_somebody() -> None:

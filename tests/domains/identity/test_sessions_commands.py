@@ -2,9 +2,10 @@
 
 import asyncio
 
+import bcrypt
 import pytest
 
-from guilder.core.actor import Actor
+from guilder.core.actor import SYSTEM, Actor
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Forbidden, Unauthenticated
 from guilder.core.page import PageRequest
@@ -20,8 +21,10 @@ from guilder.domains.identity.commands.sessions import (
 from guilder.domains.identity.commands.users import (
     ChangeName,
     ChangePassword,
+    CreateUser,
     change_name,
     change_password,
+    create_user,
 )
 from guilder.domains.identity.errors import (
     InvalidCredentials,
@@ -291,6 +294,31 @@ async def test_a_password_is_changed_only_by_who_knows_it(
         await gate.change_password(PASSWORD, "short", actor_of(ada))
     await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
     assert await is_good(runner, ada)
+
+
+@pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])
+async def test_who_has_an_old_hash_of_bcrypt_signs_in_and_has_one_of_ours(
+    gate: Gate, runner: Runner, database_url: str, prefix: str
+) -> None:
+    old = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", prefix)
+    await runner.run(create_user, CreateUser("bea@b.test", old), SYSTEM)
+
+    async def stored() -> str:
+        ((found,),) = await owner.rows(
+            database_url, "SELECT password_hash FROM identity_users WHERE email = 'bea@b.test'"
+        )
+        return str(found)
+
+    with pytest.raises(InvalidCredentials):
+        await gate.log_in("bea@b.test", "wrong horse battery", CALLER, None)
+    assert await stored() == old
+    await gate.log_in("bea@b.test", PASSWORD, CALLER, None)
+    ours = await stored()
+    assert ours.startswith("p1$argon2id$")
+    await gate.log_in("bea@b.test", PASSWORD, CALLER, None)
+    assert await stored() == ours
+    with pytest.raises(InvalidCredentials):
+        await gate.log_in("bea@b.test", "wrong horse battery", CALLER, None)
 
 
 async def test_the_users_are_for_admins_whoever_asks(runner: Runner, ada: SignedIn) -> None:
