@@ -31,6 +31,7 @@ from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.infra.crypto import AesGcmSealer
 from guilder.infra.dispatcher import Dispatcher, Subscriber, routes_of
+from guilder.infra.geoip import Places, nowhere
 from guilder.infra.mail.addresses import ToConsole, ToFolder, ToServer
 from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
@@ -120,6 +121,7 @@ async def build(
     secret = secret_key(settings)
     passwords = Argon2Passwords(derived_key(secret, "passwords/pepper"))
     access_tokens = AccessTokens(secret, clock)
+    place_of = Places(settings.geoip_database).of if settings.geoip_database else nowhere
     redis_url = settings.redis_url.get_secret_value()
     redis = RedisRateLimiter(redis_url) if redis_url and settings.rate_limits else None
     return Bank(
@@ -136,6 +138,7 @@ async def build(
             access_tokens,
             RefreshTokens(secret),
             requires_verification=settings.requires_verification,
+            place_of=place_of,
         ),
         tokens=TokenCache(SessionAuthenticator(runner, access_tokens), clock),
         directory=AccountDirectory(runner),

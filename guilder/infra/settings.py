@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from guilder.infra.geoip import Places
 from guilder.infra.mail.addresses import MailRoute, ToConsole, ToServer, mail_route, sender_address
 
 PREFIX: Final = "GUILDER_"
@@ -124,6 +125,11 @@ class Settings(BaseSettings):
         description="Addresses and networks of proxies in front, separated by commas: only they "
         "are believed when they say in `X-Forwarded-For` for whom they ask.",
     )
+    geoip_database: Path | None = Field(
+        None,
+        description="A local file in MaxMind's format (GeoLite2-City.mmdb, say), by which sessions "
+        "show where they were opened. Default: they do not.",
+    )
     metrics_public: bool | None = Field(
         None,
         description="Whether `GET /metrics` answers. Default: on, and off in production.",
@@ -181,6 +187,13 @@ class Settings(BaseSettings):
         if sender:
             sender_address(sender)
         return sender
+
+    @field_validator("geoip_database")
+    @classmethod
+    def _readable_places(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            Places(path).close()
+        return path
 
     @model_validator(mode="after")
     def _with_a_sender(self) -> "Settings":

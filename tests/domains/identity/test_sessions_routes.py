@@ -10,6 +10,7 @@ import pytest
 
 from tests.domains.identity.test_routes import ADA, PASSWORD, assert_problem
 from tests.support.app import app_on, started
+from tests.support.mmdb import write_places
 
 API = "/api/v1"
 SESSION_FIELDS = {
@@ -54,6 +55,30 @@ async def test_sessions_are_listed_and_shown(client: httpx.AsyncClient) -> None:
     assert oldest == {**first["session"], "is_current": False}
     shown = await client.get(f"{API}/sessions/{oldest['id']}", headers=bearer(first))
     assert (shown.status_code, shown.json()) == (200, first["session"])
+
+
+async def test_a_session_shows_where_it_was_opened_also_when_the_database_is_gone(
+    database_url: str, tmp_path: Path
+) -> None:
+    place = {"city": {"names": {"en": "Amsterdam"}}, "country": {"names": {"en": "Netherlands"}}}
+    path = write_places(tmp_path / "places.mmdb", {"77.160.0.0/16": place})
+    behind: dict[str, object] = {"trusted_proxies": ("127.0.0.1",)}
+    there = {"X-Forwarded-For": "77.160.1.2"}
+    seen: list[str | None] = []
+    for settings in (behind | {"geoip_database": path}, behind):
+        async with started(app_on(database_url, tmp_path, **settings)) as client:
+            if not seen:
+                client.headers.update(there)
+                up = await client.post("/auth/signup", json=ADA)
+                assert up.status_code == 201
+            last = await logged_in(client)
+            client.headers.pop("X-Forwarded-For", None)
+            here = await logged_in(client)
+            page = (await client.get(f"{API}/sessions", headers=bearer(last))).json()
+            seen = [one["location"] for one in page["items"]]
+            assert last["session"]["location"] == seen[1]
+            assert here["session"]["location"] is None
+    assert seen == [None, None, None, "Amsterdam, Netherlands", "Amsterdam, Netherlands"]
 
 
 async def test_the_session_of_another_is_not_found(client: httpx.AsyncClient) -> None:

@@ -5,6 +5,7 @@ any of them.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -51,6 +52,7 @@ from guilder.domains.identity.rules import (
     failures_key,
     normal_password,
 )
+from guilder.infra.geoip import nowhere
 from guilder.infra.passwords import common_passwords
 from guilder.infra.tokens import AccessTokens, RefreshTokens, new_opaque_token, opaque_hash
 
@@ -78,12 +80,14 @@ class Gate:
         refresh_tokens: RefreshTokens,
         *,
         requires_verification: bool = False,
+        place_of: Callable[[str], str | None] = nowhere,
     ) -> None:
         self._runner = runner
         self._passwords = passwords
         self._access_tokens = access_tokens
         self._refresh_tokens = refresh_tokens
         self.requires_verification = requires_verification
+        self._place_of = place_of
         self._guard = Guard(runner)
 
     async def hashed(self, password: str, email: str, pointer: str = "/password") -> str:
@@ -101,7 +105,7 @@ class Gate:
         assert not self.requires_verification
         user = CreateUser(email, await self.hashed(password, email), full_name)
         refresh_token, refresh_hash = new_opaque_token()
-        command = SignUp(user, refresh_hash, device)
+        command = SignUp(user, refresh_hash, device, self._place_of(actor.ip_address))
         made, session = await self._runner.run(sign_up, command, actor)
         return self._signed_in(made, session, refresh_token)
 
@@ -135,6 +139,7 @@ class Gate:
             better_hash,
             key,
             is_known_device=found.is_known_device,
+            location=self._place_of(actor.ip_address),
         )
         session = await self._runner.run(open_session, command, actor)
         return self._signed_in(found.user, session, refresh_token)
