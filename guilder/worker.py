@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from guilder.bootstrap import Bank
 from guilder.db.rate_limits import drop_full_buckets
+from guilder.domains.identity.commands.pruning import prune
 from guilder.domains.identity.subscribers import forget_old_letters
 from guilder.domains.ledger.subscribers import expire_due_holds
 from guilder.infra.dispatcher import POLL_SECONDS, Subscriber
@@ -32,6 +33,7 @@ class Job:
 JOBS: Final[tuple[Job, ...]] = (
     Job("expire due holds", 1.0, lambda bank: expire_due_holds(bank.runner, bank.poster)),
     Job("forget old letters", 3600.0, lambda bank: forget_old_letters(bank.runner)),
+    Job("drop old logins", 300.0, lambda bank: prune(bank.runner)),
     Job("drop full buckets", 60.0, lambda bank: drop_full_buckets(bank.database, bank.clock)),
 )
 

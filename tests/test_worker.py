@@ -79,7 +79,7 @@ async def test_a_job_that_runs_is_ended_with_the_others(bank: Bank) -> None:
 
 async def test_every_job_has_something_to_do(bank: Bank) -> None:
     assert {job.name for job in JOBS} == {
-        "expire due holds", "drop full buckets", "forget old letters",
+        "expire due holds", "drop full buckets", "forget old letters", "drop old logins",
     }  # fmt: skip
     for job in jobs_of(bank):
         assert job.interval_seconds > 0

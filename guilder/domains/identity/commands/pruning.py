@@ -1,0 +1,50 @@
+"""What is over is deleted: counts of failures, refresh tokens, and in the end sessions."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from guilder.core.actor import SYSTEM
+from guilder.core.clock import DAY_US
+from guilder.db.run import Runner
+from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.domains.identity.repository import pruning
+from guilder.domains.identity.rules import LOCK_US
+
+TOKENS_KEPT_US: Final = DAY_US
+"""Until a session has ended, its used tokens tell when one is used again. Afterwards every one of
+them is refused alike, known or not; the day is for clocks that differ."""
+SESSIONS_KEPT_US: Final = 90 * DAY_US
+"""How long an ended session is shown to its owner, and its device counts as known."""
+MOST_ROWS: Final = 5_000
+"""Of each kind in one transaction, so that nobody waits long for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropWhatIsOver:
+    """Delete what nobody needs any more, at most ``most`` rows of each kind."""
+
+    action: ClassVar[str] = "identity.prune"
+    most: int = MOST_ROWS
+
+
+async def drop_what_is_over(uow: UnitOfWork, cmd: DropWhatIsOver) -> int:
+    """Delete it and tell how many rows that were."""
+    before = _limits(uow)
+    return (
+        await pruning.drop_failures(uow, before[0], cmd.most)
+        + await pruning.drop_tokens(uow, before[1], cmd.most)
+        + await pruning.drop_sessions(uow, before[2], cmd.most)
+    )
+
+
+async def prune(runner: Runner) -> int:
+    """The worker's job: looks first, so that the audit trail tells only of what was done."""
+    if not await runner.view(lambda view: pruning.is_any_over(view, *_limits(view))):
+        return 0
+    return await runner.run(drop_what_is_over, DropWhatIsOver(), SYSTEM)
+
+
+def _limits(view: View) -> tuple[int, int, int]:
+    """Before which instants failures, tokens of ended sessions, and such sessions are over."""
+    now_us = view.now_us
+    return now_us - LOCK_US, now_us - TOKENS_KEPT_US, now_us - SESSIONS_KEPT_US
