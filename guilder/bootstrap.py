@@ -37,7 +37,7 @@ from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.passwords import Argon2Passwords
-from guilder.infra.ratelimit import LocalRateLimiter, RedisRateLimiter
+from guilder.infra.ratelimit import FirstThatAnswers, LocalRateLimiter, RedisRateLimiter
 from guilder.infra.secrets import derived_key, secret_key
 from guilder.infra.settings import Settings
 from guilder.infra.telemetry import Telemetry
@@ -159,14 +159,17 @@ def _limits(
 ) -> Limits:
     """Where the buckets are: in Redis, or else in this process, apart from strict ones of several.
 
-    What can be guessed is worth a statement to the database; other requests are not.
+    What can be guessed is worth a statement to the database, also while Redis is away; other
+    requests are not.
     """
     clock = SystemClock()
     stores: dict[RouteClass, RateLimiter] = {}
     if redis is not None:
         stores = dict.fromkeys(RouteClass, redis)
-    elif settings.workers > 1:
-        stores = {RouteClass.STRICT: SqlRateLimiter(database, clock)}
+    if settings.workers > 1:
+        shared = SqlRateLimiter(database, clock)
+        strict = shared if redis is None else FirstThatAnswers(redis, shared)
+        stores[RouteClass.STRICT] = strict
     return Limits(stores, LocalRateLimiter(clock), clock, telemetry.limited)
 
 

@@ -134,8 +134,8 @@ def limits_page() -> str:
         " empty to full within\nthe window. An empty one answers 429 `rate_limited` with"
         " `Retry-After`. The bucket is that of the user, or of the\nclient's address where nobody"
         " is signed in (a /64 of IPv6), and for one route; under a strict policy its routes\nshare"
-        " it. When Redis is away, strict, write and bulk buckets are those of the process, and read"
-        " ones let through.",
+        " it. When Redis is away, strict buckets of several workers are in the database, other"
+        " strict, write and bulk\nones those of the process, and read ones let through.",
         ["| policy | class | tokens | window | for | routes |", _rule(6), *rows],
     )
 

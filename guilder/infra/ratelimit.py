@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from guilder.core.clock import Clock
 from guilder.core.errors import Unavailable
+from guilder.core.ports import RateLimiter
 from guilder.core.rates import FULL, Rate, Verdict, take, verdict
 
 MOST_BUCKETS: Final = 100_000
@@ -75,6 +76,22 @@ class LocalRateLimiter:
         if len(kept) > self._most_buckets // 2:
             kept = sorted(kept)[len(kept) - self._most_buckets // 2 :]
         self._full_at = {key: at for at, key in kept}
+
+
+class FirstThatAnswers:
+    """Several stores, the best first: while one is away the buckets of the next count."""
+
+    def __init__(self, *stores: RateLimiter) -> None:
+        self._stores = stores
+
+    async def take(self, key: str, rate: Rate) -> Verdict:
+        """Take a token; refuses as unavailable when every store is away."""
+        for store in self._stores:
+            try:
+                return await store.take(key, rate)
+            except Unavailable:
+                continue
+        raise Unavailable()
 
 
 class RedisRateLimiter:

@@ -7,29 +7,73 @@ from time import monotonic
 import pytest
 
 from guilder.api.policies import LOGIN
-from tests.cli.serving import environment, serving
+from tests.cli.serving import Running, environment, serving
+from tests.support.redis_server import RedisServer
+from tests.support.sizes import tell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+assert LOGIN.rate is not None
+QUOTA, REFILL = LOGIN.rate.capacity, LOGIN.rate.refill_per_second
+
+
+def guess(running: Running, times: int) -> tuple[Counter[int], int]:
+    """What so many guesses were answered, and how many tokens a bucket may have gained meanwhile.
+
+    On a connection each, so that either process has them.
+    """
+    begun = monotonic()
+    said: Counter[int] = Counter()
+    for _ in range(times):
+        answer = running.client.post(
+            f"{running.base}/api/v1/sessions", json={}, headers={"connection": "close"}
+        )
+        said[answer.status_code] += 1
+    return said, int((monotonic() - begun) * REFILL) + 1
+
+
+def asked(running: Running) -> set[int]:
+    """Which processes had the guesses."""
+    lines = [line for line in running.lines() if line.get("route") == "/api/v1/sessions"]
+    return {line["process"] for line in lines}
+
 
 def test_login_guesses_are_bounded_over_all_workers(database_url: str, tmp_path: Path) -> None:
-    assert LOGIN.rate is not None
-    quota = LOGIN.rate.capacity
     with serving(tmp_path, environment(database_url, tmp_path), "--workers", "2") as running:
-        begun = monotonic()
-        said: Counter[int] = Counter()
-        for _ in range(2 * quota + 20):
-            answer = running.client.post(
-                f"{running.base}/api/v1/sessions", json={}, headers={"connection": "close"}
-            )
-            said[answer.status_code] += 1
-        most = quota + int((monotonic() - begun) * LOGIN.rate.refill_per_second) + 1
+        said, gained = guess(running, 2 * QUOTA + 20)
         assert said.keys() == {422, 429}
-        assert quota <= said[422] <= most
-        asked = [line for line in running.lines() if line.get("route") == "/api/v1/sessions"]
-        assert len({line["process"] for line in asked}) == 2
+        assert QUOTA <= said[422] <= QUOTA + gained
+        assert len(asked(running)) == 2
         hits = next(
             line for line in running.get("/metrics").text.splitlines()
             if line.startswith('guilder_rate_limit_hits_total{route_class="strict"}')
         )  # fmt: skip
         assert float(hits.rpartition(" ")[2]) == said[429]
+
+
+def test_login_guesses_are_bounded_with_redis_up_down_and_restarted(
+    database_url: str, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """Each store that takes over knows nothing of the one before: a quota each, for both workers.
+
+    A guesser who cannot kill Redis gains nothing.
+    """
+    values = environment(database_url, tmp_path, REDIS_URL=redis_server.url)
+    with serving(tmp_path, values, "--workers", "2") as running:
+        up, gained_up = guess(running, QUOTA + 150)
+        redis_server.kill()
+        down, gained_down = guess(running, QUOTA + 150)
+        redis_server.start()
+        again, gained_again = guess(running, QUOTA + 150)
+        processes = asked(running)
+        events = Counter(line["event"] for line in running.lines())
+    tell("guesses", quota=QUOTA, up=up[422], down=down[422], again=again[422],
+         gained=(gained_up, gained_down, gained_again))  # fmt: skip
+    for said in (up, down, again):
+        assert said.keys() == {422, 429}
+    assert QUOTA <= up[422] <= QUOTA + gained_up
+    assert QUOTA <= down[422] <= QUOTA + gained_down
+    # Until a worker looks for Redis again, what the database has gained meanwhile counts too.
+    assert QUOTA <= again[422] <= QUOTA + 2 * gained_again
+    assert len(processes) == 2
+    assert events["redis is away: rate limits are local"] == events["redis is back"] == 2

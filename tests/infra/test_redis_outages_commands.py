@@ -7,9 +7,16 @@ from time import monotonic
 
 import pytest
 
+from guilder.core.clock import SystemClock
 from guilder.core.errors import Unavailable
 from guilder.core.rates import Rate, Verdict
-from guilder.infra.ratelimit import ANSWER_SECONDS, AWAY_SECONDS, RedisRateLimiter
+from guilder.infra.ratelimit import (
+    ANSWER_SECONDS,
+    AWAY_SECONDS,
+    FirstThatAnswers,
+    LocalRateLimiter,
+    RedisRateLimiter,
+)
 from tests.support.redis_server import RedisServer
 
 PLENTY = Rate(100_000, 60)
@@ -117,3 +124,15 @@ async def test_a_server_that_refuses_the_script_is_as_good_as_away(
         assert (await asked(limiter))[0] is None
     assert events(caplog) == [GONE]
     assert "secret" not in caplog.text
+
+
+async def test_while_redis_is_away_the_next_store_counts(
+    redis_server: RedisServer, limiter: RedisRateLimiter
+) -> None:
+    one = Rate(1, 3600)
+    both = FirstThatAnswers(limiter, LocalRateLimiter(SystemClock()))
+    assert [(await both.take("k", one)).allowed for _ in range(2)] == [True, False]
+    redis_server.kill()
+    assert [(await both.take("k", one)).allowed for _ in range(2)] == [True, False]
+    with pytest.raises(Unavailable):
+        await FirstThatAnswers(limiter).take("k", one)
