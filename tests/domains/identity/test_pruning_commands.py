@@ -10,11 +10,12 @@ from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.gate import Gate, SignedIn
-from guilder.domains.identity.commands.lockout import CountFailure, count_failure, failures_key
+from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.commands.pruning import DropWhatIsOver, drop_what_is_over, prune
 from guilder.domains.identity.commands.sessions import EndSession, end_session
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, RefreshReused
 from guilder.domains.identity.models import failures
+from guilder.domains.identity.rules import failures_key
 from guilder.infra.passwords import Argon2Passwords
 from guilder.infra.tokens import AccessTokens, RefreshTokens
 from tests.db import owner
