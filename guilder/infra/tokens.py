@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.utils import base64url_decode, base64url_encode
 
 from guilder.core.clock import SECOND_US, Clock
 from guilder.core.errors import Unauthenticated
@@ -24,6 +26,7 @@ ISSUER: Final = "guilder"
 AUDIENCE: Final = "guilder"
 """One bank issues and takes its own tokens; the address may change without ending sessions."""
 ACCESS: Final = "access"
+HIGHEST_VERSION: Final = 2**31 - 1
 SKEW_SECONDS: Final = 5
 """How far the clocks of two machines of one bank may be apart."""
 
@@ -93,6 +96,8 @@ class AccessTokens:
             claims = jwt.decode(
                 token, self._public, [ALGORITHM], options, issuer=ISSUER, audience=AUDIENCE
             )
+            if token != self._header + _written(claims, token.rpartition(".")[2]):
+                raise ValueError("the same to a lenient reader only")
             return self._checked(claims)
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthenticated() from None
@@ -105,17 +110,35 @@ class AccessTokens:
             raise ValueError("a number is none")
         if any(type(claims[name]) is not str for name in _TEXTS) or claims["typ"] != ACCESS:
             raise ValueError("another kind of token")
+        if not 1 <= claims["ver"] <= HIGHEST_VERSION:
+            raise ValueError("no version of ours")
+        if claims["exp"] - claims["iat"] > ACCESS_SECONDS:
+            raise ValueError("lives too long")
         now = self._clock.now_us() // SECOND_US
         if claims["exp"] <= now or max(claims["iat"], claims["nbf"]) > now + SKEW_SECONDS:
             raise ValueError("not now")
         return Claims(
-            UUID(claims["sub"]),
-            UUID(claims["sid"]),
-            UUID(claims["jti"]),
+            _id(claims["sub"]),
+            _id(claims["sid"]),
+            _id(claims["jti"]),
             claims["ver"],
             claims["iat"],
             claims["exp"],
         )
+
+
+def _written(claims: Mapping[str, Any], signature: str) -> str:
+    """Claims and signature as we write them: no spaces, no key twice, no padding, no spare bits."""
+    body = json.dumps(claims, separators=(",", ":"), allow_nan=False).encode()
+    parts = body, base64url_decode(signature)
+    return ".".join(base64url_encode(part).decode() for part in parts)
+
+
+def _id(text: str) -> UUID:
+    """A UUID in its canonical form; refuses braces, prefixes and capitals."""
+    if str(found := UUID(text)) != text:
+        raise ValueError("not as we write ids")
+    return found
 
 
 class RefreshTokens:

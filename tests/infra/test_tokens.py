@@ -54,7 +54,7 @@ def claims(**changed: Any) -> dict[str, Any]:
 
 def signed(tokens: AccessTokens, **changed: Any) -> str:
     """A token with our own signature and other claims."""
-    body = json.dumps(claims(**changed)).encode()
+    body = json.dumps(claims(**changed), separators=(",", ":")).encode()
     return jwt.api_jws.encode(body, PRIVATE, "EdDSA", headers={"kid": kid(tokens)})
 
 
@@ -117,6 +117,10 @@ def test_processes_with_one_secret_read_each_others_tokens(clock: FixedClock) ->
         {"sub": 5},
         {"sid": "x"},
         {"jti": "x"},
+        {"sid": SESSION.hex},
+        {"ver": 0},
+        {"ver": 2**31},
+        {"exp": NOW + ACCESS_SECONDS + 1},
     ],
 )
 def test_our_signature_on_wrong_claims_is_refused(
