@@ -96,7 +96,8 @@ class AccessTokens:
             claims = jwt.decode(
                 token, self._public, [ALGORITHM], options, issuer=ISSUER, audience=AUDIENCE
             )
-            if token != self._header + _written(claims, token.rpartition(".")[2]):
+            rest = token.partition(".")[2]
+            if rest != _written(claims, rest.partition(".")[2]):
                 raise ValueError("the same to a lenient reader only")
             return self._checked(claims)
         except (jwt.InvalidTokenError, ValueError):

@@ -26,7 +26,7 @@ GUARDS: list[tuple[str, str, str]] = [
     (TOKENS, "audience=AUDIENCE", 'audience=["another", AUDIENCE]'),
     (TOKENS, "issuer=ISSUER", 'issuer=["another", ISSUER]'),
     (TOKENS, "not token.startswith(self._header)", "False"),
-    (TOKENS, "token != self._header + _written", "False and _written"),
+    (TOKENS, "rest != _written", "False and _written"),
     (TOKENS, 'not 1 <= claims["ver"] <= HIGHEST_VERSION', "False"),
     (TOKENS, 'claims["exp"] - claims["iat"] > ACCESS_SECONDS', "False"),
     (TOKENS, "str(found := UUID(text)) != text", "(found := UUID(text)) is None"),

@@ -177,3 +177,14 @@ async def test_a_change_that_makes_no_sense_is_refused(
         answer = await client.get(f"{USERS}/{name}", headers=bearer(root))
         assert_problem(answer, 404, code)
     assert await status_of(client, ada) == 200
+
+
+@pytest.mark.parametrize("body", [{}, {"role": None}, {"is_active": None, "role": None}])
+async def test_a_change_of_nothing_answers_with_the_user_as_it_is(
+    client: httpx.AsyncClient, root: dict[str, Any], body: dict[str, object]
+) -> None:
+    ada = await signed_up(client)
+    answer = await change(client, root, ada, **body)
+    assert (answer.status_code, answer.json()) == (200, ada["user"])
+    nobody = {"user": {"id": "0198c6ba-0000-7000-8000-00000000abcd"}}
+    assert_problem(await change(client, root, nobody, **body), 404, "user_not_found")

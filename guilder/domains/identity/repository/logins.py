@@ -216,7 +216,9 @@ async def newest_users(
 
 
 async def change_user(uow: UnitOfWork, user_id: UUID, values: Mapping[str, Any]) -> User | None:
-    """Change columns of a user and give the user back as stored."""
+    """Change columns of a user, none of them too, and give the user back as stored."""
+    if not values:
+        return await user(uow, user_id)
     row = await uow.first(
         users.update().where(users.c.id == user_id).values(**values).returning(*USER)
     )
