@@ -84,8 +84,14 @@ class Hostile:
             yield from ((fragment, judge(field.schema, fragment)) for fragment in VALUES)
             return
         for wire in WIRES:
-            verdict = fits_wire(field.schema, unquote_plus(wire))
-            yield wire, verdict if wire or field.kind == "query" else None
+            if field.kind == "path" and self._leads_elsewhere(field, wire):
+                continue
+            yield wire, fits_wire(field.schema, unquote_plus(wire))
+
+    def _leads_elsewhere(self, field: Field, wire: str) -> bool:
+        """Whether a path with this in it is the path of another operation, or ends before it."""
+        other = field.path.replace(f"{{{field.place[0]}}}", wire)
+        return not wire or other in self.document["paths"]
 
     async def put(self, field: Field, value: str | bytes) -> Answer:
         """Ask with a value in a field and all else sound."""
