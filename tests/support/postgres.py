@@ -93,6 +93,15 @@ class Server:
         self._handle.cleanup()
 
 
+async def folder_of(url: str) -> Path:
+    """The data folder of the server that a database is on."""
+    connection = await asyncpg.connect(url)
+    try:
+        return Path(await connection.fetchval("SHOW data_directory"))
+    finally:
+        await connection.close()
+
+
 def new_folder() -> Path:
     """A folder short enough for a socket path, open to the server's own user."""
     folder = Path(tempfile.mkdtemp(prefix="gpg"))

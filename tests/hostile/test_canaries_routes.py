@@ -1,0 +1,298 @@
+"""No secret comes out: not in a log, a problem, a metric, a setting, nor in the database.
+
+A person signs up, mistypes, signs in, refreshes and changes the password; every operation is sent
+secrets in places where none belong; handlers crash with secrets in their hands. All of it with
+the log at its most talkative. Then everything is searched for every secret.
+"""
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from fastapi import APIRouter, FastAPI, Request
+from sqlalchemy import text
+
+from guilder.api.auth import AnonymousActor
+from guilder.api.exchange import exchange_of
+from guilder.api.policies import UNLIMITED, limited
+from guilder.api.replies import to_json
+from guilder.api.schema import RequestBody
+from guilder.core.errors import Invalid
+from guilder.infra.logging import configure_logging
+from guilder.infra.secrets import derived_key
+from tests.access.test_matrix_routes import ALL, World
+from tests.cli.serving import environment, run
+from tests.hostile.canaries import Canaries, database_dump
+from tests.support.app import app_on, started
+from tests.support.asking import JSON, Answer, RawHeaders, ask
+
+API = "/api/v1"
+PURPOSES: Final = ("tokens/ed25519", "tokens/refresh", "passwords/pepper", "encryption")
+"""Of the keys that are made from the secret one."""
+
+
+class Scene:
+    """A bank that is asked, and all that it says."""
+
+    def __init__(self, app: FastAPI, url: str, log: Path) -> None:
+        self.app = app
+        self.url = url
+        self.log = log
+        self.canaries = Canaries()
+        self.begun = time.time() - 1
+        self.said: list[tuple[str, bytes]] = []
+
+    async def ask(
+        self, method: str, target: str, body: object = None, headers: RawHeaders | None = None
+    ) -> Answer:
+        """Ask, and keep what was said unless it is a success, which may well hold a token."""
+        raw = body if isinstance(body, bytes) else b"" if body is None else to_json(body)
+        given = [*(headers or []), *(JSON if body is not None else [])]
+        answer = await ask(self.app, method, target, given, raw)
+        if answer.status >= 400 or "/metrics" in target or "openapi" in target:
+            told = b"\n".join([*(b": ".join(pair) for pair in answer.headers), answer.body])
+            self.said.append((f"the answer to {method} {target.partition('?')[0]}", told))
+        return answer
+
+    def secret(self, name: str) -> str:
+        """A new one."""
+        return self.canaries.add(name, f"Ca-{secrets.token_urlsafe(24)}")
+
+    async def leaks(self) -> list[str]:
+        """Every secret that came out."""
+        logging.getLogger().handlers[0].flush()
+        await self.ask("GET", "/metrics")
+        await self.ask("GET", "/openapi.json")
+        places = [("the log", self.log.read_bytes()), *self.said]
+        places += await database_dump(self.url, self.begun)
+        return self.canaries.found_in(places)
+
+
+async def life_of_a_user(scene: Scene) -> None:
+    """Everything that ordinary people do with secrets."""
+    old, new = scene.secret("the first password"), scene.secret("the new password")
+    wrong, form = scene.secret("a wrong password"), scene.secret("the password in a form")
+    who = {"email": "ann@example.test", "password": old}
+    made = await scene.ask("POST", f"{API}/users", who, [(b"idempotency-key", b"once")])
+    assert made.status == 201
+    assert (await scene.ask("POST", f"{API}/users", who)).code == "email_taken"
+    guess = {**who, "password": wrong}
+    assert (await scene.ask("POST", f"{API}/sessions", guess)).code == "invalid_credentials"
+    await scene.ask("POST", f"{API}/sessions", {**who, "totp": wrong, "password": [wrong]})
+    tokens = keep(scene, "a login's", await scene.ask("POST", f"{API}/sessions", who))
+    again = {"refresh_token": tokens["refresh_token"]}
+    fresh = keep(scene, "a refresh's", await scene.ask("POST", f"{API}/tokens", again))
+    bearer = [(b"authorization", f"Bearer {fresh['access_token']}".encode())]
+    change = {"current_password": old, "new_password": new}
+    assert (await scene.ask("PUT", f"{API}/users/me/password", change, bearer)).status == 204
+    assert (await scene.ask("PUT", f"{API}/users/me/password", change, bearer)).status == 403
+    weak = {"current_password": new, "new_password": "password1234"}
+    assert (await scene.ask("PUT", f"{API}/users/me/password", weak, bearer)).status == 422
+    login = {"email": "ann@example.test", "password": new}
+    keep(scene, "another login's", await scene.ask("POST", f"{API}/auth/login", login))
+    encoded = f"email=bob%40example.test&password={form}".encode()
+    typed = [(b"content-type", b"application/x-www-form-urlencoded")]
+    signed_up = await ask(scene.app, "POST", "/auth/signup", typed, encoded)
+    keep(scene, "a sign-up's", signed_up)
+    await scene.ask("DELETE", f"{API}/sessions/current", headers=bearer)
+    assert (await scene.ask("POST", f"{API}/tokens", again)).status == 401
+
+
+def keep(scene: Scene, whose: str, answer: Answer) -> dict[str, Any]:
+    """Watch over the tokens of an answer; of an access token its signature is the secret part."""
+    assert answer.status in (200, 201), answer.body
+    body: dict[str, Any] = answer.json()
+    scene.canaries.add(f"{whose} access token", body["access_token"])
+    scene.canaries.add(f"{whose} signature", body["access_token"].rpartition(".")[2])
+    scene.canaries.add(f"{whose} refresh token", body["refresh_token"])
+    return body
+
+
+async def secrets_in_wrong_places(scene: Scene, world: World) -> None:
+    """Each operation of the reference with a secret where it does not belong."""
+    secret = scene.secret("a secret in a wrong place")
+    raw = secret.encode()
+    bodies: list[object] = [
+        {"password": secret, "no_such_field": secret}, {"amount": secret, secret[:9]: 1}, [secret],
+        secret, raw, b'{"password":"' + raw + b'","password":"' + raw + b'"}',
+        b'{"password":"' + raw + b'\\u0000"}', b'{"password":"' + raw, {"email": [secret]},
+    ]  # fmt: skip
+    headers: list[RawHeaders] = [
+        [(b"authorization", b"Basic " + raw)], [(b"authorization", b"Bearer " + raw)],
+        [(b"authorization", raw), (b"authorization", raw)], [(b"cookie", b"session=" + raw)],
+        [(b"content-type", raw)], [(b"referer", b"http://bank.test/?token=" + raw)],
+        [(b"content-encoding", raw)], [(b"content-length", raw)], [(b"x-forwarded-for", raw)],
+        [(b"idempotency-key", raw + b"\xff")], [(b"accept", raw)], [(b"origin", raw)],
+    ]  # fmt: skip
+    for operation in ALL:
+        path = operation.path.format_map(world.ids)
+        token = [] if operation.permission is None else [
+            (b"authorization", f"Bearer {world.tokens['root']}".encode())
+        ]  # fmt: skip
+        await scene.ask(operation.method, f"{path}?password={secret}", headers=token)
+        await scene.ask(operation.method, f"{path}?{secret}=1", headers=token)
+        await scene.ask(operation.method, f"{path}/{secret}", headers=token)
+        await scene.ask(operation.method, f"/{secret}{path}", headers=token)
+        if "{" in operation.path:
+            inside = operation.path.format_map(dict.fromkeys(world.ids, secret))
+            await scene.ask(operation.method, inside, headers=token)
+        for given in headers:
+            await scene.ask(operation.method, path, headers=given)
+        if operation.has_body:
+            for body in bodies:
+                await scene.ask(operation.method, path, body, token)
+    await scene.ask(secret, "/")
+    await scene.ask("POST", f"/{secret}?{secret}={secret}", {secret: secret})
+
+
+class Confided(RequestBody):
+    password: str
+
+
+async def crashes(scene: Scene) -> None:
+    """A fault and a refusal by chance, with a secret in a local variable."""
+    body = {"password": scene.secret("a password at the time of a crash")}
+    assert (await scene.ask("POST", "/crash", body)).status == 500
+    assert (await scene.ask("POST", "/crash-in-sql", body)).status == 500
+    assert (await scene.ask("POST", "/refuse", body)).status == 422
+
+
+def careless_routes() -> APIRouter:
+    """Handlers that fail with secrets in their hands; the one that tells is planted."""
+    router = APIRouter()
+
+    @router.post("/crash")
+    @limited(UNLIMITED)
+    async def crash(body: Confided, actor: AnonymousActor) -> None:
+        password = body.password
+        raise RuntimeError(f"{len(password)} characters")
+
+    @router.post("/crash-in-sql")
+    @limited(UNLIMITED)
+    async def crash_in_sql(body: Confided, actor: AnonymousActor, request: Request) -> None:
+        async with exchange_of(request).services.database.begin() as connection:
+            await connection.execute(text("SELECT :secret FROM nowhere"), {"secret": body.password})
+
+    @router.post("/refuse")
+    @limited(UNLIMITED)
+    async def refuse(body: Confided, actor: AnonymousActor) -> None:
+        try:
+            int(body.password)
+        except ValueError:
+            raise Invalid() from None
+
+    @router.post("/tell")
+    @limited(UNLIMITED)
+    async def tell(body: Confided, where: str, actor: AnonymousActor, request: Request) -> None:
+        match where:
+            case "log":
+                logging.getLogger("guilder.planted").debug("got %s", body.model_dump_json())
+            case "field":
+                given = {"fields": {"given": body.password}}
+                logging.getLogger("guilder.planted").debug("got", extra=given)
+            case "problem":
+                raise Invalid(f"{body.password} is no good.")
+            case "database":
+                async with exchange_of(request).services.database.begin() as connection:
+                    await connection.execute(
+                        text("UPDATE identity_users SET full_name = :n"), {"n": body.password}
+                    )
+
+    return router
+
+
+@contextmanager
+def logging_to(file: Path, *, as_json: bool) -> Iterator[None]:
+    """The log of this process at its most talkative, as ``guilder serve`` sets it up."""
+    root = logging.getLogger()
+    handlers, level, collected = root.handlers[:], root.level, dict(vars(logging))
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    handler = configure_logging("debug", as_json=as_json, descriptor=descriptor)
+    try:
+        yield
+    finally:
+        handler.flush()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        vars(logging).update(collected)
+        os.close(descriptor)
+
+
+@asynccontextmanager
+async def scene_on(url: str, folder: Path) -> AsyncIterator[tuple[Scene, World]]:
+    """The bank on a database, with a log in JSON on SQLite and for eyes on PostgreSQL."""
+    log, key = folder / "log", secrets.token_urlsafe(48)
+    with logging_to(log, as_json=url.startswith("sqlite")):
+        settings = {"secret_key": key, "mail_url": f"file:{folder / 'letters'}"}
+        app = app_on(url, folder, log_level="debug", **settings)
+        app.include_router(careless_routes())
+        async with started(app) as client:
+            world = World(app, client)
+            await world.build()
+            scene = Scene(app, url, log)
+            scene.canaries.add("the secret key", key)
+            for purpose in PURPOSES:
+                scene.canaries.add(f"the key for {purpose}", derived_key(key.encode(), purpose))
+            yield scene, world
+
+
+async def test_no_secret_comes_out(
+    database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with scene_on(database_url, tmp_path) as (scene, world):
+        await life_of_a_user(scene)
+        await secrets_in_wrong_places(scene, world)
+        await crashes(scene)
+        await watch_hashes(scene)
+        assert await scene.leaks() == []
+        assert len(scene.said) > 500
+        assert b"unhandled_error" in scene.log.read_bytes()
+    told = "".join(capfd.readouterr()).encode()
+    assert (
+        scene.canaries.found_in([("the console", told), ("the log", scene.log.read_bytes())]) == []
+    )
+
+
+async def watch_hashes(scene: Scene) -> None:
+    """What the database keeps of passwords and tokens may be nowhere else."""
+    async with scene.app.state.database.view() as connection:
+        for encoded in await connection.scalars(text("SELECT password_hash FROM identity_users")):
+            scene.canaries.add("the hash of a password", encoded, kept=True)
+
+
+@pytest.mark.parametrize("where", ["log", "field", "problem", "database"])
+async def test_a_planted_leak_is_found(database_url: str, tmp_path: Path, where: str) -> None:
+    async with scene_on(database_url, tmp_path) as (scene, _):
+        body = {"password": scene.secret("a password that is told")}
+        answer = await scene.ask("POST", f"/tell?where={where}", body)
+        assert answer.status == (422 if where == "problem" else 200)
+        assert await scene.leaks() != []
+
+
+def test_no_setting_is_shown_that_is_a_secret(tmp_path: Path) -> None:
+    canaries = Canaries()
+    given = {
+        "SECRET_KEY": canaries.add("the secret key", secrets.token_urlsafe(48)),
+        "DATABASE_URL": "postgresql://guilder:{}@127.0.0.1:1/bank".format(
+            canaries.add("the database's password", secrets.token_urlsafe(24))
+        ),
+        "REDIS_URL": "redis://:{}@redis.test/0".format(
+            canaries.add("the password of Redis", secrets.token_urlsafe(24))
+        ),
+        "MAIL_URL": "smtp://guilder:{}@mail.test:587".format(
+            canaries.add("the mail server's password", secrets.token_urlsafe(24))
+        ),
+        "MAIL_FROM": "bank@example.test",
+    }
+    values = environment("", tmp_path, **given)
+    for command in (["settings"], ["settings", "--json"], ["openapi"], ["migrate"]):
+        done = run(tmp_path, values, *command)
+        told = [("standard output", done.stdout.encode()), ("standard error", done.stderr.encode())]
+        assert canaries.found_in(told) == [], command
+        assert done.returncode == (3 if command == ["migrate"] else 0), done.stderr
