@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from guilder.api.middleware import HANDLED, Gateway, GatewayOptions, answer_error
 from guilder.api.openapi import openapi_of
+from guilder.api.reference import ROUTES
 
 
 def operation_id(route: APIRoute) -> str:
@@ -24,7 +25,8 @@ class Api(FastAPI):
 
     def __init__(self, *, gateway: GatewayOptions | None = None, **settings: Any) -> None:
         settings.setdefault("generate_unique_id_function", operation_id)
-        super().__init__(redirect_slashes=False, **settings)
+        super().__init__(redirect_slashes=False, docs_url=None, redoc_url=None, **settings)
+        self.router.routes += ROUTES
         self.gateway_options = gateway or GatewayOptions()
         self.state.limits = None
         for kind in HANDLED:

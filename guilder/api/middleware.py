@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from guilder.api.client import Network, client_address
 from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
-from guilder.api.headers import DOCS_POLICY, SECURITY, STRICT_TRANSPORT, Headers
+from guilder.api.headers import SECURITY, STRICT_TRANSPORT, Headers
 from guilder.api.problems import internal_error, problem_of, problem_of_http
 from guilder.api.replies import Reply
 from guilder.api.routing import meet
@@ -55,7 +55,6 @@ class GatewayOptions:
     hsts: bool = False
     body_seconds: float = 30.0
     trusted_proxies: tuple[Network, ...] = ()
-    docs_paths: frozenset[str] = frozenset(("/docs", "/docs/oauth2-redirect", "/redoc"))
 
 
 class Gateway:
@@ -77,9 +76,6 @@ class Gateway:
             {status: handler for status, handler in handlers.items() if type(status) is int},
         )
         self._headers: Headers = (*SECURITY, *((STRICT_TRANSPORT,) if options.hsts else ()))
-        self._docs_headers: Headers = tuple(
-            DOCS_POLICY if pair[0] == DOCS_POLICY[0] else pair for pair in self._headers
-        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; hand anything else (start, stop, sockets) on."""
@@ -92,8 +88,7 @@ class Gateway:
             scope["path"] = path = path[:-1]
         if root := scope.get("root_path"):
             path = path.removeprefix(root)
-        headers = self._docs_headers if path in self._options.docs_paths else self._headers
-        exchange = scope[SCOPE_KEY] = Exchange(scope, receive, send, headers)
+        exchange = scope[SCOPE_KEY] = Exchange(scope, receive, send, self._headers)
         if self._proxies:
             exchange.ip_address = client_address(
                 exchange.ip_address, scope["headers"], self._proxies
