@@ -11,12 +11,17 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 STOP_SECONDS: Final = 10.0
 """From the signal to the end of the process, whatever hangs."""
 REQUEST_SECONDS: Final = 6
 """Of these, how long requests that run have to finish; the rest is for closing the pools."""
 BACKLOG: Final = 2048
+HEAD_SECONDS: Final = 30.0
+"""How long a connection may be open without a request that runs: idle, or with half a head."""
+LONGEST_HEAD: Final = 65_536
+"""Bytes of a request's line and headers, to within what arrives at once."""
 READY: Final = b"R"
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -24,6 +29,76 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 class CannotListen(Exception):
     """The address cannot be listened on."""
+
+
+class Connection(HttpToolsProtocol):
+    """A connection with bounds on what comes before a request is known, in time and in bytes.
+
+    The body's bounds are the application's. What is no HTTP is answered with a bare status.
+    """
+
+    _bound: asyncio.TimerHandle | None = None
+    _heads = 0
+    _in_head = True
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._wait_no_longer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read; refuse a head that does not end."""
+        heads, in_head = self._heads, self._in_head
+        super().data_received(data)
+        if heads != self._heads or not in_head:
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > LONGEST_HEAD and not self.transport.is_closing():
+            self._refuse(b"431 Request Header Fields Too Large")
+
+    def on_headers_complete(self) -> None:
+        """A request begins to run, or to wait for the one before it."""
+        self._heads += 1
+        self._in_head = False
+        self._wait_no_longer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """What comes next is another head."""
+        self._in_head = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; what is left of this one's body does not count as one."""
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self._wait()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(b"400 Bad Request")
+
+    def _refuse(self, status: bytes) -> None:
+        head = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        self.transport.write(head % status)
+        self.transport.close()
+
+    def _wait(self) -> None:
+        self._wait_no_longer()
+        if not self.transport.is_closing():
+            self._bound = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _wait_no_longer(self) -> None:
+        if self._bound is not None:
+            self._bound.cancel()
+            self._bound = None
 
 
 class Server(uvicorn.Server):
@@ -40,7 +115,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -107,3 +107,72 @@ async def test_a_server_that_has_started_is_not_walked_by_the_collector_again() 
         server.should_exit = True
         await serving
     assert frozen > 10_000
+
+
+async def _answer(scope: Any, receive: Any, send: Any) -> None:
+    """An application that answers at once, before it has read the body, or after a while."""
+    if scope["type"] == "lifespan":
+        for kind in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{kind}.complete"})
+        return
+    await asyncio.sleep(0.4 if scope["path"] == "/later" else 0)
+    headers = [(b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        (b"", b""),
+        (b"GET / HTT", b""),
+        (GET, b"x: y\r\n"),
+        (GET + b"\r\n" + GET, b"x: y\r\n"),
+        (GET + b"content-length: 9999\r\n\r\n", b"body"),
+    ],
+    ids=["nothing", "half a line", "half a head", "half a head after an answer", "half a body"],
+)
+async def test_a_connection_without_a_running_request_is_closed_in_time(
+    first: bytes, rest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little, and however often, comes meanwhile."""
+    monkeypatch.setattr("guilder.infra.server.HEAD_SECONDS", 0.3)
+    begun = asyncio.get_running_loop().time()
+    async with _connected() as (reader, writer):
+        writer.write(first)
+        closed = asyncio.create_task(reader.read())
+        while not closed.done():
+            writer.write(rest)
+            await asyncio.sleep(0.05)
+            assert asyncio.get_running_loop().time() - begun < 20
+        assert (await closed).count(b"HTTP/1.1 200 OK") == (b"\r\n\r\n" in first)
+
+
+async def test_a_request_that_runs_is_given_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guilder.infra.server.HEAD_SECONDS", 0.2)
+    later = b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n"
+    async with _connected() as (reader, writer):
+        writer.write(later + later)
+        assert (await reader.read()).count(b"HTTP/1.1 200 OK") == 2
+
+
+@asynccontextmanager
+async def _connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server in this loop."""
+    server = Server(_answer, lambda: None)
+    with bound() as sockets:
+        serving = asyncio.create_task(server.serve(sockets))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        gc.unfreeze()
+        reader, writer = await asyncio.open_connection(*sockets[0].getsockname())
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            server.should_exit = True
+            await serving
