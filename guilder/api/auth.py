@@ -9,9 +9,9 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from guilder.api.exchange import Exchange, exchange_of
-from guilder.core.actor import Actor
+from guilder.core.actor import Actor, require_fresh
 from guilder.core.clock import SECOND_US, Clock
-from guilder.core.errors import Forbidden, Unauthenticated
+from guilder.core.errors import Forbidden, StepUpRequired, Unauthenticated
 from guilder.core.permissions import Permission, Role
 
 LONGEST_HEADER: Final = 4096 + len("Bearer ")
@@ -22,12 +22,16 @@ MOST_TOKENS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a token stands for; ``expires_at`` in microseconds since 1970."""
+    """Whom a token stands for; instants in microseconds since 1970.
+
+    ``proved_at`` is when they last gave more than the token, None when they never did.
+    """
 
     user_id: UUID
     role: Role
     session_id: UUID | None
     expires_at: int
+    proved_at: int | None = None
 
 
 class Authenticator(Protocol):
@@ -46,8 +50,8 @@ class TokenCache:
     """
 
     def __init__(self, authenticator: Authenticator, clock: Clock) -> None:
+        self.clock = clock
         self._authenticator = authenticator
-        self._clock = clock
         self._proved: dict[str, tuple[float, Principal]] = {}
         self._proofs: dict[str, asyncio.Task[Principal]] = {}
 
@@ -70,6 +74,10 @@ class TokenCache:
             proof.add_done_callback(lambda done: self._ended(token, done))
         return await asyncio.shield(proof)
 
+    async def prove(self, token: str) -> Principal:
+        """Whom the token stands for now, whatever is believed of it; refuses as above."""
+        return await self._prove(token)
+
     def forget(self, session_id: UUID | None = None) -> None:
         """Stop believing the tokens of a session, or all, at once in this process."""
         if session_id is None:
@@ -87,7 +95,7 @@ class TokenCache:
         begun = monotonic()
         try:
             principal = await self._authenticator.authenticate(token)
-            seconds = min(TRUST_SECONDS, (principal.expires_at - self._clock.now_us()) / SECOND_US)
+            seconds = min(TRUST_SECONDS, (principal.expires_at - self.clock.now_us()) / SECOND_US)
             if seconds <= 0:
                 raise Unauthenticated()
         except Unauthenticated:
@@ -124,8 +132,17 @@ async def authenticate(exchange: Exchange) -> Actor:
     token = bearer_token(exchange.headers.get(b"authorization"))
     tokens: TokenCache = exchange.services.tokens
     who = tokens.known(token) or await tokens.authenticate(token)
+    return _act(exchange, who)
+
+
+def _act(exchange: Exchange, who: Principal) -> Actor:
     exchange.actor = Actor(
-        who.user_id, who.role, exchange.request_id, exchange.ip_address, who.session_id
+        who.user_id,
+        who.role,
+        exchange.request_id,
+        exchange.ip_address,
+        who.session_id,
+        who.proved_at,
     )
     return exchange.actor
 
@@ -136,24 +153,43 @@ def permit(actor: Actor, permission: Permission) -> None:
         raise Forbidden()
 
 
-class Allowed:
-    """A dependency: the signed-in caller, who has a permission.
+async def step_up(exchange: Exchange) -> None:
+    """Refuse a caller who has not proved lately who they are.
 
-    The gateway reads it off the route, and has proved the token and the permission before anything
-    else of the request was read.
+    What was believed for a moment is looked up before it is held against them: they may have
+    stepped up in another process just now.
+    """
+    tokens: TokenCache = exchange.services.tokens
+    try:
+        require_fresh(exchange.actor, tokens.clock.now_us())
+    except StepUpRequired:
+        who = await tokens.prove(bearer_token(exchange.headers.get(b"authorization")))
+        require_fresh(_act(exchange, who), tokens.clock.now_us())
+
+
+class Allowed:
+    """A dependency: the signed-in caller, who has a permission, and is ``fresh`` if that is asked.
+
+    The gateway reads it off the route, and has proved all that before anything else of the request
+    was read.
     """
 
-    def __init__(self, permission: Permission) -> None:
+    def __init__(self, permission: Permission, *, fresh: bool = False) -> None:
         self.permission = permission
+        self.fresh = fresh
 
     async def __call__(self, request: Request) -> Actor:
         """The caller."""
         return exchange_of(request).actor
 
 
-def may(permission: Permission) -> Any:
-    """What a route's actor is annotated with: the caller must have the permission."""
-    return Depends(Allowed(permission))
+def may(permission: Permission, *, fresh: bool = False) -> Any:
+    """What a route's actor is annotated with: the caller must have the permission.
+
+    With ``fresh`` they must also have given a password or a factor within the last minutes; the
+    route's refusals name ``StepUpRequired`` then.
+    """
+    return Depends(Allowed(permission, fresh=fresh))
 
 
 async def anonymous_actor(request: Request) -> Actor:

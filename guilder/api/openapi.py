@@ -169,6 +169,8 @@ def _complete(operation: Document, method: str, path: str, demands: Demands) -> 
     if demands.permission is not None:
         operation["security"] = _SECURITY
         operation["x-permission"] = demands.permission.value
+    if demands.fresh:
+        operation["x-step-up"] = True
     responses: Document = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]

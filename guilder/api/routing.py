@@ -16,7 +16,7 @@ from fastapi import params
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 
-from guilder.api.auth import Allowed, anonymous_actor, authenticate, permit
+from guilder.api.auth import Allowed, anonymous_actor, authenticate, permit, step_up
 from guilder.api.errors import InvalidText, UnknownParameter, UnsupportedMediaType
 from guilder.api.exchange import MAX_BODY, Exchange
 from guilder.api.json_gate import parse
@@ -65,11 +65,12 @@ class Demands:
     """What a request must bring before the endpoint of a route runs.
 
     ``permission`` is None on a route that is open to everybody, which ``is_public`` confirms: a
-    route has one or the other, and a house test sees to it. ``query`` names the parameters it may
-    have; with None they are not looked at.
+    route has one or the other, and a house test sees to it. ``fresh`` asks that the caller has
+    stepped up. ``query`` names the parameters it may have; with None they are not looked at.
     """
 
     permission: Permission | None = None
+    fresh: bool = False
     is_public: bool = False
     query: frozenset[str] | None = frozenset()
     body: Body = Body.NONE
@@ -84,11 +85,13 @@ def demands_of(route: Any) -> Demands:
     query = (f for f in get_flat_params(dependant) if isinstance(f.field_info, params.Query))
     field = route.body_field
     calls = list(_calls(dependant))
+    allowed = next((call for call in calls if isinstance(call, Allowed)), None)
     body = Body.NONE
     if field is not None:
         body = Body.FORM if isinstance(field.field_info, params.Form) else Body.JSON
     return Demands(
-        permission=next((c.permission for c in calls if isinstance(c, Allowed)), None),
+        permission=None if allowed is None else allowed.permission,
+        fresh=allowed is not None and allowed.fresh,
         is_public=anonymous_actor in calls,
         query=frozenset(field.alias for field in query),
         body=body,
@@ -107,7 +110,7 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
 async def meet(demands: Demands, exchange: Exchange) -> bytes | None:
     """Refuse what does not meet the demands, in a fixed order; return the body if it was read.
 
-    The order: token, rate limit, permission, query, body's size and time, its media type, the JSON
+    The order: token, rate limit, permission, step-up, query, body's size and time, its media type, the JSON
     gate.
     """
     limits: Limits | None = exchange.services.limits
@@ -117,6 +120,8 @@ async def meet(demands: Demands, exchange: Exchange) -> bytes | None:
         await limits.admit(demands.policy, exchange)
     if demands.permission is not None:
         permit(exchange.actor, demands.permission)
+    if demands.fresh:
+        await step_up(exchange)
     if demands.query is not None and (raw := exchange.scope["query_string"]):
         exchange.query = read_query(raw, demands.query)
     if demands.body is Body.NONE:

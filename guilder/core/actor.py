@@ -1,9 +1,15 @@
 """Who is asking: carried by every command and query, and written into the audit trail."""
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
+from guilder.core.clock import MINUTE_US
+from guilder.core.errors import StepUpRequired
 from guilder.core.permissions import GRANTS, Permission, Role
+
+FRESH_US: Final = 5 * MINUTE_US
+"""For how long it counts that a caller has proved who they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +17,7 @@ class Actor:
     """A caller: a signed-in user, nobody yet, or the bank itself.
 
     ``user_id`` is None for the last two; ``request_id`` and ``ip_address`` are those of the
-    request, empty outside one.
+    request, empty outside one. ``proved_at`` is when the caller last gave a password or a factor.
     """
 
     user_id: UUID | None
@@ -19,6 +25,7 @@ class Actor:
     request_id: str = ""
     ip_address: str = ""
     session_id: UUID | None = None
+    proved_at: int | None = None
 
     def may(self, permission: Permission) -> bool:
         """Whether the actor's role has the permission; nobody yet has none."""
@@ -30,6 +37,15 @@ class Actor:
         if self.user_id is not None:
             return f"user:{self.user_id}"
         return "anonymous" if self.role is None else "system"
+
+
+def require_fresh(actor: Actor, now_us: int) -> None:
+    """Refuse an actor who has not proved lately who they are; ``now_us`` is real time.
+
+    For what a stolen access token must not be enough for: settings of security, risky payments.
+    """
+    if actor.proved_at is None or abs(now_us - actor.proved_at) >= FRESH_US:
+        raise StepUpRequired()
 
 
 ANONYMOUS = Actor(None, None)

@@ -71,6 +71,13 @@ class Forbidden(Refusal):
     detail = "You may not do this."
 
 
+class StepUpRequired(Forbidden):
+    """The caller has not proved lately that it is still them."""
+
+    code = "step_up_required"
+    detail = "Prove again that it is you: POST /sessions/current/step-ups."
+
+
 class NotFound(Refusal):
     """It does not exist, or it is not the caller's to see."""
 
