@@ -20,7 +20,9 @@ from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
 from guilder.domains.accounts.queries import AccountDirectory
+from guilder.domains.identity.commands.factors import SecondFactors
 from guilder.domains.identity.commands.gate import Gate
+from guilder.domains.identity.commands.passkeys import PasskeyDesk
 from guilder.domains.identity.queries import session_user
 from guilder.domains.identity.subscribers import TYPES as LETTERS
 from guilder.domains.identity.subscribers import LetterSender
@@ -36,6 +38,7 @@ from guilder.infra.mail.addresses import ToConsole, ToFolder, ToServer
 from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
+from guilder.infra.passkeys import Passkeys
 from guilder.infra.passwords import Argon2Passwords
 from guilder.infra.ratelimit import FirstThatAnswers, LocalRateLimiter, RedisRateLimiter
 from guilder.infra.secrets import derived_key, secret_key
@@ -96,10 +99,12 @@ class SessionAuthenticator:
     async def authenticate(self, token: str) -> Principal:
         """Whom the token stands for; refuses as unauthenticated."""
         claims = self._tokens.read(token)
-        user = await self._runner.view(
+        user, proved_at = await self._runner.view(
             lambda view: session_user(view, claims.session_id, claims.user_id, claims.version)
         )
-        return Principal(user.id, user.role, claims.session_id, claims.expires_at * SECOND_US)
+        return Principal(
+            user.id, user.role, claims.session_id, claims.expires_at * SECOND_US, proved_at
+        )
 
 
 async def build(
@@ -122,6 +127,10 @@ async def build(
     passwords = Argon2Passwords(derived_key(secret, "passwords/pepper"))
     access_tokens = AccessTokens(secret, clock)
     place_of = Places(settings.geoip_database).of if settings.geoip_database else nowhere
+    sealer = AesGcmSealer([derived_key(secret, "encryption")])
+    passkeys = Passkeys(
+        settings.address, settings.sender.display_name, derived_key(secret, "passkeys"), clock
+    )
     redis_url = settings.redis_url.get_secret_value()
     redis = RedisRateLimiter(redis_url) if redis_url and settings.rate_limits else None
     return Bank(
@@ -131,12 +140,14 @@ async def build(
         runner=runner,
         poster=Poster(ledger_store(settings.database, clock), telemetry),
         passwords=passwords,
-        sealer=AesGcmSealer([derived_key(secret, "encryption")]),
+        sealer=sealer,
         gate=Gate(
             runner,
             passwords,
             access_tokens,
             RefreshTokens(secret),
+            SecondFactors(runner, sealer),
+            PasskeyDesk(runner, passkeys),
             requires_verification=settings.requires_verification,
             place_of=place_of,
         ),

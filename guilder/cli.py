@@ -34,7 +34,7 @@ from guilder.db.migrate import NewerDatabase, downgrade, upgrade
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.rules import User
-from guilder.domains.identity.schemas import Email
+from guilder.domains.identity.schemas.logins import Email
 from guilder.domains.ledger.verify import Report, verify_ledger
 from guilder.infra.logging import configure_logging
 from guilder.infra.server import STOP_SECONDS, CannotListen, Server, bind, end_in

@@ -24,7 +24,14 @@ from guilder.core.errors import NotFound, Refusal, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, Database
 from guilder.domains.accounts import routes as accounts
 from guilder.domains.identity.routes import admin as users
-from guilder.domains.identity.routes import entrance, letter_pages, letters, own
+from guilder.domains.identity.routes import (
+    entrance,
+    factors,
+    letter_pages,
+    letters,
+    own,
+    passkeys,
+)
 from guilder.domains.ledger import routes as ledger
 from guilder.domains.transfers import routes as transfers
 from guilder.infra.settings import Settings, load_settings
@@ -37,6 +44,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     entrance.auth_router,
     letters.router,
     own.router,
+    factors.router,
+    passkeys.router,
     users.router,
     accounts.router,
     transfers.router,

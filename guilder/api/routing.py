@@ -110,8 +110,8 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
 async def meet(demands: Demands, exchange: Exchange) -> bytes | None:
     """Refuse what does not meet the demands, in a fixed order; return the body if it was read.
 
-    The order: token, rate limit, permission, step-up, query, body's size and time, its media type, the JSON
-    gate.
+    The order: token, rate limit, permission, step-up, query, body's size and time, its media type,
+    the JSON gate.
     """
     limits: Limits | None = exchange.services.limits
     if demands.permission is not None:

@@ -11,15 +11,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "guilder/domains/{}/repository.py"
 IDENTITY = "guilder/domains/identity/repository/logins.py"
+FACTORS = "guilder/domains/identity/repository/factors.py"
+SESSIONS = "guilder/domains/identity/commands/sessions.py"
 TOKENS = "guilder/infra/tokens.py"
+PASSKEYS = "guilder/infra/passkeys.py"
 SUITE = [
-    "tests/access/test_matrix_routes.py", "tests/infra/test_tokens.py", "tests/domains/identity",
+    "tests/access/test_matrix_routes.py", "tests/infra/test_tokens.py",
+    "tests/infra/test_passkeys.py", "tests/domains/identity",
 ]  # fmt: skip
 
 GUARDS: list[tuple[str, str, str]] = [
-    ("guilder/api/routing.py", "permit(await authenticate(exchange), demands.permission)",
-     "await authenticate(exchange)"),
-    ("guilder/api/routing.py", "if demands.permission is not None:", "if False:"),
+    ("guilder/api/routing.py", "permit(exchange.actor, demands.permission)", "pass"),
+    ("guilder/api/routing.py", "if demands.permission is not None:\n        await (",
+     "if False:\n        await ("),
+    ("guilder/api/routing.py", "if demands.fresh:", "if False:"),
+    ("guilder/api/auth.py", "require_fresh(_act(exchange, who), tokens.clock.now_us())",
+     "_act(exchange, who)"),
+    ("guilder/core/actor.py", "abs(now_us - actor.proved_at) >= FRESH_US", "False"),
     (TOKENS, 'claims["exp"] <= now or', "False or"),
     (TOKENS, 'max(claims["iat"], claims["nbf"]) > now + SKEW_SECONDS', "False"),
     (TOKENS, 'or claims["typ"] != ACCESS', "or False"),
@@ -43,6 +51,16 @@ GUARDS: list[tuple[str, str, str]] = [
     (IDENTITY, ".where(sessions.c.user_id == actor.user_id)", ""),
     (IDENTITY, "            ~refused(users.c.id, version, view.now_us),\n", ""),
     (IDENTITY, "func.coalesce(sessions.c.ended_at, refused_at(now_us))", "sessions.c.ended_at + 0"),
+    (SESSIONS, "if await factors.active_totp(uow, cmd.user_id) is not None:", "if False:"),
+    (SESSIONS, "elif not await use_factor(uow, cmd.user_id, cmd.factor):", "elif False:"),
+    (FACTORS, "totps.c.last_step < step,", ""),
+    (FACTORS, "passkeys.c.user_id == user_id,\n            or_(", "or_("),
+    (FACTORS, "passkeys.c.id == passkey_id, passkeys.c.user_id == actor.user_id",
+     "passkeys.c.id == passkey_id"),
+    (FACTORS, ".where(passkeys.c.user_id == actor.user_id)", ""),
+    (PASSKEYS, "if not hmac.compare_digest(mac, self._mac(head, purpose)):", "if False:"),
+    (PASSKEYS, 'credential["response"]["userHandle"]) != user:',
+     'credential["response"]["userHandle"]) is None:'),
     (REPOSITORY.format("accounts"), "accounts.c.id == account_id, _may_read(actor)",
      "accounts.c.id == account_id"),
 ]  # fmt: skip

@@ -14,14 +14,16 @@ import jwt
 import pytest
 from fastapi import FastAPI
 
-from guilder.core.actor import SYSTEM
+from guilder.core.actor import FRESH_US, SYSTEM
 from guilder.core.permissions import GRANTS, Permission, Role
 from guilder.domains.identity.commands.users import CreateUser, create_user
+from guilder.domains.identity.models import sessions
 from guilder.infra.secrets import secret_key
 from guilder.infra.settings import Settings
 from guilder.main import create_app
 from tests.access.vectors import Known, Vector, refused
 from tests.support.app import app_on, started
+from tests.support.authenticator import Authenticator
 
 API = "/api/v1"
 PASSWORD = "correct horse battery"
@@ -36,6 +38,7 @@ class Operation:
     path: str
     permission: Permission | None
     has_body: bool
+    step_up: bool
 
     @property
     def name(self) -> str:
@@ -48,7 +51,10 @@ def operations() -> Iterator[Operation]:
         for method, operation in methods.items():
             named = operation.get("x-permission")
             permission = None if named is None else Permission(named)
-            yield Operation(method.upper(), path, permission, "requestBody" in operation)
+            yield Operation(
+                method.upper(), path, permission, "requestBody" in operation,
+                operation.get("x-step-up", False),
+            )  # fmt: skip
 
 
 ALL = list(operations())
@@ -65,6 +71,7 @@ class World:
         self.tokens: dict[str, str] = {}
         self.ids: dict[str, str] = {}
         self.vectors: list[Vector] = []
+        self.phone = Authenticator(app.state.settings.address)
 
     async def build(self) -> None:
         ada = await self._person("ada", Role.USER)
@@ -82,10 +89,11 @@ class World:
             "transfers", from_account_id=account["id"], to_account_id=other["id"], amount=5
         )
         second = await self._login("ada")
+        passkey = await self._passkey()
         self.ids = {
             "account_id": account["id"], "other_account_id": other["id"],
             "transfer_id": transfer["id"], "session_id": second["session"]["id"],
-            "user_id": ada["user"]["id"],
+            "user_id": ada["user"]["id"], "passkey_id": passkey["id"],
         }  # fmt: skip
         await self._bad_tokens(ada)
 
@@ -108,6 +116,11 @@ class World:
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
         return made
+
+    async def _passkey(self) -> dict[str, Any]:
+        options = await self._made("passkeys/registrations")
+        credential = self.phone.create(options["public_key"])
+        return await self._made("passkeys", name="Phone", credential=credential)
 
     async def _bad_tokens(self, ada: dict[str, Any]) -> None:
         """Tokens that were good once, or are good for something else."""
@@ -178,12 +191,23 @@ class World:
             "PATCH /api/v1/admin/users/{user_id}": {"is_active": True},
             "POST /api/v1/admin/users/{user_id}/rotations": GRACE,
             "POST /api/v1/admin/security/rotations": GRACE,
+            "POST /api/v1/users/me/totp/confirmations": {"code": "000000"},
+            "POST /api/v1/sessions/current/step-ups": {"password": PASSWORD},
+            "POST /api/v1/passkeys": {"name": "Phone", "credential": self.phone.create(ANYTHING)},
         }  # fmt: skip
         return bodies[operation.name]
 
 
 GRACE = {"reason": "a drill", "grace_seconds": 86_400}
 """A rotation that leaves everybody in for as long as a test takes."""
+ANYTHING = {"user": {"id": "eA"}, "rp": {"id": "localhost"}, "challenge": "eA"}
+"""Options that nobody has given: what a passkey made with them is refused for is not access."""
+NOT_AS_THEY_STAND = {
+    "POST /api/v1/users/me/totp/confirmations": "totp_not_found",
+    "POST /api/v1/users/me/recovery-codes": "totp_not_found",
+    "POST /api/v1/passkeys": "wrong_factor",
+}
+"""What the owner is refused as well, who is let through to be told just that."""
 QUERIES = {"GET /api/v1/accounts/{account_id}/statement": {"month": "2020-01"}}
 """What a query must have; a month before the opening is refused only to those who may ask."""
 
@@ -289,8 +313,26 @@ async def test_the_owner_is_let_through(world: World) -> None:
         if operation.permission in GRANTS[Role.USER]:
             answer = await world.ask(operation, "ada")
             told = f"{operation.name}: {answer.status_code} {answer.text}"
-            assert answer.status_code < 300 or operation.name in QUERIES, told
+            if expected := NOT_AS_THEY_STAND.get(operation.name):
+                assert answer.json()["code"] == expected, told
+            else:
+                assert answer.status_code < 300 or operation.name in QUERIES, told
             world.tokens["ada"] = (await world._login("ada"))["access_token"]
+
+
+async def test_a_session_that_was_not_proved_lately_is_asked_to_step_up(world: World) -> None:
+    async with world.app.state.database.begin() as connection:
+        earlier = sessions.c.proved_at - FRESH_US
+        await connection.execute(sessions.update().values(proved_at=earlier))
+    world.app.state.tokens.forget()
+    asked = [one for one in PROTECTED if one.step_up]
+    assert len(asked) >= 6
+    for operation in asked:
+        for name, role in (("ada", Role.USER), ("ron", Role.READONLY), ("root", Role.ADMIN)):
+            answer = await world.ask(operation, name)
+            told = f"{operation.name} as {name}: {answer.status_code} {answer.text}"
+            code = "step_up_required" if operation.permission in GRANTS[role] else "forbidden"
+            assert (answer.status_code, answer.json()["code"]) == (403, code), told
 
 
 async def _balances(world: World) -> list[int]:

@@ -24,6 +24,13 @@ OPEN = {
     "POST /api/v1/email-verification-tokens", "POST /api/v1/email-verifications",
     "POST /api/v1/password-reset-tokens", "POST /api/v1/password-resets",
     "GET /verify-email", "GET /reset-password", "GET /pages/letters.css", "GET /pages/letters.js",
+    "POST /api/v1/passkeys/challenges", "POST /api/v1/passkeys/sessions",
+}  # fmt: skip
+STEP_UP = {
+    "POST /api/v1/users/me/totp", "DELETE /api/v1/users/me/totp",
+    "POST /api/v1/users/me/recovery-codes",
+    "POST /api/v1/passkeys/registrations", "DELETE /api/v1/passkeys/{passkey_id}",
+    "DELETE /api/v1/admin/users/{user_id}/factors",
 }  # fmt: skip
 
 
@@ -51,6 +58,17 @@ def test_every_route_says_who_may_use_it(tmp_path: Path) -> None:
     assert unsaid(app.routes) == []
     found = {name for name, one in demands(app.routes).items() if one.is_public}
     assert found == OPEN  # what is open to everybody is a decision, made here
+
+
+def test_what_a_stolen_access_token_is_not_enough_for_is_a_decision(tmp_path: Path) -> None:
+    app = create_app(Settings.model_validate({"env": "test", "data_dir": tmp_path}))
+    assert {name for name, one in demands(app.routes).items() if one.fresh} == STEP_UP
+    paths = app.openapi()["paths"]
+    for name in STEP_UP:
+        method, _, path = name.partition(" ")
+        operation = paths[path][method.lower()]
+        assert operation["x-step-up"] is True
+        assert "`step_up_required`" in operation["responses"]["403"]["description"]
 
 
 def test_a_route_that_says_nothing_or_both_is_found() -> None:

@@ -61,6 +61,76 @@ class WrongPassword(Forbidden):
     detail = "The password is wrong."
 
 
+class SecondFactorRequired(Unauthenticated):
+    """The password is right, and the user has a second factor that was not given."""
+
+    code = "second_factor_required"
+    detail = "A code of the authenticator app or a recovery code is required as well."
+
+
+class InvalidSecondFactor(Unauthenticated):
+    """The password is right, and the code is wrong or was used before."""
+
+    code = "invalid_second_factor"
+    detail = "The code is wrong or was used before."
+
+
+class InvalidPasskey(Unauthenticated):
+    """The passkey does not prove anybody: which step failed is never told."""
+
+    code = "invalid_passkey"
+    detail = "The passkey was not accepted. Ask for a new challenge and try again."
+
+
+class FactorRequired(Forbidden):
+    """The caller gave a password again and has a second factor."""
+
+    code = "factor_required"
+    detail = "The password alone is not enough. Give a code or a passkey."
+
+
+class WrongFactor(Forbidden):
+    """The caller is signed in, and the code or passkey is not good."""
+
+    code = "wrong_factor"
+    detail = "The code or the passkey is wrong or was used before."
+
+
+class TotpActive(Conflict):
+    """The user has an authenticator app already."""
+
+    code = "totp_active"
+    detail = "An authenticator app is set up already. Remove it first."
+
+
+class TotpNotFound(NotFound):
+    """The user has no authenticator app, or did not begin to set one up a moment ago."""
+
+    code = "totp_not_found"
+    detail = "There is no such authenticator app. Set one up first."
+
+
+class TooManyPasskeys(Conflict):
+    """The user has as many passkeys as one may have."""
+
+    code = "too_many_passkeys"
+    detail = "There are too many passkeys. Remove one first."
+
+
+class PasskeyTaken(Conflict):
+    """The passkey is registered already."""
+
+    code = "passkey_taken"
+    detail = "This passkey is registered already."
+
+
+class PasskeyNotFound(NotFound):
+    """There is no such passkey, or it is somebody else's."""
+
+    code = "passkey_not_found"
+    detail = "There is no such passkey."
+
+
 class SessionNotFound(NotFound):
     """There is no such session, or it is somebody else's."""
 

@@ -34,6 +34,7 @@ sessions = Table(
     Column("ending", String),
     Column("version", Big, nullable=False, server_default=text("1")),
     Column("location", String),
+    Column("proved_at", Big),
     Index(None, "user_id", "id"),
     Index(None, "user_id", "ip_address", "device_info"),
     Index(None, "ended_at"),
@@ -88,5 +89,47 @@ letters = Table(
     Column("sent_at", Big),
     Column("used_at", Big),
     Index(None, "user_id", "purpose", "sent_at"),
+    **STRICT,
+)
+
+totps = Table(
+    "identity_totps",
+    metadata,
+    Column("user_id", Guid, ForeignKey("identity_users.id"), primary_key=True),
+    Column("secret", Bytes, nullable=False),
+    Column("created_at", Big, nullable=False),
+    Column("confirmed_at", Big),
+    Column("last_step", Big, nullable=False),
+    **STRICT,
+)
+
+recovery_codes = Table(
+    "identity_recovery_codes",
+    metadata,
+    Column("hash", Bytes, primary_key=True),
+    Column("user_id", Guid, ForeignKey("identity_users.id"), nullable=False, index=True),
+    **STRICT,
+)
+
+passkeys = Table(
+    "identity_passkeys",
+    metadata,
+    Column("id", Guid, primary_key=True),
+    Column("user_id", Guid, ForeignKey("identity_users.id"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("credential_id", Bytes, nullable=False, unique=True),
+    Column("public_key", Bytes, nullable=False),
+    Column("sign_count", Big, nullable=False),
+    Column("created_at", Big, nullable=False),
+    Column("last_used_at", Big),
+    Index(None, "user_id", "id"),
+    **STRICT,
+)
+
+used_challenges = Table(
+    "identity_used_challenges",
+    metadata,
+    Column("hash", Bytes, primary_key=True),
+    Column("ends_at", Big, nullable=False, index=True),
     **STRICT,
 )

@@ -8,21 +8,23 @@ from guilder.core.page import Page, PageRequest, cursor_id, cut
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
 from guilder.domains.identity.errors import SessionNotFound, UserNotFound
-from guilder.domains.identity.repository import letters
+from guilder.domains.identity.repository import factors, letters
 from guilder.domains.identity.repository import logins as repository
-from guilder.domains.identity.rules import Session, User, UserFilter
+from guilder.domains.identity.rules import Factors, Passkey, Session, User, UserFilter
 
 
-async def session_user(view: View, session_id: UUID, user_id: UUID, version: int) -> User:
-    """Whose session it is, proved by a token of that version.
+async def session_user(
+    view: View, session_id: UUID, user_id: UUID, version: int
+) -> tuple[User, int | None]:
+    """Whose session it is, proved by a token of that version, and when they last proved themselves.
 
-    Refuses a session that has ended, a user who is switched off, and a version before a rotation
-    whose grace is over.
+    The instant is in microseconds since 1970. Refuses a session that has ended, a user who is
+    switched off, and a version before a rotation whose grace is over.
     """
-    user = await repository.find_user_of_session(view, session_id, user_id, version)
-    if user is None:
+    found = await repository.find_user_of_session(view, session_id, user_id, version)
+    if found is None:
         raise Unauthenticated()
-    return user
+    return found
 
 
 async def user_by_email(view: View, email: str) -> User | None:
@@ -56,6 +58,23 @@ async def get_me(view: View, actor: Actor) -> User:
     if user is None:
         raise Unauthenticated()
     return user
+
+
+async def get_factors(view: View, actor: Actor) -> Factors:
+    """What the actor has beside the password."""
+    if actor.user_id is None:
+        raise Unauthenticated()
+    return Factors(
+        await factors.active_totp(view, actor.user_id),
+        await factors.recovery_codes_left(view, actor.user_id),
+        tuple(await factors.passkeys_of(view, actor.user_id)),
+    )
+
+
+async def list_passkeys(view: View, actor: Actor, page: PageRequest) -> Page[Passkey]:
+    """A page of the actor's own passkeys, newest first."""
+    rows = await factors.newest_passkeys(view, actor, cursor_id(page), page.limit + 1, page.offset)
+    return cut(rows, page, lambda passkey: str(passkey.id))
 
 
 async def get_session(view: View, actor: Actor, session_id: UUID) -> Session:

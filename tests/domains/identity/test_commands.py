@@ -24,7 +24,8 @@ from guilder.domains.identity.models import refresh_tokens, sessions, users
 from guilder.domains.identity.queries import session_user, user_by_email
 from guilder.domains.identity.rules import SESSION_US, Session, User
 from guilder.infra.passwords import Argon2Passwords
-from guilder.infra.tokens import AccessTokens, RefreshTokens, opaque_hash
+from guilder.infra.tokens import opaque_hash
+from tests.domains.identity.doors import gate_of
 
 NOW = 1_800_000_000_000_000
 PASSWORD = "correct horse battery"
@@ -50,8 +51,7 @@ def passwords() -> CountingPasswords:
 
 @pytest.fixture
 def gate(runner: Runner, passwords: CountingPasswords, clock: FixedClock) -> Gate:
-    secret = b"s" * 32
-    return Gate(runner, passwords, AccessTokens(secret, clock), RefreshTokens(secret))
+    return gate_of(runner, clock, passwords)
 
 
 async def make(runner: Runner, email: str = "Ada@example.test", **more: object) -> User:
@@ -134,9 +134,10 @@ async def test_a_session_is_good_while_it_lasts_and_for_its_user_alone(
     other = await make(runner)
 
     async def whose(user_id: object = user.id) -> User:
-        return await runner.view(
+        user, _proved_at = await runner.view(
             lambda view: session_user(view, session.id, user_id, session.version)  # type: ignore[arg-type]
         )
+        return user
 
     assert await whose() == user
     with pytest.raises(Unauthenticated):

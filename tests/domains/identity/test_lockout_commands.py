@@ -15,11 +15,10 @@ from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, W
 from guilder.domains.identity.models import users
 from guilder.domains.identity.rules import failures_key
 from guilder.infra.passwords import Argon2Passwords
-from guilder.infra.tokens import AccessTokens, RefreshTokens
 from tests.db import owner
+from tests.domains.identity.doors import SECRET, gate_of
 
 NOW = 1_800_000_000_000_000
-SECRET = b"s" * 32
 PASSWORD = "correct horse battery"
 EMAIL = "ada@b.test"
 OWNER = Actor(None, None, "request-1", "192.0.2.1")
@@ -45,7 +44,7 @@ def passwords() -> Passwords:
 
 @pytest.fixture
 def gate(runner: Runner, passwords: Passwords, clock: FixedClock) -> Gate:
-    return Gate(runner, passwords, AccessTokens(SECRET, clock), RefreshTokens(SECRET))
+    return gate_of(runner, clock, passwords)
 
 
 @pytest.fixture(autouse=True)
@@ -132,9 +131,7 @@ async def test_of_guesses_through_two_processes_six_are_tried_at_most(
     gate: Gate, database_url: str, clock: FixedClock, passwords: Passwords
 ) -> None:
     database = Database(database_url)
-    other = Gate(
-        Runner(database, clock), passwords, AccessTokens(SECRET, clock), RefreshTokens(SECRET)
-    )
+    other = gate_of(Runner(database, clock), clock, passwords)
     await asyncio.gather(
         *(
             door.log_in(EMAIL, f"guess number {n:04}", STRANGER, "Robot")

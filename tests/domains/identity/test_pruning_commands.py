@@ -16,11 +16,9 @@ from guilder.domains.identity.commands.sessions import EndSession, end_session
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, RefreshReused
 from guilder.domains.identity.models import failures
 from guilder.domains.identity.rules import failures_key
-from guilder.infra.passwords import Argon2Passwords
-from guilder.infra.tokens import AccessTokens, RefreshTokens
 from tests.db import owner
+from tests.domains.identity.doors import gate_of
 
-SECRET = b"s" * 32
 PASSWORD = "correct horse battery"
 CALLER = Actor(None, None, "request-1", "192.0.2.1")
 FAILURES, TOKENS, SESSIONS = "identity_failures", "identity_refresh_tokens", "identity_sessions"
@@ -28,8 +26,7 @@ FAILURES, TOKENS, SESSIONS = "identity_failures", "identity_refresh_tokens", "id
 
 @pytest.fixture
 def gate(runner: Runner, clock: FixedClock) -> Gate:
-    passwords = Argon2Passwords(SECRET, memory_kib=64, time_cost=1)
-    return Gate(runner, passwords, AccessTokens(SECRET, clock), RefreshTokens(SECRET))
+    return gate_of(runner, clock)
 
 
 @pytest.fixture

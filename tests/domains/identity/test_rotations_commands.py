@@ -12,7 +12,7 @@ from guilder.core.page import PageRequest
 from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.gate import Gate, SignedIn
+from guilder.domains.identity.commands.gate import SignedIn
 from guilder.domains.identity.commands.rotations import (
     RotateEverybody,
     RotateUser,
@@ -23,11 +23,10 @@ from guilder.domains.identity.errors import RefreshInvalid, UserNotFound
 from guilder.domains.identity.queries import list_sessions, session_user
 from guilder.domains.identity.repository import rotations
 from guilder.domains.identity.rules import Rotation
-from guilder.infra.passwords import Argon2Passwords
-from guilder.infra.tokens import AccessTokens, Claims, RefreshTokens
+from guilder.infra.tokens import AccessTokens, Claims
 from tests.db import owner
+from tests.domains.identity.doors import SECRET, gate_of
 
-SECRET = b"s" * 32
 PASSWORD = "correct horse battery"
 OPENING = "guilder.domains.identity.commands.sessions"
 CALLER = Actor(None, None, "request-1", "192.0.2.1")
@@ -40,8 +39,7 @@ class House:
         self.runner = runner
         self.clock = clock
         self.access = AccessTokens(SECRET, clock)
-        passwords = Argon2Passwords(SECRET, memory_kib=64, time_cost=1)
-        self.gate = Gate(runner, passwords, self.access, RefreshTokens(SECRET))
+        self.gate = gate_of(runner, clock)
 
     async def sign_up(self, name: str) -> SignedIn:
         return await self.gate.sign_up(f"{name}@b.test", PASSWORD, None, CALLER, None)

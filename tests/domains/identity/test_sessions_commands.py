@@ -45,12 +45,11 @@ from guilder.domains.identity.queries import (
 )
 from guilder.domains.identity.repository.logins import find_with_password
 from guilder.domains.identity.rules import UserFilter
-from guilder.infra.passwords import Argon2Passwords
-from guilder.infra.tokens import AccessTokens, RefreshTokens
+from guilder.infra.tokens import AccessTokens
 from tests.db import owner
+from tests.domains.identity.doors import SECRET, gate_of
 
 NOW = 1_800_000_000_000_000
-SECRET = b"s" * 32
 PASSWORD = "correct horse battery"
 CALLER = Actor(None, None, "request-1", "192.0.2.1")
 
@@ -61,9 +60,8 @@ def access(clock: FixedClock) -> AccessTokens:
 
 
 @pytest.fixture
-def gate(runner: Runner, access: AccessTokens) -> Gate:
-    passwords = Argon2Passwords(SECRET, memory_kib=64, time_cost=1)
-    return Gate(runner, passwords, access, RefreshTokens(SECRET))
+def gate(runner: Runner, clock: FixedClock) -> Gate:
+    return gate_of(runner, clock)
 
 
 @pytest.fixture

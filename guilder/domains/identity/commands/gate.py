@@ -5,21 +5,23 @@ any of them.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from guilder.core.actor import Actor
 from guilder.core.errors import Unauthenticated
 from guilder.core.ports import PasswordHasher
 from guilder.db.run import Runner
+from guilder.domains.identity.commands.factors import Checked, SecondFactors
 from guilder.domains.identity.commands.letters import (
     ResetPassword,
     reset_password,
     user_of_token,
 )
 from guilder.domains.identity.commands.lockout import Guard
+from guilder.domains.identity.commands.passkeys import PasskeyDesk
 from guilder.domains.identity.commands.sessions import (
     EndFamily,
     OpenSession,
@@ -30,6 +32,7 @@ from guilder.domains.identity.commands.sessions import (
     refresh_session,
     sign_up,
 )
+from guilder.domains.identity.commands.step_up import StepUp, step_up
 from guilder.domains.identity.commands.users import (
     ChangePassword,
     CreateUser,
@@ -38,10 +41,15 @@ from guilder.domains.identity.commands.users import (
 from guilder.domains.identity.errors import (
     EmailUnverified,
     InvalidCredentials,
+    InvalidPasskey,
+    InvalidSecondFactor,
     RefreshReused,
+    SecondFactorRequired,
+    WrongFactor,
     WrongPassword,
 )
 from guilder.domains.identity.repository import logins as repository
+from guilder.domains.identity.repository.factors import active_totp
 from guilder.domains.identity.repository.logins import LoginFacts
 from guilder.domains.identity.rules import (
     Purpose,
@@ -78,10 +86,14 @@ class Gate:
         passwords: PasswordHasher,
         access_tokens: AccessTokens,
         refresh_tokens: RefreshTokens,
+        factors: SecondFactors,
+        passkeys: PasskeyDesk,
         *,
         requires_verification: bool = False,
         place_of: Callable[[str], str | None] = nowhere,
     ) -> None:
+        self.factors = factors
+        self.passkeys = passkeys
         self._runner = runner
         self._passwords = passwords
         self._access_tokens = access_tokens
@@ -109,17 +121,25 @@ class Gate:
         made, session = await self._runner.run(sign_up, command, actor)
         return self._signed_in(made, session, refresh_token)
 
-    async def log_in(self, email: str, password: str, actor: Actor, device: str | None) -> SignedIn:
+    async def log_in(
+        self,
+        email: str,
+        password: str,
+        actor: Actor,
+        device: str | None,
+        code: str | None = None,
+    ) -> SignedIn:
         """Open a session; refuses all that is wrong with the same words and after the same work.
 
-        Refuses as locked, whether or not there is such a user, after too many wrong passwords.
+        Refuses as locked, whether or not there is such a user, after too many wrong passwords. Only
+        who has the right one learns that a ``code`` is needed or wrong.
         """
         found = await self._runner.view(
             lambda view: repository.find_for_login(view, email, actor.ip_address, device)
         )
-        key = failures_key(email_key(email))
-        if found is not None and found.is_known_device:
-            key = failures_key(email_key(email), actor.ip_address, device or "")
+        known = found is not None and found.is_known_device
+        place = (actor.ip_address, device or "") if known else ()
+        key = failures_key(email_key(email), *place)
         async with self._guard.attempt(key):
             encoded = None if found is None else found.password_hash
             fits = await self._passwords.verify(encoded, normal_password(password))
@@ -129,20 +149,90 @@ class Gate:
             if found is None or not fits or not found.user.is_active:
                 raise InvalidCredentials()
         self._refuse_unverified(found.user)
+        second = await self._second(found, code, actor, place)
         refresh_token, refresh_hash = new_opaque_token()
-        better_hash = await self._rehashed(found, password)
         command = OpenSession(
             found.user.id,
             refresh_hash,
             found.password_hash,
             device,
-            better_hash,
-            key,
+            better_hash=await self._rehashed(found, password),
+            failures_keys=(key,) if second is None else (key, second.failures_key),
+            factor=None if second is None else second.factor,
             is_known_device=found.is_known_device,
             location=self._place_of(actor.ip_address),
         )
         session = await self._runner.run(open_session, command, actor)
         return self._signed_in(found.user, session, refresh_token)
+
+    async def _second(
+        self, found: LoginFacts, code: str | None, actor: Actor, place: tuple[str, ...]
+    ) -> Checked | None:
+        """The second factor of who gave the right password, None when they have none."""
+        if found.totp is None:
+            return None
+        if code is None:
+            raise SecondFactorRequired()
+        checked = await self.factors.check(found.totp, code, actor, *place)
+        if checked is None:
+            raise InvalidSecondFactor()
+        return checked
+
+    async def log_in_by_passkey(
+        self, credential: Mapping[str, Any], actor: Actor, device: str | None
+    ) -> SignedIn:
+        """Open a session for who has signed a challenge with a passkey, which is two factors.
+
+        Refuses all that is wrong with the same words.
+        """
+        proved = await self.passkeys.check(credential)
+        user = None
+        if proved is not None:
+            user_id = proved[0]
+            user = await self._runner.view(lambda view: repository.find_active_user(view, user_id))
+        if proved is None or user is None:
+            raise InvalidPasskey()
+        self._refuse_unverified(user)
+        refresh_token, refresh_hash = new_opaque_token()
+        command = OpenSession(
+            user.id,
+            refresh_hash,
+            None,
+            device,
+            factor=proved[1],
+            location=self._place_of(actor.ip_address),
+        )
+        session = await self._runner.run(open_session, command, actor)
+        return self._signed_in(user, session, refresh_token)
+
+    async def step_up_by_password(self, password: str, actor: Actor) -> int:
+        """Step the actor's session up; gives back until when that counts.
+
+        Refuses a wrong password, and who has an authenticator app: that is asked for then.
+        """
+        _user, encoded = await self._checked_password(password, actor)
+        return await self._runner.run(step_up, StepUp(encoded), actor)
+
+    async def step_up_by_code(self, code: str, actor: Actor) -> int:
+        """The same for a code of the app or a recovery code; refuses a wrong one."""
+        user_id = actor.user_id
+        if user_id is None or actor.session_id is None:
+            raise Unauthenticated()
+        totp = await self._runner.view(lambda view: active_totp(view, user_id))
+        if totp is None:
+            raise WrongFactor()
+        checked = await self.factors.check(totp, code, actor, str(actor.session_id))
+        if checked is None:
+            raise WrongFactor()
+        command = StepUp(factor=checked.factor, failures_key=checked.failures_key)
+        return await self._runner.run(step_up, command, actor)
+
+    async def step_up_by_passkey(self, credential: Mapping[str, Any], actor: Actor) -> int:
+        """The same for a passkey; refuses one that is not the actor's."""
+        proved = await self.passkeys.check(credential)
+        if proved is None:
+            raise WrongFactor()
+        return await self._runner.run(step_up, StepUp(factor=proved[1]), actor)
 
     async def refresh(self, refresh_token: str, actor: Actor) -> SignedIn:
         """The next pair of tokens; refuses a token that is not good.
@@ -176,19 +266,24 @@ class Gate:
 
         Refuses a present password that is wrong and a new one that breaks the policy.
         """
+        user, encoded = await self._checked_password(present, actor)
+        command = ChangePassword(
+            encoded, await self.hashed(new, user.email, "/new_password"), device
+        )
+        await self._runner.run(change_password, command, actor)
+
+    async def _checked_password(self, password: str, actor: Actor) -> tuple[User, str]:
+        """The acting user and the hash that the password fits; refuses a wrong one."""
         found = await self._runner.view(lambda view: repository.find_with_password(view, actor))
         if found is None:
             raise Unauthenticated()
         user, encoded = found
         key = failures_key("password of", str(user.id))
         async with self._guard.attempt(key):
-            if not await self._passwords.verify(encoded, normal_password(present)):
+            if not await self._passwords.verify(encoded, normal_password(password)):
                 await self._guard.failed(key, actor)
                 raise WrongPassword()
-        command = ChangePassword(
-            encoded, await self.hashed(new, user.email, "/new_password"), device
-        )
-        await self._runner.run(change_password, command, actor)
+        return user, encoded
 
     async def reset_password(self, token: str, new: str, actor: Actor, device: str | None) -> None:
         """Set a new password by the token of a letter; all sessions end.

@@ -7,19 +7,26 @@ from uuid import UUID
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
 from guilder.db.unit_of_work import UnitOfWork
+from guilder.domains.identity.commands.factors import use_factor
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.errors import (
     InvalidCredentials,
+    InvalidPasskey,
+    InvalidSecondFactor,
     RefreshInvalid,
     RefreshReused,
+    SecondFactorRequired,
     SessionNotFound,
 )
 from guilder.domains.identity.events import SignedInAnew
+from guilder.domains.identity.repository import factors
 from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.repository.rotations import version_of
 from guilder.domains.identity.rules import (
     SESSION_US,
     Ending,
+    Factor,
+    PasskeyProof,
     Refresh,
     Session,
     User,
@@ -31,32 +38,43 @@ from guilder.domains.identity.rules import (
 class OpenSession:
     """Sign in a user whose password has been checked against ``password_hash``.
 
-    ``better_hash`` is of the same password; ``failures_key`` is what wrong ones were counted under.
+    It is None for who comes by a passkey. ``factor`` is what they gave beside it, or instead.
+    ``better_hash`` is of the same password; wrong ones and wrong codes were counted under the
+    ``failures_keys``.
     """
 
     action: ClassVar[str] = "session.open"
     user_id: UUID
     refresh_hash: bytes
-    password_hash: str
+    password_hash: str | None
     device_info: str | None = None
     better_hash: str | None = None
-    failures_key: bytes | None = None
+    failures_keys: tuple[bytes, ...] = ()
+    factor: Factor | None = None
     is_known_device: bool = True
     location: str | None = None
 
 
 async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
-    """Store the session; refuses when the user was switched off or the password changed meanwhile.
+    """Store the session. Every way in ends here, and here alone it is decided what it takes.
 
-    Whoever changes either ends the sessions there are: this one comes before that, or not at all.
-    A rotation that commits meanwhile is newer than the version read here, so it refuses this
-    session like those before it.
+    Refuses when the user was switched off or the password changed meanwhile: whoever changes either
+    ends the sessions there are, and this one comes before that or not at all. Refuses a password
+    without the second factor that the user has, and a factor that was used before. A rotation that
+    commits meanwhile is newer than the version read here, so it refuses this session like those
+    before it.
     """
+    by_passkey = isinstance(cmd.factor, PasskeyProof)
     found = await repository.lock_active_user(uow, cmd.user_id)
-    if found is None or found[1] != cmd.password_hash:
-        raise InvalidCredentials()
-    if cmd.failures_key is not None:
-        await repository.forget_failures(uow, cmd.failures_key)
+    if found is None or (found[1] != cmd.password_hash and not by_passkey):
+        raise InvalidPasskey() if by_passkey else InvalidCredentials()
+    if cmd.factor is None:
+        if await factors.active_totp(uow, cmd.user_id) is not None:
+            raise SecondFactorRequired()
+    elif not await use_factor(uow, cmd.user_id, cmd.factor):
+        raise InvalidPasskey() if by_passkey else InvalidSecondFactor()
+    for key in cmd.failures_keys:
+        await repository.forget_failures(uow, key)
     if cmd.better_hash is not None:
         await repository.change_user(uow, cmd.user_id, {"password_hash": cmd.better_hash})
     session = Session(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select, true
 from sqlalchemy.exc import IntegrityError
 
 from guilder.core.actor import Actor
@@ -12,13 +12,14 @@ from guilder.core.permissions import Role
 from guilder.db.engine import RunAgain
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import EmailTaken
-from guilder.domains.identity.models import failures, refresh_tokens, sessions, users
+from guilder.domains.identity.models import failures, refresh_tokens, sessions, totps, users
 from guilder.domains.identity.repository.rotations import refused, refused_at
 from guilder.domains.identity.rules import (
     Ending,
     Failures,
     RefreshToken,
     Session,
+    Totp,
     User,
     UserFilter,
     email_key,
@@ -79,12 +80,14 @@ class LoginFacts(NamedTuple):
     user: User
     password_hash: str
     is_known_device: bool
+    totp: Totp | None
 
 
 async def find_for_login(
     view: View, email: str, ip_address: str, device_info: str | None
 ) -> LoginFacts | None:
-    """The user of an address, and whether they have signed in with this device from there before.
+    """The user of an address with their authenticator app, and whether they have signed in with
+    this device from there before.
 
     One statement, so that an address without a user takes as long.
     """
@@ -93,12 +96,26 @@ async def find_for_login(
         sessions.c.ip_address == ip_address,
         sessions.c.device_info == device_info,
     )
+    active = and_(totps.c.user_id == users.c.id, totps.c.confirmed_at.is_not(None))
     row = await view.first(
-        select(*USER, users.c.password_hash, known.label("known")).where(
-            users.c.email_key == email_key(email)
+        select(
+            *USER,
+            users.c.password_hash,
+            known.label("known"),
+            totps.c.secret,
+            totps.c.created_at.label("totp_created_at"),
+            totps.c.confirmed_at,
+            totps.c.last_step,
         )
+        .outerjoin(totps, active)
+        .where(users.c.email_key == email_key(email))
     )
-    return None if row is None else LoginFacts(to_user(row), row.password_hash, bool(row.known))
+    if row is None:
+        return None
+    totp = None
+    if row.secret is not None:
+        totp = Totp(row.id, row.secret, row.totp_created_at, row.confirmed_at, row.last_step)
+    return LoginFacts(to_user(row), row.password_hash, bool(row.known), totp)
 
 
 async def failures_of(view: View, key: bytes) -> Failures | None:
@@ -138,10 +155,13 @@ async def find_active_user(view: View, user_id: UUID) -> User | None:
 
 async def find_user_of_session(
     view: View, session_id: UUID, user_id: UUID, version: int
-) -> User | None:
-    """The active user whose session it is, while it lasts and no rotation refuses the version."""
+) -> tuple[User, int | None] | None:
+    """The active user whose session it is, and when they last proved themselves.
+
+    While the session lasts and no rotation refuses the version.
+    """
     row = await view.first(
-        select(*USER)
+        select(*USER, sessions.c.proved_at)
         .join(sessions, sessions.c.user_id == users.c.id)
         .where(
             sessions.c.id == session_id,
@@ -152,7 +172,7 @@ async def find_user_of_session(
             ~refused(users.c.id, version, view.now_us),
         )
     )
-    return None if row is None else to_user(row)
+    return None if row is None else (to_user(row), row.proved_at)
 
 
 async def lock_active_user(uow: UnitOfWork, user_id: UUID) -> tuple[User, str] | None:
@@ -226,7 +246,7 @@ async def change_user(uow: UnitOfWork, user_id: UUID, values: Mapping[str, Any])
 
 
 async def insert_session(uow: UnitOfWork, session: Session, refresh_hash: bytes) -> None:
-    """Store a session and its first refresh token."""
+    """Store a session and its first refresh token; whoever opens one has just proved themselves."""
     await uow.execute(
         sessions.insert().values(
             id=session.id,
@@ -239,6 +259,7 @@ async def insert_session(uow: UnitOfWork, session: Session, refresh_hash: bytes)
             generation=session.generation,
             version=session.version,
             location=session.location,
+            proved_at=session.created_at,
         )
     )
     await _insert_token(uow, session, refresh_hash)

@@ -12,9 +12,10 @@ from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import QueryFlag, QueryText, Uuid
 from guilder.core.actor import Actor
-from guilder.core.errors import Forbidden, Invalid
+from guilder.core.errors import Forbidden, Invalid, StepUpRequired
 from guilder.core.permissions import Permission, Role
 from guilder.domains.identity import queries
+from guilder.domains.identity.commands.factors import RemoveFactors, remove_factors
 from guilder.domains.identity.commands.rotations import (
     RotateEverybody,
     RotateUser,
@@ -24,10 +25,16 @@ from guilder.domains.identity.commands.rotations import (
 from guilder.domains.identity.commands.users import ChangeAccess, change_access
 from guilder.domains.identity.errors import LastAdmin, UserNotFound
 from guilder.domains.identity.rules import UserFilter
-from guilder.domains.identity.schemas import AccessChange, RotationCreate, RotationOut, UserOut
+from guilder.domains.identity.schemas.logins import (
+    AccessChange,
+    RotationCreate,
+    RotationOut,
+    UserOut,
+)
 
 UsersReader = Annotated[Actor, may(Permission.USERS_READ)]
 UsersWriter = Annotated[Actor, may(Permission.USERS_WRITE)]
+FreshUsersWriter = Annotated[Actor, may(Permission.USERS_WRITE, fresh=True)]
 Rotator = Annotated[Actor, may(Permission.ROTATIONS_WRITE)]
 
 router = APIRouter(prefix="/admin", tags=["admin"])
@@ -119,3 +126,16 @@ async def create_rotation(
     )  # fmt: skip
     exchange.services.tokens.forget()
     return reply
+
+
+@router.delete(
+    "/users/{user_id}/factors",
+    status_code=204,
+    responses=refusals(Forbidden, StepUpRequired, UserNotFound),
+)
+async def delete_factors(user_id: Uuid, actor: FreshUsersWriter, request: Request) -> Reply:
+    """Take all second factors and passkeys from a user who has lost them; their sessions end."""
+    services = exchange_of(request).services
+    await services.runner.run(remove_factors, RemoveFactors(user_id), actor)
+    services.tokens.forget()
+    return Reply(204)

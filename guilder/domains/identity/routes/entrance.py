@@ -26,11 +26,13 @@ from guilder.domains.identity.errors import (
     EmailTaken,
     EmailUnverified,
     InvalidCredentials,
+    InvalidSecondFactor,
     RefreshInvalid,
     RefreshReused,
+    SecondFactorRequired,
     WeakPassword,
 )
-from guilder.domains.identity.schemas import (
+from guilder.domains.identity.schemas.logins import (
     Login,
     LoginOut,
     SessionCreate,
@@ -130,14 +132,24 @@ async def create_user_route(
     "/sessions",
     status_code=201,
     response_model=SessionCreatedOut,
-    responses=refusals(InvalidCredentials, AccountLocked, EmailUnverified, Overloaded),
+    responses=refusals(
+        InvalidCredentials,
+        SecondFactorRequired,
+        InvalidSecondFactor,
+        AccountLocked,
+        EmailUnverified,
+        Overloaded,
+    ),
 )
 @limited(LOGIN)
 async def create_session(
     body: SessionCreate, actor: AnonymousActor, gate: TheGate, device: Device
 ) -> Reply:
-    """Sign in. Whether the address has a user cannot be told from the answer."""
-    signed_in = await gate.log_in(body.email, body.password, actor, device)
+    """Sign in. Whether the address has a user cannot be told from the answer.
+
+    Who has an authenticator app gives its code as well; only who has the right password learns so.
+    """
+    signed_in = await gate.log_in(body.email, body.password, actor, device, body.totp_code)
     return json_response(201, session_created(signed_in))
 
 
@@ -181,6 +193,8 @@ async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device
     response_model=LoginOut,
     responses=refusals(
         InvalidCredentials,
+        SecondFactorRequired,
+        InvalidSecondFactor,
         AccountLocked,
         EmailUnverified,
         Invalid,
@@ -193,5 +207,5 @@ async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device
 async def log_in(request: Request, actor: AnonymousActor, gate: TheGate, device: Device) -> Reply:
     """Sign in by the OAuth2 password flow, by a form or JSON."""
     given = await read_either(exchange_of(request), Login)
-    signed_in = await gate.log_in(given.address, given.password, actor, device)
+    signed_in = await gate.log_in(given.address, given.password, actor, device, given.totp_code)
     return json_response(200, logged_in(signed_in))

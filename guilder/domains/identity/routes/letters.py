@@ -19,7 +19,7 @@ from guilder.domains.identity.commands.letters import (
 from guilder.domains.identity.errors import TokenExpired, TokenInvalid, WeakPassword
 from guilder.domains.identity.routes.entrance import Device, TheGate
 from guilder.domains.identity.rules import Purpose
-from guilder.domains.identity.schemas import AddressGiven, PasswordReset, TokenGiven, Told
+from guilder.domains.identity.schemas.logins import AddressGiven, PasswordReset, TokenGiven, Told
 from guilder.infra.tokens import opaque_hash
 
 ASKED: Final = Told(message="If that address is known here, a letter is on its way to it.")

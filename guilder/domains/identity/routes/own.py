@@ -29,7 +29,7 @@ from guilder.domains.identity.errors import (
     WrongPassword,
 )
 from guilder.domains.identity.routes.entrance import Device, TheGate
-from guilder.domains.identity.schemas import (
+from guilder.domains.identity.schemas.logins import (
     PasswordChange,
     SessionOut,
     UserChange,

@@ -1,4 +1,4 @@
-"""What goes over the wire: addresses are normalised here, passwords are taken as they come."""
+"""Users and sessions on the wire: addresses are normalised, passwords taken as they come."""
 
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
@@ -29,6 +29,7 @@ from guilder.infra.tokens import ACCESS_SECONDS
 
 LONGEST_EMAIL: Final = 254
 LONGEST_TOKEN: Final = 100
+LONGEST_CODE: Final = 64
 LONGEST_READ: Final = 1024
 """Characters of a password that are looked at; the policy on new ones is stricter."""
 
@@ -64,6 +65,12 @@ def password(value: object) -> str:
     return value
 
 
+_CODE_SCHEMA: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST_CODE,
+    "description": "The code that the authenticator app shows, or a recovery code.",
+}
 _EMAIL_SCHEMA: Final = {"type": "string", "format": "email", "maxLength": LONGEST_EMAIL}
 _TOKEN_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": LONGEST_TOKEN}
 _NEW_PASSWORD_SCHEMA: Final = {
@@ -80,6 +87,7 @@ KnownEmail = Annotated[str, Rule(email_to_find, _EMAIL_SCHEMA)]
 NewPassword = Annotated[str, Rule(password, _NEW_PASSWORD_SCHEMA)]
 TokenText = Annotated[str, Rule(text_check(LONGEST_TOKEN, 1), _TOKEN_SCHEMA)]
 KnownPassword = Annotated[str, Rule(password, _PASSWORD_SCHEMA)]
+Code = Annotated[str, Rule(text_check(LONGEST_CODE, 1), _CODE_SCHEMA)]
 
 
 class UserCreate(RequestBody):
@@ -91,6 +99,7 @@ class UserCreate(RequestBody):
 class SessionCreate(RequestBody):
     email: KnownEmail
     password: KnownPassword
+    totp_code: Code | None = None
 
 
 class Login(RequestBody):
@@ -99,6 +108,7 @@ class Login(RequestBody):
     username: KnownEmail | None = None
     email: KnownEmail | None = None
     password: KnownPassword
+    totp_code: Code | None = None
     grant_type: Literal["password"] | None = None
     scope: Text255 | None = None
     client_id: Text255 | None = None

@@ -1,0 +1,132 @@
+"""One's own second factors: an authenticator app with its recovery codes, and stepping up."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+
+from guilder.api.auth import may
+from guilder.api.exchange import exchange_of
+from guilder.api.openapi import refusals
+from guilder.api.policies import LOGIN, limited
+from guilder.api.replies import Reply, json_response
+from guilder.core.actor import Actor
+from guilder.core.errors import Invalid, Overloaded, StepUpRequired
+from guilder.core.permissions import Permission
+from guilder.domains.identity import queries
+from guilder.domains.identity.commands.factors import RemoveTotp, remove_totp
+from guilder.domains.identity.errors import (
+    AccountLocked,
+    FactorRequired,
+    TotpActive,
+    TotpNotFound,
+    WrongFactor,
+    WrongPassword,
+)
+from guilder.domains.identity.routes.entrance import TheGate
+from guilder.domains.identity.rules import base32, totp_uri
+from guilder.domains.identity.schemas.factors import (
+    FactorsOut,
+    RecoveryCodesOut,
+    StepUpCreate,
+    StepUpOut,
+    TotpConfirmation,
+    TotpOut,
+    factors_out,
+)
+from guilder.infra.qr import qr_svg
+
+ProfileReader = Annotated[Actor, may(Permission.PROFILE_READ)]
+SecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE)]
+FreshSecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE, fresh=True)]
+
+router = APIRouter(tags=["identity"])
+
+
+@router.get("/users/me/factors", response_model=FactorsOut)
+async def get_factors(actor: ProfileReader, request: Request) -> Reply:
+    """What one has beside the password."""
+    runner = exchange_of(request).services.runner
+    found = await runner.view(lambda view: queries.get_factors(view, actor))
+    return json_response(200, factors_out(found))
+
+
+@router.post(
+    "/users/me/totp",
+    status_code=201,
+    response_model=TotpOut,
+    responses=refusals(StepUpRequired, TotpActive),
+)
+async def create_totp(actor: FreshSecurityWriter, gate: TheGate, request: Request) -> Reply:
+    """Begin to set up an authenticator app. Its secret is shown here and never again."""
+    settings = exchange_of(request).services.settings
+    user, secret = await gate.factors.enrol(actor)
+    uri = totp_uri(secret, user.email, settings.sender.display_name)
+    return json_response(201, TotpOut(secret=base32(secret), otpauth_uri=uri, qr_svg=qr_svg(uri)))
+
+
+@router.post(
+    "/users/me/totp/confirmations",
+    status_code=201,
+    response_model=RecoveryCodesOut,
+    responses=refusals(WrongFactor, TotpNotFound, Invalid),
+)
+async def confirm_totp(
+    body: TotpConfirmation, actor: SecurityWriter, gate: TheGate, request: Request
+) -> Reply:
+    """Show that the app works, within a quarter of an hour; from then on it is asked for.
+
+    The recovery codes are shown here and never again. All other sessions end.
+    """
+    codes = await gate.factors.confirm(body.code, actor)
+    exchange_of(request).services.tokens.forget()
+    return json_response(201, RecoveryCodesOut(recovery_codes=codes))
+
+
+@router.delete("/users/me/totp", status_code=204, responses=refusals(StepUpRequired, TotpNotFound))
+async def delete_totp(actor: FreshSecurityWriter, request: Request) -> Reply:
+    """Give up the authenticator app and its recovery codes. All other sessions end."""
+    services = exchange_of(request).services
+    await services.runner.run(remove_totp, RemoveTotp(), actor)
+    services.tokens.forget()
+    return Reply(204)
+
+
+@router.post(
+    "/users/me/recovery-codes",
+    status_code=201,
+    response_model=RecoveryCodesOut,
+    responses=refusals(StepUpRequired, TotpNotFound),
+)
+async def create_recovery_codes(actor: FreshSecurityWriter, gate: TheGate) -> Reply:
+    """New recovery codes, shown here and never again; the old ones are dead."""
+    codes = await gate.factors.renew_codes(actor)
+    return json_response(201, RecoveryCodesOut(recovery_codes=codes))
+
+
+@router.post(
+    "/sessions/current/step-ups",
+    status_code=201,
+    response_model=StepUpOut,
+    responses=refusals(
+        WrongPassword, WrongFactor, FactorRequired, AccountLocked, Invalid, Overloaded
+    ),
+)
+@limited(LOGIN)
+async def create_step_up(
+    body: StepUpCreate, actor: SecurityWriter, gate: TheGate, request: Request
+) -> Reply:
+    """Prove again that it is you, for what an access token alone is not enough for.
+
+    By a code or a passkey, or by the password when there is no authenticator app. It counts for
+    five minutes, in this session; so does signing in.
+    """
+    if body.password is not None:
+        expires_at = await gate.step_up_by_password(body.password, actor)
+    elif body.totp_code is not None:
+        expires_at = await gate.step_up_by_code(body.totp_code, actor)
+    else:
+        assert body.credential is not None
+        credential = body.credential.as_browsers_write_it()
+        expires_at = await gate.step_up_by_passkey(credential, actor)
+    exchange_of(request).services.tokens.forget(actor.session_id)
+    return json_response(201, StepUpOut(expires_at=expires_at))

@@ -1,0 +1,105 @@
+"""Passkeys: made, seen and removed by their owner, and a way to come in."""
+
+from fastapi import APIRouter, Request
+
+from guilder.api.auth import AnonymousActor
+from guilder.api.exchange import exchange_of
+from guilder.api.openapi import refusals
+from guilder.api.pagination import PageOut, PageQuery, page_body
+from guilder.api.policies import LOGIN, limited
+from guilder.api.replies import Reply, json_response
+from guilder.api.schema import Uuid
+from guilder.core.errors import Invalid, StepUpRequired
+from guilder.domains.identity import queries
+from guilder.domains.identity.commands.passkeys import RemovePasskey, remove_passkey
+from guilder.domains.identity.errors import (
+    EmailUnverified,
+    InvalidPasskey,
+    PasskeyNotFound,
+    PasskeyTaken,
+    TooManyPasskeys,
+    WrongFactor,
+)
+from guilder.domains.identity.routes.entrance import Device, TheGate
+from guilder.domains.identity.routes.factors import (
+    FreshSecurityWriter,
+    ProfileReader,
+    SecurityWriter,
+)
+from guilder.domains.identity.schemas.factors import (
+    PasskeyCreate,
+    PasskeyLogin,
+    PasskeyOptionsOut,
+    PasskeyOut,
+    passkey_out,
+)
+from guilder.domains.identity.schemas.logins import SessionCreatedOut, session_created
+
+router = APIRouter(prefix="/passkeys", tags=["identity"])
+
+
+@router.get("", response_model=PageOut[PasskeyOut])
+async def list_passkeys(actor: ProfileReader, request: Request, page: PageQuery) -> Reply:
+    """One's own passkeys, newest first."""
+    runner = exchange_of(request).services.runner
+    found = await runner.view(lambda view: queries.list_passkeys(view, actor, page))
+    return json_response(200, page_body(found, passkey_out))
+
+
+@router.post(
+    "/registrations",
+    status_code=201,
+    response_model=PasskeyOptionsOut,
+    responses=refusals(StepUpRequired),
+)
+async def create_registration(actor: FreshSecurityWriter, gate: TheGate) -> Reply:
+    """What a browser needs to make a passkey: good for five minutes, once, in this session."""
+    options = await gate.passkeys.creation_options(actor)
+    return json_response(201, PasskeyOptionsOut(public_key=options))
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=PasskeyOut,
+    responses=refusals(WrongFactor, PasskeyTaken, TooManyPasskeys, Invalid),
+)
+async def create_passkey(body: PasskeyCreate, actor: SecurityWriter, gate: TheGate) -> Reply:
+    """Keep the passkey that the browser has made for such a registration."""
+    credential = body.credential.as_browsers_write_it()
+    passkey = await gate.passkeys.add(body.name, credential, actor)
+    return json_response(201, passkey_out(passkey))
+
+
+@router.delete(
+    "/{passkey_id}", status_code=204, responses=refusals(StepUpRequired, PasskeyNotFound)
+)
+async def delete_passkey(passkey_id: Uuid, actor: FreshSecurityWriter, request: Request) -> Reply:
+    """Remove one of one's own passkeys. All other sessions end."""
+    services = exchange_of(request).services
+    await services.runner.run(remove_passkey, RemovePasskey(passkey_id), actor)
+    services.tokens.forget()
+    return Reply(204)
+
+
+@router.post("/challenges", status_code=201, response_model=PasskeyOptionsOut)
+@limited(LOGIN)
+async def create_challenge(_actor: AnonymousActor, gate: TheGate) -> Reply:
+    """What a browser needs to sign in or to step up by a passkey: for five minutes, and once."""
+    return json_response(201, PasskeyOptionsOut(public_key=gate.passkeys.request_options()))
+
+
+@router.post(
+    "/sessions",
+    status_code=201,
+    response_model=SessionCreatedOut,
+    responses=refusals(InvalidPasskey, EmailUnverified, Invalid),
+)
+@limited(LOGIN)
+async def create_passkey_session(
+    body: PasskeyLogin, actor: AnonymousActor, gate: TheGate, device: Device
+) -> Reply:
+    """Sign in by a passkey that has signed a challenge. No code is asked for beside it."""
+    credential = body.credential.as_browsers_write_it()
+    signed_in = await gate.log_in_by_passkey(credential, actor, device)
+    return json_response(201, session_created(signed_in))

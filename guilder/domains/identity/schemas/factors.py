@@ -1,0 +1,169 @@
+"""Second factors on the wire: what authenticators say is taken as browsers write it."""
+
+import re
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from guilder.api.fields import NOT_A_STRING, Broken, Rule
+from guilder.api.schema import (
+    Instant,
+    Name100,
+    RequestBody,
+    ResponseBody,
+    Text255,
+    integer_rule,
+)
+from guilder.domains.identity.rules import Factors, Passkey
+from guilder.domains.identity.schemas.logins import Code, KnownPassword
+
+LONGEST_BLOB: Final = 16_384
+"""Characters of what an authenticator says, in base64url."""
+
+
+def base64url(value: object) -> str:
+    """Bytes as browsers write them: base64url without padding."""
+    if type(value) is not str:
+        raise Broken(*NOT_A_STRING)
+    if len(value) > LONGEST_BLOB:
+        raise Broken("too_long", f"The text must have at most {LONGEST_BLOB} characters.")
+    if not _BASE64URL.fullmatch(value):
+        raise Broken("invalid_base64url", "The value must be base64url without padding.")
+    return value
+
+
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
+_BASE64URL_SCHEMA: Final = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_-]+$",
+    "maxLength": LONGEST_BLOB,
+}
+
+CoseAlgorithm = Annotated[int, integer_rule(-65_536, 65_535)]
+Base64Url = Annotated[str, Rule(base64url, _BASE64URL_SCHEMA)]
+
+
+class TotpConfirmation(RequestBody):
+    code: Code
+
+
+class Credential(RequestBody):
+    """A ``PublicKeyCredential`` as its ``toJSON()`` writes it, names included."""
+
+    id: Base64Url
+    raw_id: Base64Url = Field(alias="rawId")
+    type: Literal["public-key"]
+    authenticator_attachment: Text255 | None = Field(None, alias="authenticatorAttachment")
+    client_extension_results: dict[str, Any] | None = Field(None, alias="clientExtensionResults")
+
+    def as_browsers_write_it(self) -> dict[str, Any]:
+        """The object again, for who reads such objects."""
+        return self.model_dump(by_alias=True, exclude_none=True)
+
+
+class Attestation(RequestBody):
+    """An ``AuthenticatorAttestationResponse``."""
+
+    client_data_json: Base64Url = Field(alias="clientDataJSON")
+    attestation_object: Base64Url = Field(alias="attestationObject")
+    authenticator_data: Base64Url | None = Field(None, alias="authenticatorData")
+    public_key: Base64Url | None = Field(None, alias="publicKey")
+    public_key_algorithm: CoseAlgorithm | None = Field(None, alias="publicKeyAlgorithm")
+    transports: Annotated[list[Text255], Field(max_length=20)] | None = None
+
+
+class Assertion(RequestBody):
+    """An ``AuthenticatorAssertionResponse``."""
+
+    client_data_json: Base64Url = Field(alias="clientDataJSON")
+    authenticator_data: Base64Url = Field(alias="authenticatorData")
+    signature: Base64Url
+    user_handle: Base64Url | None = Field(None, alias="userHandle")
+
+
+class NewCredential(Credential):
+    response: Attestation
+
+
+class ProvedCredential(Credential):
+    response: Assertion
+
+
+class PasskeyCreate(RequestBody):
+    name: Name100
+    credential: NewCredential
+
+
+class PasskeyLogin(RequestBody):
+    credential: ProvedCredential
+
+
+class StepUpCreate(RequestBody):
+    """One of the three."""
+
+    password: KnownPassword | None = None
+    totp_code: Code | None = None
+    credential: ProvedCredential | None = None
+
+    @model_validator(mode="after")
+    def _one_proof(self) -> Self:
+        if (self.password, self.totp_code, self.credential).count(None) != 2:
+            message = "Give one of a password, a code and a credential."
+            raise Broken("required", message, ("password",)).as_pydantic()
+        return self
+
+
+class TotpOut(ResponseBody):
+    secret: str
+    otpauth_uri: str
+    qr_svg: str
+
+
+class RecoveryCodesOut(ResponseBody):
+    recovery_codes: list[str]
+
+
+class PasskeyOut(ResponseBody):
+    id: UUID
+    name: str
+    created_at: Instant
+    last_used_at: Instant | None
+
+
+class PasskeyOptionsOut(ResponseBody):
+    """``public_key`` is for the browser's ``navigator.credentials``, names included."""
+
+    public_key: dict[str, Any]
+
+
+class FactorsOut(ResponseBody):
+    totp_enabled: bool
+    totp_enabled_at: Instant | None
+    recovery_codes_left: int
+    passkeys: list[PasskeyOut]
+
+
+class StepUpOut(ResponseBody):
+    expires_at: Instant
+
+
+def factors_out(factors: Factors) -> FactorsOut:
+    """The answer to ``GET /users/me/factors``."""
+    totp = factors.totp
+    return FactorsOut(
+        totp_enabled=totp is not None,
+        totp_enabled_at=None if totp is None else totp.confirmed_at,
+        recovery_codes_left=factors.recovery_codes_left,
+        passkeys=[passkey_out(one) for one in factors.passkeys],
+    )
+
+
+def passkey_out(passkey: Passkey) -> PasskeyOut:
+    """A passkey as its owner sees it."""
+    return PasskeyOut(
+        id=passkey.id,
+        name=passkey.name,
+        created_at=passkey.created_at,
+        last_used_at=passkey.last_used_at,
+    )

@@ -1,0 +1,214 @@
+"""Passkeys (WebAuthn level 3): challenges, options for browsers, and what authenticators answer.
+
+A challenge is signed instead of stored: whoever asks for one leaves nothing behind. It ends after
+five minutes, and says what for and to whom it was given; that it is used once is for the database
+to see to, by its hash.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from webauthn import (
+    generate_authentication_options,
+    generate_registration_options,
+    verify_authentication_response,
+    verify_registration_response,
+)
+from webauthn.helpers import (
+    base64url_to_bytes,
+    options_to_json_dict,
+    parse_attestation_object,
+    parse_client_data_json,
+)
+from webauthn.helpers.exceptions import WebAuthnException
+from webauthn.helpers.structs import (
+    AttestationConveyancePreference,
+    AttestationFormat,
+    AuthenticatorSelectionCriteria,
+    PublicKeyCredentialDescriptor,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
+
+from guilder.core.clock import MINUTE_US, Clock
+
+CHALLENGE_US: Final = 5 * MINUTE_US
+_NONCE_BYTES: Final = 16
+_ENDS_BYTES: Final = 8
+_MAC_BYTES: Final = 32
+_BROWSER_MS: Final = 300_000
+"""What the browser is told of the same five minutes."""
+
+_FORMATS: Final = frozenset((AttestationFormat.NONE, AttestationFormat.PACKED))
+"""Kinds of attestation that browsers give who asked for none."""
+_NO_PASSKEY: Final = (
+    WebAuthnException, UnsupportedAlgorithm, ValueError, TypeError, LookupError, AttributeError,
+    ArithmeticError, RecursionError,
+)  # fmt: skip
+"""What parsers of binary objects raise about one that somebody has made up."""
+
+type Credential = Mapping[str, Any]
+"""What a browser gives, as ``PublicKeyCredential.toJSON()`` writes it."""
+
+
+class PasskeyRefused(ValueError):
+    """It is no answer to a challenge of ours. Never says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A challenge that was answered: its hash, and when it ends."""
+
+    hash: bytes
+    ends_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewPasskey:
+    """A passkey that an authenticator has made."""
+
+    credential_id: bytes
+    public_key: bytes
+    sign_count: int
+    challenge: Challenge
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """A passkey has signed a challenge, and now counts so many signatures."""
+
+    sign_count: int
+    challenge: Challenge
+
+
+class Passkeys:
+    """The relying party at the address ``https://host``; ``key`` signs its challenges."""
+
+    def __init__(self, address: str, bank: str, key: bytes, clock: Clock) -> None:
+        parts = urlsplit(address)
+        self.host = parts.hostname or ""
+        self.origin = f"{parts.scheme}://{parts.netloc}"
+        self._bank = bank
+        self._key = key
+        self._clock = clock
+
+    def creation_options(
+        self, user: bytes, email: str, known: Sequence[bytes], purpose: str
+    ) -> dict[str, Any]:
+        """What a browser needs to make a passkey for a user who has the ``known`` ones."""
+        options = generate_registration_options(
+            rp_id=self.host,
+            rp_name=self._bank,
+            user_id=user,
+            user_name=email,
+            challenge=self._challenge(purpose),
+            timeout=_BROWSER_MS,
+            attestation=AttestationConveyancePreference.NONE,
+            authenticator_selection=AuthenticatorSelectionCriteria(
+                resident_key=ResidentKeyRequirement.REQUIRED,
+                user_verification=UserVerificationRequirement.REQUIRED,
+            ),
+            exclude_credentials=[PublicKeyCredentialDescriptor(id=one) for one in known],
+        )
+        return options_to_json_dict(options)
+
+    def request_options(self, purpose: str) -> dict[str, Any]:
+        """What a browser needs to have a challenge signed by whichever passkey its user chooses."""
+        options = generate_authentication_options(
+            rp_id=self.host,
+            challenge=self._challenge(purpose),
+            timeout=_BROWSER_MS,
+            user_verification=UserVerificationRequirement.REQUIRED,
+        )
+        return options_to_json_dict(options)
+
+    def made(self, credential: Credential, purpose: str) -> NewPasskey:
+        """The passkey that was made; refuses one for anything but the challenge of that purpose."""
+        try:
+            expected = self._answered(credential, purpose)
+            attestation = base64url_to_bytes(credential["response"]["attestationObject"])
+            if parse_attestation_object(attestation).fmt not in _FORMATS:
+                raise PasskeyRefused
+            done = verify_registration_response(
+                credential=dict(credential),
+                expected_challenge=expected,
+                expected_rp_id=self.host,
+                expected_origin=self.origin,
+                require_user_verification=True,
+            )
+        except _NO_PASSKEY as error:
+            raise PasskeyRefused from error
+        challenge = _used(expected)
+        return NewPasskey(
+            done.credential_id, done.credential_public_key, done.sign_count, challenge
+        )
+
+    def asserted(
+        self, credential: Credential, purpose: str, user: bytes, public_key: bytes, sign_count: int
+    ) -> Assertion:
+        """The signature, when it is the one of that user's key; refuses any other.
+
+        Refuses as well what was signed without a look at the user (PIN, finger or face), and a
+        counter that has not moved on from ``sign_count``: then somebody has a copy of the key.
+        """
+        try:
+            expected = self._answered(credential, purpose)
+            if base64url_to_bytes(credential["response"]["userHandle"]) != user:
+                raise PasskeyRefused
+            done = verify_authentication_response(
+                credential=dict(credential),
+                expected_challenge=expected,
+                expected_rp_id=self.host,
+                expected_origin=self.origin,
+                credential_public_key=public_key,
+                credential_current_sign_count=sign_count,
+                require_user_verification=True,
+            )
+        except _NO_PASSKEY as error:
+            raise PasskeyRefused from error
+        return Assertion(done.new_sign_count, _used(expected))
+
+    def _challenge(self, purpose: str) -> bytes:
+        ends_at = self._clock.now_us() + CHALLENGE_US
+        head = secrets.token_bytes(_NONCE_BYTES) + ends_at.to_bytes(_ENDS_BYTES)
+        return head + self._mac(head, purpose)
+
+    def _answered(self, credential: Credential, purpose: str) -> bytes:
+        """The challenge in what a browser gives, while it is one of ours for that purpose."""
+        client = parse_client_data_json(
+            base64url_to_bytes(credential["response"]["clientDataJSON"])
+        )
+        if client.cross_origin:
+            raise PasskeyRefused
+        challenge = client.challenge
+        head, mac = challenge[:-_MAC_BYTES], challenge[-_MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(head, purpose)):
+            raise PasskeyRefused
+        if _ends_at(challenge) <= self._clock.now_us():
+            raise PasskeyRefused
+        return challenge
+
+    def _mac(self, head: bytes, purpose: str) -> bytes:
+        return hmac.digest(self._key, head + purpose.encode(), hashlib.sha256)
+
+
+def credential_id(credential: Credential) -> bytes:
+    """Which passkey it says it is; refuses what is no such name."""
+    try:
+        return base64url_to_bytes(credential["rawId"])
+    except (KeyError, TypeError, ValueError):
+        raise PasskeyRefused from None
+
+
+def _ends_at(challenge: bytes) -> int:
+    return int.from_bytes(challenge[_NONCE_BYTES : _NONCE_BYTES + _ENDS_BYTES])
+
+
+def _used(challenge: bytes) -> Challenge:
+    return Challenge(hashlib.sha256(challenge).digest(), _ends_at(challenge))

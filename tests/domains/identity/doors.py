@@ -1,0 +1,89 @@
+"""A gate with cheap passwords, as the composition root makes the real one, and who comes to it."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from guilder.core.actor import Actor
+from guilder.core.clock import Clock, FixedClock
+from guilder.core.errors import Unauthenticated
+from guilder.core.permissions import Role
+from guilder.core.ports import PasswordHasher
+from guilder.db.run import Runner
+from guilder.domains.identity.commands.factors import SecondFactors
+from guilder.domains.identity.commands.gate import Gate, SignedIn
+from guilder.domains.identity.commands.passkeys import PasskeyDesk
+from guilder.domains.identity.queries import get_factors, session_user
+from guilder.domains.identity.rules import Factors, User
+from guilder.infra.crypto import AesGcmSealer
+from guilder.infra.passkeys import Passkeys
+from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.tokens import AccessTokens, RefreshTokens
+from tests.domains.identity.codes import code_at
+
+SECRET = b"s" * 32
+ADDRESS = "https://bank.test"
+PASSWORD = "correct horse battery"
+EMAIL = "ada@b.test"
+OWNER = Actor(None, None, "request-1", "192.0.2.1")
+STRANGER = Actor(None, None, "request-2", "203.0.113.9")
+WRONG = "000000"
+
+
+def cheap_passwords() -> Argon2Passwords:
+    return Argon2Passwords(SECRET, memory_kib=64, time_cost=1)
+
+
+def gate_of(
+    runner: Runner, clock: Clock, passwords: PasswordHasher | None = None, secret: bytes = SECRET
+) -> Gate:
+    return Gate(
+        runner,
+        passwords or cheap_passwords(),
+        AccessTokens(secret, clock),
+        RefreshTokens(secret),
+        SecondFactors(runner, AesGcmSealer([secret])),
+        PasskeyDesk(runner, Passkeys(ADDRESS, "Bank", secret, clock)),
+    )
+
+
+def actor_of(who: SignedIn) -> Actor:
+    return Actor(who.user.id, Role.USER, "request-3", "192.0.2.1", who.session.id)
+
+
+async def enrol(gate: Gate, who: SignedIn, clock: FixedClock) -> tuple[bytes, list[str]]:
+    """An app that counts, whose last used step is of now, and its recovery codes."""
+    _, secret = await gate.factors.enrol(actor_of(who))
+    codes = await gate.factors.confirm(code_at(secret, clock), actor_of(who))
+    return secret, codes
+
+
+async def log_in(
+    gate: Gate, code: str | None = None, actor: Actor = OWNER, device: str = "Browser"
+) -> SignedIn:
+    return await gate.log_in(EMAIL, PASSWORD, actor, device, code)
+
+
+async def factors_of(runner: Runner, who: SignedIn) -> Factors:
+    return await runner.view(lambda view: get_factors(view, actor_of(who)))
+
+
+async def whose(runner: Runner, who: SignedIn) -> tuple[User, int | None]:
+    """Whose session it is by its first token, and when they last proved themselves."""
+    one = who.session
+    return await runner.view(lambda v: session_user(v, one.id, who.user.id, one.version))
+
+
+async def is_good(runner: Runner, who: SignedIn) -> bool:
+    try:
+        await runner.view(
+            lambda view: session_user(view, who.session.id, who.user.id, who.session.version)
+        )
+    except Unauthenticated:
+        return False
+    return True
+
+
+async def outcomes(*work: Awaitable[Any]) -> list[str]:
+    done = await asyncio.gather(*work, return_exceptions=True)
+    return sorted(type(one).__name__ for one in done)

@@ -1,0 +1,335 @@
+"""Passkeys on real databases: whose they are, used once, and closed to who is switched off."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import select
+
+from guilder.core.actor import Actor
+from guilder.core.clock import DAY_US, FixedClock
+from guilder.core.errors import Unauthenticated
+from guilder.core.page import PageRequest
+from guilder.core.permissions import Role
+from guilder.db.engine import Database
+from guilder.db.run import Runner
+from guilder.domains.identity.commands.factors import RemoveFactors, remove_factors
+from guilder.domains.identity.commands.gate import Gate, SignedIn
+from guilder.domains.identity.commands.passkeys import RemovePasskey, remove_passkey
+from guilder.domains.identity.commands.sessions import OpenSession, open_session
+from guilder.domains.identity.errors import (
+    EmailUnverified,
+    InvalidPasskey,
+    PasskeyNotFound,
+    PasskeyTaken,
+    TooManyPasskeys,
+    WrongFactor,
+)
+from guilder.domains.identity.models import passkeys, used_challenges, users
+from guilder.domains.identity.queries import get_factors, list_passkeys, session_user
+from guilder.domains.identity.rules import MOST_PASSKEYS, Passkey
+from tests.db import owner
+from tests.domains.identity.codes import code_at
+from tests.domains.identity.doors import ADDRESS, gate_of, whose
+from tests.support.authenticator import Authenticator
+
+PASSWORD = "correct horse battery"
+CALLER = Actor(None, None, "request-1", "192.0.2.1")
+
+
+@pytest.fixture
+def gate(runner: Runner, clock: FixedClock) -> Gate:
+    return gate_of(runner, clock)
+
+
+@pytest.fixture
+def phone() -> Authenticator:
+    return Authenticator(ADDRESS)
+
+
+@pytest.fixture
+async def ada(gate: Gate) -> SignedIn:
+    return await gate.sign_up("ada@b.test", PASSWORD, None, CALLER, "Browser")
+
+
+@pytest.fixture
+async def eve(gate: Gate) -> SignedIn:
+    return await gate.sign_up("eve@b.test", PASSWORD, None, CALLER, "Browser")
+
+
+def actor_of(who: SignedIn) -> Actor:
+    return Actor(who.user.id, Role.USER, "request-3", "192.0.2.1", who.session.id)
+
+
+async def make(gate: Gate, who: SignedIn, phone: Authenticator, name: str = "Phone") -> Passkey:
+    options = await gate.passkeys.creation_options(actor_of(who))
+    return await gate.passkeys.add(name, phone.create(options), actor_of(who))
+
+
+def sign(gate: Gate, phone: Authenticator, **cheat: Any) -> dict[str, Any]:
+    return phone.get(gate.passkeys.request_options(), **cheat)
+
+
+async def come_in(gate: Gate, credential: dict[str, Any]) -> SignedIn:
+    return await gate.log_in_by_passkey(credential, CALLER, "Browser")
+
+
+async def test_who_has_a_passkey_comes_in_by_it_alone(
+    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, phone: Authenticator
+) -> None:
+    made = await make(gate, ada, phone)
+    _, secret = await gate.factors.enrol(actor_of(ada))
+    await gate.factors.confirm(code_at(secret, clock), actor_of(ada))
+    clock.advance(seconds=60)
+    signed_in = await come_in(gate, sign(gate, phone))
+    assert signed_in.user == ada.user
+    found = await runner.view(
+        lambda v: session_user(v, signed_in.session.id, ada.user.id, signed_in.session.version)
+    )
+    assert found == (ada.user, clock.now_us())  # which is a proof, too
+    (passkey,) = (await runner.view(lambda v: get_factors(v, actor_of(ada)))).passkeys
+    assert (passkey.id, passkey.name) == (made.id, "Phone")
+    assert (passkey.sign_count, passkey.last_used_at) == (2, clock.now_us())
+
+
+@pytest.mark.parametrize(
+    "cheat",
+    [
+        {"origin": "https://evil.test"}, {"host": "evil.test"}, {"flags": 1}, {"step": 0},
+        {"user": b"e" * 16},
+    ],
+    ids=lambda cheat: next(iter(cheat)),
+)  # fmt: skip
+async def test_what_does_not_fit_is_refused_with_the_same_words(
+    gate: Gate, ada: SignedIn, phone: Authenticator, cheat: dict[str, Any]
+) -> None:
+    await make(gate, ada, phone)
+    with pytest.raises(InvalidPasskey):
+        await come_in(gate, sign(gate, phone, **cheat))
+    with pytest.raises(InvalidPasskey):
+        await come_in(gate, {})
+    unknown = Authenticator(ADDRESS)
+    unknown.create(await gate.passkeys.creation_options(actor_of(ada)))  # never handed in
+    with pytest.raises(InvalidPasskey):
+        await come_in(gate, sign(gate, unknown))
+    await come_in(gate, sign(gate, phone))
+
+
+async def test_a_signature_is_good_once(
+    gate: Gate, clock: FixedClock, runner: Runner, ada: SignedIn
+) -> None:
+    """Of a passkey that does not count, too: the challenge is used up."""
+    synced = Authenticator(ADDRESS, counts=False)
+    await make(gate, ada, synced)
+    database = Database(runner.database.url)
+    other = gate_of(Runner(database, clock), clock)  # another process
+    credential = sign(gate, synced)
+    done = await asyncio.gather(
+        *(come_in(door, credential) for door in (gate, other) for _ in range(2)),
+        return_exceptions=True,
+    )
+    await database.close()
+    assert sorted(type(one).__name__ for one in done) == ["InvalidPasskey"] * 3 + ["SignedIn"]
+    with pytest.raises(InvalidPasskey):
+        await come_in(gate, credential)
+    with pytest.raises(WrongFactor):
+        await gate.step_up_by_passkey(credential, actor_of(ada))
+    await come_in(gate, sign(gate, synced))
+
+
+async def test_of_two_checked_signatures_with_one_count_one_is_let_in(
+    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+) -> None:
+    """A copy of the key signs another challenge at the same moment."""
+    await make(gate, ada, phone)
+    proofs = []
+    for step in (1, 0):
+        checked = await gate.passkeys.check(sign(gate, phone, step=step))
+        assert checked is not None
+        proofs.append(checked[1])
+    assert proofs[0].sign_count == proofs[1].sign_count
+    done = await asyncio.gather(
+        *(
+            runner.run(
+                open_session, OpenSession(ada.user.id, uuid4().bytes, None, factor=proof), CALLER
+            )
+            for proof in proofs
+        ),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in done) == ["InvalidPasskey", "Session"]
+
+
+async def test_a_challenge_that_ends_between_check_and_use_is_refused(
+    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, phone: Authenticator
+) -> None:
+    """Else it could be used again once it is forgotten."""
+    await make(gate, ada, phone)
+    checked = await gate.passkeys.check(sign(gate, phone))
+    assert checked is not None
+    clock.advance(seconds=300)
+    with pytest.raises(InvalidPasskey):
+        await runner.run(
+            open_session, OpenSession(ada.user.id, b"r" * 32, None, factor=checked[1]), CALLER
+        )
+
+
+async def test_used_challenges_are_forgotten_a_day_after_they_ended(
+    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, phone: Authenticator
+) -> None:
+    await make(gate, ada, phone)
+    for days, kept in ((0, 2), (1, 3), (1, 2)):
+        clock.advance(days=days)
+        await come_in(gate, sign(gate, phone))
+        async with runner.database.view() as connection:
+            statement = select(used_challenges.c.ends_at)
+            ends = (await connection.execute(statement)).scalars().all()
+        assert len(ends) == kept
+        assert min(ends) >= clock.now_us() - DAY_US
+
+
+async def test_a_passkey_is_made_by_who_asked_for_it_in_that_session_and_once(
+    gate: Gate, ada: SignedIn, eve: SignedIn, phone: Authenticator
+) -> None:
+    options = await gate.passkeys.creation_options(actor_of(ada))
+    credential = phone.create(options)
+    second = await gate.log_in("ada@b.test", PASSWORD, CALLER, "Browser")
+    for other in (eve, second):
+        with pytest.raises(WrongFactor):
+            await gate.passkeys.add("Mine", credential, actor_of(other))
+    await gate.passkeys.add("Phone", credential, actor_of(ada))
+    with pytest.raises(WrongFactor):
+        await gate.passkeys.add("Again", credential, actor_of(ada))
+    with pytest.raises(WrongFactor):  # what was made for a sign-in is nothing to keep
+        await gate.passkeys.add("Sign-in", sign(gate, phone), actor_of(ada))
+
+
+async def test_a_passkey_that_is_known_is_not_taken_again(
+    gate: Gate, ada: SignedIn, eve: SignedIn, phone: Authenticator
+) -> None:
+    await make(gate, ada, phone)
+    key = phone.keys[0]
+    for who in (ada, eve):
+        options = await gate.passkeys.creation_options(actor_of(who))
+        phone.keys.clear()
+        answer = phone.create(options, id_=key.id)
+        with pytest.raises(PasskeyTaken):
+            await gate.passkeys.add("Copy", answer, actor_of(who))
+    phone.keys[:] = [key]
+    assert (await come_in(gate, sign(gate, phone))).user == ada.user
+
+
+async def test_a_user_has_so_many_passkeys_at_most(
+    gate: Gate,
+    runner: Runner,
+    clock: FixedClock,
+    ada: SignedIn,
+    eve: SignedIn,
+    phone: Authenticator,
+) -> None:
+    for number in range(MOST_PASSKEYS):
+        clock.advance(seconds=1)
+        await make(gate, ada, phone, f"Key {number}")
+    with pytest.raises(TooManyPasskeys):
+        await make(gate, ada, phone)
+    await make(gate, eve, phone)
+    first = await runner.view(lambda v: list_passkeys(v, actor_of(ada), PageRequest(15)))
+    assert [one.name for one in first.items] == [f"Key {n}" for n in range(19, 4, -1)]
+    after = PageRequest(15, after=str(first.items[-1].id))
+    rest = await runner.view(lambda v: list_passkeys(v, actor_of(ada), after))
+    assert [one.name for one in rest.items] == [f"Key {n}" for n in range(4, -1, -1)]
+    assert (first.has_more, rest.has_more) == (True, False)
+
+
+async def test_a_removed_passkey_opens_nothing_and_the_other_sessions_end(
+    gate: Gate, runner: Runner, ada: SignedIn, eve: SignedIn, phone: Authenticator
+) -> None:
+    made = await make(gate, ada, phone)
+    other = await come_in(gate, sign(gate, phone))
+    with pytest.raises(PasskeyNotFound):
+        await runner.run(remove_passkey, RemovePasskey(made.id), actor_of(eve))
+    with pytest.raises(Unauthenticated):
+        await runner.run(remove_passkey, RemovePasskey(made.id), CALLER)
+    checked = await gate.passkeys.check(sign(gate, phone))
+    await runner.run(remove_passkey, RemovePasskey(made.id), actor_of(ada))
+    assert checked is not None
+    with pytest.raises(InvalidPasskey):  # it was checked before, and is used too late
+        await runner.run(
+            open_session, OpenSession(ada.user.id, b"r" * 32, None, factor=checked[1]), CALLER
+        )
+    with pytest.raises(InvalidPasskey):
+        await come_in(gate, sign(gate, phone))
+    with pytest.raises(PasskeyNotFound):
+        await runner.run(remove_passkey, RemovePasskey(made.id), actor_of(ada))
+    await whose(runner, ada)
+    with pytest.raises(Unauthenticated):
+        await runner.view(
+            lambda v: session_user(v, other.session.id, ada.user.id, other.session.version)
+        )
+
+
+async def test_who_is_switched_off_does_not_come_in_by_a_passkey(
+    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+) -> None:
+    await make(gate, ada, phone)
+    options = await gate.passkeys.creation_options(actor_of(ada))
+    checked = await gate.passkeys.check(sign(gate, phone))
+    assert checked is not None
+    async with runner.database.begin() as connection:
+        await connection.execute(users.update().values(is_active=False))
+    with pytest.raises(InvalidPasskey):
+        await come_in(gate, sign(gate, phone))
+    with pytest.raises(InvalidPasskey):  # switched off after the check
+        await runner.run(
+            open_session, OpenSession(ada.user.id, b"r" * 32, None, factor=checked[1]), CALLER
+        )
+    with pytest.raises(Unauthenticated):
+        await gate.passkeys.creation_options(actor_of(ada))
+    with pytest.raises(Unauthenticated):
+        await gate.passkeys.add("Late", phone.create(options), actor_of(ada))
+    with pytest.raises(Unauthenticated):
+        await gate.step_up_by_passkey(sign(gate, phone, key=phone.keys[0]), actor_of(ada))
+
+
+async def test_an_address_is_proved_before_a_passkey_opens_anything(
+    gate: Gate, ada: SignedIn, phone: Authenticator
+) -> None:
+    await make(gate, ada, phone)
+    gate.requires_verification = True
+    with pytest.raises(EmailUnverified):
+        await come_in(gate, sign(gate, phone))
+
+
+async def test_a_passkey_steps_up_the_sessions_of_its_owner(
+    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, eve: SignedIn
+) -> None:
+    phone, other = Authenticator(ADDRESS), Authenticator(ADDRESS)
+    await make(gate, ada, phone)
+    await make(gate, eve, other)
+    clock.advance(seconds=3600)
+    with pytest.raises(WrongFactor):
+        await gate.step_up_by_passkey(sign(gate, other), actor_of(ada))
+    expires_at = await gate.step_up_by_passkey(sign(gate, phone), actor_of(ada))
+    assert expires_at == clock.now_us() + 300_000_000
+    found = await runner.view(
+        lambda v: session_user(v, ada.session.id, ada.user.id, ada.session.version)
+    )
+    assert found[1] == clock.now_us()
+
+
+async def test_an_admin_takes_passkeys_away(
+    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+) -> None:
+    await make(gate, ada, phone)
+    await runner.run(remove_factors, RemoveFactors(ada.user.id), Actor(None, Role.ADMIN))
+    async with runner.database.view() as connection:
+        assert (await connection.execute(passkeys.select())).all() == []
+    with pytest.raises(InvalidPasskey):
+        await come_in(gate, sign(gate, phone))
+
+
+async def test_asking_for_challenges_leaves_nothing_behind(gate: Gate, runner: Runner) -> None:
+    for _ in range(3):
+        gate.passkeys.request_options()
+    assert await owner.rows(runner.database.url, "SELECT * FROM identity_used_challenges") == []

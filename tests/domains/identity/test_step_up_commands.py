@@ -1,0 +1,82 @@
+"""Stepping up on real databases: what is asked for, and how often it may be guessed."""
+
+import pytest
+
+from guilder.core.clock import FixedClock
+from guilder.db.run import Runner
+from guilder.domains.identity.commands.gate import Gate, SignedIn
+from guilder.domains.identity.errors import (
+    AccountLocked,
+    FactorRequired,
+    WrongFactor,
+    WrongPassword,
+)
+from guilder.domains.identity.queries import session_user
+from tests.domains.identity.codes import code_at
+from tests.domains.identity.doors import (
+    EMAIL,
+    OWNER,
+    PASSWORD,
+    WRONG,
+    actor_of,
+    enrol,
+    gate_of,
+    log_in,
+)
+
+
+@pytest.fixture
+def gate(runner: Runner, clock: FixedClock) -> Gate:
+    return gate_of(runner, clock)
+
+
+@pytest.fixture
+async def ada(gate: Gate) -> SignedIn:
+    return await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+
+
+async def test_stepping_up_takes_the_factor_of_who_has_one(
+    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+) -> None:
+    async def proved_at() -> int | None:
+        return (
+            await runner.view(
+                lambda v: session_user(v, ada.session.id, ada.user.id, ada.session.version)
+            )
+        )[1]
+
+    assert await proved_at() == clock.now_us()  # signing in is a proof
+    clock.advance(seconds=3600)
+    with pytest.raises(WrongPassword):
+        await gate.step_up_by_password("wrong horse battery", actor_of(ada))
+    with pytest.raises(WrongFactor):
+        await gate.step_up_by_code(WRONG, actor_of(ada))
+    assert await proved_at() == clock.now_us() - 3_600_000_000
+    expires_at = await gate.step_up_by_password(PASSWORD, actor_of(ada))
+    assert await proved_at() == clock.now_us() == expires_at - 300_000_000
+    secret, codes = await enrol(gate, ada, clock)
+    clock.advance(seconds=60)
+    with pytest.raises(FactorRequired):
+        await gate.step_up_by_password(PASSWORD, actor_of(ada))
+    assert await proved_at() == clock.now_us() - 60_000_000
+    for code in (code_at(secret, clock), codes[0]):
+        clock.advance(seconds=1)
+        await gate.step_up_by_code(code, actor_of(ada))
+        assert await proved_at() == clock.now_us()
+        with pytest.raises(WrongFactor):
+            await gate.step_up_by_code(code, actor_of(ada))
+
+
+async def test_guesses_while_stepping_up_are_bounded(
+    gate: Gate, clock: FixedClock, ada: SignedIn
+) -> None:
+    secret, _ = await enrol(gate, ada, clock)
+    clock.advance(seconds=300)
+    for _ in range(5):
+        with pytest.raises(WrongFactor):
+            await gate.step_up_by_code(WRONG, actor_of(ada))
+    with pytest.raises(AccountLocked):
+        await gate.step_up_by_code(code_at(secret, clock), actor_of(ada))
+    other = await log_in(gate, code_at(secret, clock))  # a thief of one session harms no other
+    clock.advance(seconds=30)
+    await gate.step_up_by_code(code_at(secret, clock), actor_of(other))
