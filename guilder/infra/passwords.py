@@ -4,7 +4,8 @@ What is hashed is a MAC of the password under the bank's pepper, which no databa
 table of hashes cannot be tried offline (NIST SP 800-63B-4, 3.1.1.2).
 
 Hashes that another system made with bcrypt are still verified, and count as outdated: whoever signs
-in with one gets one of ours.
+in with one gets one of ours. Until then a wrong password takes longer to refuse for that user than
+for an address without one, since bcrypt is slow: ask them to sign in soon.
 """
 
 import asyncio
