@@ -1,6 +1,7 @@
 """The composition root: what the bank is made of, and how its parts start and stop."""
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from guilder.api.policies import RouteClass
 from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.events import Delivery
 from guilder.core.ids import NumberCipher
-from guilder.core.ports import Mailer, RateLimiter, Sealer
+from guilder.core.ports import Mailer, RateLimiter, Sealer, SecretStore
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import upgrade
@@ -34,17 +35,19 @@ from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.infra.crypto import AesGcmSealer
 from guilder.infra.dispatcher import Dispatcher, Subscriber, routes_of
 from guilder.infra.geoip import Places, nowhere
+from guilder.infra.keys import ENCRYPTION_KEY, SECRET_KEY, BadKeys, KeyRing, Keys
 from guilder.infra.mail.addresses import ToConsole, ToFolder, ToServer
 from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.passkeys import Passkeys
 from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.production import key_refusals
 from guilder.infra.ratelimit import FirstThatAnswers, LocalRateLimiter, RedisRateLimiter
-from guilder.infra.secrets import derived_key, secret_key
-from guilder.infra.settings import Settings
+from guilder.infra.secrets import FolderSecrets, GivenSecrets, MountedSecrets
+from guilder.infra.settings import PREFIX, BadSettings, Settings
 from guilder.infra.telemetry import Telemetry
-from guilder.infra.tokens import AccessTokens, LetterTokens, RefreshTokens
+from guilder.infra.tokens import KEEP_SECONDS, AccessTokens, LetterTokens, RefreshTokens
 
 CLOSE_SECONDS: Final = 3.0
 """How long the parts have to finish what they have taken in, when the bank closes."""
@@ -61,6 +64,7 @@ class Bank:
     database: Database
     runner: Runner
     poster: Poster
+    keys: Keys
     passwords: Argon2Passwords
     sealer: Sealer
     gate: Gate
@@ -98,6 +102,8 @@ class SessionAuthenticator:
 
     async def authenticate(self, token: str) -> Principal:
         """Whom the token stands for; refuses as unauthenticated."""
+        if self._tokens.names_unknown_key(token):
+            await self._tokens.look_again()
         claims = self._tokens.read(token)
         user, proved_at = await self._runner.view(
             lambda view: session_user(view, claims.session_id, claims.user_id, claims.version)
@@ -116,6 +122,7 @@ async def build(
     telemetry = telemetry or Telemetry()
     clock = SystemClock()
     routes = routes_of(subscribers)
+    keys = await asyncio.to_thread(open_keys, settings, clock)
     database = Database(settings.database)
     runner = Runner(database, clock, routes)
     try:
@@ -123,14 +130,11 @@ async def build(
     except BaseException:
         await database.close()
         raise
-    secret = secret_key(settings)
-    passwords = Argon2Passwords(derived_key(secret, "passwords/pepper"))
-    access_tokens = AccessTokens(secret, clock)
+    passwords = Argon2Passwords(keys.encryption, first_key=keys.signing.versions[-1].value)
+    access_tokens = AccessTokens(keys.signing, clock)
     place_of = Places(settings.geoip_database).of if settings.geoip_database else nowhere
-    sealer = AesGcmSealer([derived_key(secret, "encryption")])
-    passkeys = Passkeys(
-        settings.address, settings.sender.display_name, derived_key(secret, "passkeys"), clock
-    )
+    sealer = AesGcmSealer(keys.encryption)
+    passkeys = Passkeys(settings.address, settings.sender.display_name, keys.signing, clock)
     redis_url = settings.redis_url.get_secret_value()
     redis = RedisRateLimiter(redis_url) if redis_url and settings.rate_limits else None
     return Bank(
@@ -139,13 +143,14 @@ async def build(
         database=database,
         runner=runner,
         poster=Poster(ledger_store(settings.database, clock), telemetry),
+        keys=keys,
         passwords=passwords,
         sealer=sealer,
         gate=Gate(
             runner,
             passwords,
             access_tokens,
-            RefreshTokens(secret),
+            RefreshTokens(keys.signing),
             SecondFactors(runner, sealer),
             PasskeyDesk(runner, passkeys),
             requires_verification=settings.requires_verification,
@@ -158,11 +163,55 @@ async def build(
         redis=redis,
         limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,
         mailer=mailer(settings, clock),
-        letter_tokens=LetterTokens(secret),
+        letter_tokens=LetterTokens(keys.signing),
         letters=Letters(settings.sender.display_name, settings.address),
         subscribers=subscribers,
         dispatcher=Dispatcher(Deliveries(database, clock), [s.name for s in subscribers]),
     )
+
+
+def open_keys(settings: Settings, clock: Clock) -> Keys:
+    """The key rings, read from where the settings say; it may block.
+
+    Refuses as bad settings keys that cannot be used, and in production those that are not safe.
+    """
+    stores = {name: secret_store(settings, name, clock) for name in (SECRET_KEY, ENCRYPTION_KEY)}
+    try:
+        keys = Keys(
+            KeyRing(SECRET_KEY, stores[SECRET_KEY], clock, KEEP_SECONDS),
+            KeyRing(ENCRYPTION_KEY, stores[ENCRYPTION_KEY], clock),
+        )
+    except BadKeys as error:
+        raise BadSettings(f"{error}; `guilder keys rotate` makes one where it can") from None
+    if settings.env == "production":
+        given = {
+            PREFIX + ring.name.upper(): [one.value for one in ring.versions]
+            for ring in (keys.signing, keys.encryption)
+        }
+        if problems := key_refusals(given, settings.data_dir):
+            raise BadSettings("\n".join(problems))
+    return keys
+
+
+def secret_store(settings: Settings, name: str, clock: Clock) -> SecretStore:
+    """Where the secret of that name is kept; in the data folder it is made if need be."""
+    if settings.keeps_keys_elsewhere:
+        try:
+            aws = importlib.import_module("guilder.infra.aws_secrets")
+        except ModuleNotFoundError as error:
+            raise BadSettings(
+                f"{PREFIX}SECRETS_URL needs {error.name}: install guilder[aws]"
+            ) from None
+        store: SecretStore = aws.AwsSecrets(*settings.aws_place)
+        return store
+    setting = PREFIX + name.upper()
+    if (path := getattr(settings, f"{name}_file")) is not None:
+        return MountedSecrets({name: path})
+    if setting in (given := settings.keys_given()):
+        return GivenSecrets({name: given[setting]})
+    folder = FolderSecrets(settings.data_dir / "keys", clock)
+    folder.ensure(name)
+    return folder
 
 
 def _limits(
@@ -213,9 +262,12 @@ async def opened(
     await upgrade(settings.database)
     bank = await build(settings, telemetry, subscribers)
     bank.poster.start()
+    watching = asyncio.create_task(bank.keys.watch(), name="keys")
     try:
         yield bank
     finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await close(bank)
 
 

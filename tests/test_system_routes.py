@@ -14,7 +14,7 @@ from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
 from guilder.infra.dispatcher import Dispatcher
 from guilder.main import stopping
-from tests.support.app import app_on, started
+from tests.support.app import PRODUCTION, app_on, started
 
 
 @pytest.fixture
@@ -92,12 +92,11 @@ async def test_metrics_are_there_while_the_database_is_away(
 
 
 async def test_metrics_are_not_public_in_production(sqlite_url: str, tmp_path: Path) -> None:
-    production = {"env": "production", "secret_key": "k" * 32, "rate_limits": True}
-    async with started(app_on(sqlite_url, tmp_path, **production)) as client:
+    async with started(app_on(sqlite_url, tmp_path, **PRODUCTION)) as client:
         answer = await client.get("/metrics")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
         assert "strict-transport-security" in answer.headers
-    public = app_on(sqlite_url, tmp_path, metrics_public=True, **production)
+    public = app_on(sqlite_url, tmp_path, metrics_public=True, **PRODUCTION)
     async with started(public) as client:
         assert (await client.get("/metrics")).status_code == 200
 

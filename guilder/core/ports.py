@@ -1,6 +1,7 @@
 """Ports that more than one storey speaks through."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -41,6 +42,55 @@ class Sealer(Protocol):
 
     def is_outdated(self, sealed: bytes) -> bool:
         """Whether it was not sealed with today's key, so that it is worth sealing again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """One version of a secret.
+
+    ``id`` tells it from the others without telling its value; ``created_at`` is since when it is
+    there, in microseconds since 1970, where the store knows.
+    """
+
+    id: str
+    value: bytes = field(repr=False)
+    created_at: int | None = None
+
+
+class SecretsUnavailable(Exception):
+    """The store of secrets cannot be read or changed now. Says why, never a value."""
+
+
+class SecretsReadOnly(Exception):
+    """The bank cannot change secrets that are kept there. Says who can."""
+
+
+class SecretStore(Protocol):
+    """Keeps the bank's secrets, each under a name and in versions. Its methods may block."""
+
+    @property
+    def poll_seconds(self) -> float | None:
+        """How often to look for new versions; None where they cannot change while we run."""
+        ...
+
+    def versions(self, name: str) -> tuple[SecretVersion, ...]:
+        """Every version of a secret, newest first; none when there is no such secret.
+
+        Raises ``SecretsUnavailable`` when it cannot tell.
+        """
+        ...
+
+    def add(self, name: str, value: bytes) -> None:
+        """Make ``value`` the newest version, whole or not at all; the others stay.
+
+        Of two that are added at the same time both are there afterwards. Raises
+        ``SecretsReadOnly`` or ``SecretsUnavailable``.
+        """
+        ...
+
+    def drop(self, name: str, ids: Collection[str]) -> None:
+        """Forget these versions; those that are gone already are no error. Raises like ``add``."""
         ...
 
 

@@ -9,6 +9,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from guilder.core.ports import CannotUnseal
+from guilder.infra.keys import KeyRing, PerKey, ring_of
+from guilder.infra.secrets import derived_key
 
 FORMAT: Final = b"g1"
 _ID_BYTES: Final = 8
@@ -16,38 +18,48 @@ _NONCE_BYTES: Final = 12
 _HEAD: Final = len(FORMAT) + _ID_BYTES
 
 
+class SealingKey:
+    """A key made from a version of the encryption key, and how sealed texts name it."""
+
+    def __init__(self, secret: bytes) -> None:
+        key = derived_key(secret, "encryption")
+        self.id = key_id(key)
+        self.cipher = AESGCM(key)
+
+
 class AesGcmSealer:
-    """Seals with the first of its keys and opens with any; see ``guilder.core.ports.Sealer``.
+    """Seals with the current key of a ring and opens with any; see ``guilder.core.ports.Sealer``.
 
     A sealed text is ``g1``, 8 bytes that name the key, a random nonce of 12, the ciphertext and its
     tag of 16. Format, key and what it is bound to are authenticated with it.
     """
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        self._ciphers = {key_id(key): AESGCM(key) for key in reversed(keys)}
-        self._current = key_id(keys[0])
+    def __init__(self, keys: KeyRing | Sequence[bytes]) -> None:
+        self._keys = PerKey(ring_of(keys), SealingKey)
 
     def seal(self, plain: bytes, bound_to: str) -> bytes:
         """Encrypt and authenticate."""
-        head = FORMAT + self._current
+        key = self._keys.current()
+        head = FORMAT + key.id
         nonce = os.urandom(_NONCE_BYTES)
         bound = head + bound_to.encode()
-        return head + nonce + self._ciphers[self._current].encrypt(nonce, plain, bound)
+        return head + nonce + key.cipher.encrypt(nonce, plain, bound)
 
     def unseal(self, sealed: bytes, bound_to: str) -> bytes:
         """The plain text; refuses what was changed, bound to something else, or by a lost key."""
-        head, nonce = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES]
-        cipher = self._ciphers.get(head[len(FORMAT) :])
-        if cipher is None or not head.startswith(FORMAT):
+        head, rest = sealed[:_HEAD], sealed[_HEAD:]
+        nonce, ciphertext = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
+        key = next((one for one in self._keys.all() if head == FORMAT + one.id), None)
+        if key is None:
             raise CannotUnseal
         try:
-            return cipher.decrypt(nonce, sealed[_HEAD + _NONCE_BYTES :], head + bound_to.encode())
+            return key.cipher.decrypt(nonce, ciphertext, head + bound_to.encode())
         except (InvalidTag, ValueError):
             raise CannotUnseal from None
 
     def is_outdated(self, sealed: bytes) -> bool:
         """Whether it was not sealed with today's key, so that it is worth sealing again."""
-        return sealed[:_HEAD] != FORMAT + self._current
+        return sealed[:_HEAD] != FORMAT + self._keys.current().id
 
 
 def key_id(key: bytes) -> bytes:

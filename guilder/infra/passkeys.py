@@ -37,6 +37,8 @@ from webauthn.helpers.structs import (
 )
 
 from guilder.core.clock import MINUTE_US, Clock
+from guilder.infra.keys import KeyRing, PerKey, ring_of
+from guilder.infra.secrets import derived_key
 
 CHALLENGE_US: Final = 5 * MINUTE_US
 _NONCE_BYTES: Final = 16
@@ -88,14 +90,14 @@ class Assertion:
 
 
 class Passkeys:
-    """The relying party at the address ``https://host``; ``key`` signs its challenges."""
+    """The relying party at the address ``https://host``; ``keys`` sign its challenges."""
 
-    def __init__(self, address: str, bank: str, key: bytes, clock: Clock) -> None:
+    def __init__(self, address: str, bank: str, keys: KeyRing | bytes, clock: Clock) -> None:
         parts = urlsplit(address)
         self.host = parts.hostname or ""
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self._bank = bank
-        self._key = key
+        self._keys = PerKey(ring_of(keys), lambda secret: derived_key(secret, "passkeys"))
         self._clock = clock
 
     def creation_options(
@@ -177,7 +179,7 @@ class Passkeys:
     def _challenge(self, purpose: str) -> bytes:
         ends_at = self._clock.now_us() + CHALLENGE_US
         head = secrets.token_bytes(_NONCE_BYTES) + ends_at.to_bytes(_ENDS_BYTES)
-        return head + self._mac(head, purpose)
+        return head + _mac(self._keys.current(), head, purpose)
 
     def _answered(self, credential: Credential, purpose: str) -> bytes:
         """The challenge in what a browser gives, while it is one of ours for that purpose."""
@@ -188,14 +190,11 @@ class Passkeys:
             raise PasskeyRefused
         challenge = client.challenge
         head, mac = challenge[:-_MAC_BYTES], challenge[-_MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(head, purpose)):
+        if not any(hmac.compare_digest(mac, _mac(k, head, purpose)) for k in self._keys.good()):
             raise PasskeyRefused
         if _ends_at(challenge) <= self._clock.now_us():
             raise PasskeyRefused
         return challenge
-
-    def _mac(self, head: bytes, purpose: str) -> bytes:
-        return hmac.digest(self._key, head + purpose.encode(), hashlib.sha256)
 
 
 def credential_id(credential: Credential) -> bytes:
@@ -204,6 +203,10 @@ def credential_id(credential: Credential) -> bytes:
         return base64url_to_bytes(credential["rawId"])
     except (KeyError, TypeError, ValueError):
         raise PasskeyRefused from None
+
+
+def _mac(key: bytes, head: bytes, purpose: str) -> bytes:
+    return hmac.digest(key, head + purpose.encode(), hashlib.sha256)
 
 
 def _ends_at(challenge: bytes) -> int:

@@ -1,7 +1,8 @@
 """Password hashes: argon2id in a small pool of threads that refuses when too much waits.
 
 What is hashed is a MAC of the password under the bank's pepper, which no database holds: a stolen
-table of hashes cannot be tried offline (NIST SP 800-63B-4, 3.1.1.2).
+table of hashes cannot be tried offline (NIST SP 800-63B-4, 3.1.1.2). A hash names its pepper, so
+that those of older keys go on fitting; it is made anew with the current one at the next login.
 
 Hashes that another system made with bcrypt are still verified, and count as outdated: whoever signs
 in with one gets one of ours. Until then a wrong password takes longer to refuse for that user than
@@ -11,6 +12,7 @@ for an address without one, since bcrypt is slow: ask them to sign in soon.
 import asyncio
 import base64
 import functools
+import hashlib
 import hmac
 import re
 from collections.abc import Callable
@@ -23,12 +25,16 @@ from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from guilder.core.errors import Overloaded
+from guilder.infra.keys import KeyRing, PerKey, ring_of
+from guilder.infra.secrets import derived_key
 
 MEMORY_KIB: Final = 19 * 1024
 TIME_COST: Final = 2
 THREADS: Final = 2
-PEPPERED: Final = "p1"
-"""What stands before a hash that was made with the pepper."""
+PEPPERED: Final = "p2."
+"""What stands before a hash, followed by 16 digits that name its pepper."""
+FIRST_PEPPER: Final = "p1"
+"""What stands before a hash from when there was one pepper, made from the signing secret."""
 LONGEST_BCRYPT: Final = 72
 """Bytes of a password that bcrypt looks at. Systems that used it dropped the rest, so we do."""
 MAX_WAITING: Final = 64
@@ -46,27 +52,44 @@ def common_passwords() -> frozenset[str]:
     return frozenset(line for line in lines.splitlines() if not line.startswith("# "))
 
 
+class Pepper:
+    """A pepper and what stands before the hashes that are made with it."""
+
+    def __init__(self, key: bytes, mark: str | None = None) -> None:
+        self._key = derived_key(key, "passwords/pepper")
+        name = hashlib.sha256(b"guilder pepper" + self._key).hexdigest()[:16]
+        self.mark = mark or f"{PEPPERED}{name}"
+
+    def on(self, password: str) -> bytes:
+        """What is hashed instead of the password."""
+        return base64.b64encode(hmac.digest(self._key, password.encode(), "sha256"))
+
+
 class Argon2Passwords:
     """Hashes and checks passwords off the event loop; see ``guilder.core.ports.PasswordHasher``.
 
-    Refuses as ``Overloaded`` when more than ``max_waiting`` calls are under way.
+    Peppers are made of ``keys``; that of the oldest hashes of all, which do not name theirs, of
+    ``first_key``. Refuses as ``Overloaded`` when more than ``max_waiting`` calls are under way.
     """
 
     def __init__(
         self,
-        pepper: bytes,
+        keys: KeyRing | bytes,
         *,
+        first_key: bytes | None = None,
         memory_kib: int = MEMORY_KIB,
         time_cost: int = TIME_COST,
         threads: int = THREADS,
         max_waiting: int = MAX_WAITING,
     ) -> None:
-        self._pepper = pepper
+        self._peppers = PerKey(ring_of(keys), Pepper)
+        self._first = None if first_key is None else Pepper(first_key, FIRST_PEPPER)
         self._argon2 = Argon2(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="guilder-passwords")
         self._most = threads + max_waiting
         self._under_way = 0
         self._nobodys = self._made("the password of nobody")
+        self._nobodys_plain = self._nobodys.removeprefix(self._peppers.current().mark)
 
     async def hash(self, password: str) -> str:
         """An encoded hash with its own salt and parameters."""
@@ -78,9 +101,10 @@ class Argon2Passwords:
         return fits and encoded is not None
 
     def is_outdated(self, encoded: str) -> bool:
-        """Whether it was made by bcrypt, without the pepper or with parameters of another day."""
-        return not encoded.startswith(PEPPERED) or self._argon2.check_needs_rehash(
-            encoded.removeprefix(PEPPERED)
+        """Whether it was made by bcrypt, or with another pepper or parameters than today's."""
+        mark = self._peppers.current().mark
+        return not encoded.startswith(mark) or self._argon2.check_needs_rehash(
+            encoded.removeprefix(mark)
         )
 
     def close(self) -> None:
@@ -88,18 +112,24 @@ class Argon2Passwords:
         self._threads.shutdown(cancel_futures=True)
 
     def _made(self, password: str) -> str:
-        return PEPPERED + self._argon2.hash(self._seasoned(password))
-
-    def _seasoned(self, password: str) -> bytes:
-        return base64.b64encode(hmac.digest(self._pepper, password.encode(), "sha256"))
+        pepper = self._peppers.current()
+        return pepper.mark + self._argon2.hash(pepper.on(password))
 
     def _fits(self, encoded: str, password: str) -> bool:
         if _BCRYPT.fullmatch(encoded):
             return _fits_bcrypt(encoded, password)
+        if not encoded.startswith((PEPPERED, FIRST_PEPPER)):
+            return self._holds(encoded, password)
+        known = [*self._peppers.all(), *filter(None, [self._first])]
+        pepper = next((one for one in known if encoded.startswith(one.mark)), None)
+        if pepper is None:  # its key is gone: the same work, and no
+            self._holds(self._nobodys_plain, password)
+            return False
+        return self._holds(encoded.removeprefix(pepper.mark), pepper.on(password))
+
+    def _holds(self, plain_hash: str, password: str | bytes) -> bool:
         try:
-            if encoded.startswith(PEPPERED):
-                return self._argon2.verify(encoded.removeprefix(PEPPERED), self._seasoned(password))
-            return self._argon2.verify(encoded, password)
+            return self._argon2.verify(plain_hash, password)
         except (VerificationError, InvalidHashError):
             return False
 

@@ -6,10 +6,9 @@ import sys
 from collections.abc import Mapping
 from email.headerregistry import Address
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -20,30 +19,25 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from guilder.infra import production
 from guilder.infra.geoip import Places
-from guilder.infra.mail.addresses import MailRoute, ToConsole, ToServer, mail_route, sender_address
+from guilder.infra.keys import ENCRYPTION_KEY, SECRET_KEY, checked_keys
+from guilder.infra.mail.addresses import (
+    MailRoute,
+    ToConsole,
+    ToServer,
+    mail_route,
+    sender_address,
+)
+from guilder.infra.origins import Network, networks_of, origins_of
 
 PREFIX: Final = "GUILDER_"
 ENV_FILE: Final = ".env"
-SHORTEST_KEY_BYTES: Final = 32
-RESERVED: Final = frozenset(
-    PREFIX + name
-    for name in (
-        "CORS_ORIGINS",
-        "ENCRYPTION_KEY",
-    )
-)
-"""Names of the operations contract that this version does not use: taken, and told as unused."""
-
-_WORKED_OUT: Final = {
-    "metrics_public": "shows_metrics",
-    "require_email_verification": "requires_verification",
-}
-"""Switches whose default depends on other settings, and which property works it out."""
-
-type Network = IPv4Network | IPv6Network
 
 _DATABASE: Final = re.compile(r"$|sqlite:///[^?:]|postgres(ql)?(\+asyncpg)?://")
+_AWS: Final = re.compile(
+    r"$|aws-secrets-manager:(?P<prefix>[A-Za-z0-9/_+=.@-]{1,400}?)/?(\?region=(?P<region>[a-z0-9-]+))?"
+)
 _REDIS: Final = re.compile(r"$|rediss?://|unix://")
 
 
@@ -94,8 +88,26 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="At least 32 bytes; tokens are signed with a key made from it. "
-        "Generated into the data folder, except in production.",
+        description="At least 32 bytes; tokens are signed with a key made from it. Several, "
+        "separated by commas, are all good and the first is used. Generated into the data folder, "
+        "except in production.",
+    )
+    secret_key_file: Path | None = Field(
+        None, description="A file that holds it instead; a change is noticed while we run."
+    )
+    encryption_key: SecretStr | None = Field(
+        None,
+        description="At least 32 bytes, not those of the secret key: protects passwords and what "
+        "is stored encrypted. Several, and generated, as the secret key. Keep a copy: without it "
+        "nobody can log in.",
+    )
+    encryption_key_file: Path | None = Field(
+        None, description="A file that holds it instead; a change is noticed while we run."
+    )
+    secrets_url: str = Field(
+        "",
+        description="`aws-secrets-manager:prefix?region=eu-central-1`: both keys are there, as "
+        "`prefix/secret_key` and `prefix/encryption_key`. Needs the extra `guilder[aws]`.",
     )
     redis_url: SecretStr = Field(
         SecretStr(""),
@@ -130,17 +142,45 @@ class Settings(BaseSettings):
         description="A local file in MaxMind's format (GeoLite2-City.mmdb, say), by which sessions "
         "show where they were opened. Default: they do not.",
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins of web pages elsewhere that may call the API, such as "
+        "`https://app.example.com`, separated by commas. `*` is refused in production.",
+    )
     metrics_public: bool | None = Field(
         None,
         description="Whether `GET /metrics` answers. Default: on, and off in production.",
     )
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "encryption_key")
     @classmethod
-    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and len(key.get_secret_value().encode()) < SHORTEST_KEY_BYTES:
-            raise ValueError(f"needs at least {SHORTEST_KEY_BYTES} bytes")
-        return key
+    def _long_enough(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None:
+            checked_keys(keys.get_secret_value())
+        return keys
+
+    @field_validator("secret_key_file", "encryption_key_file")
+    @classmethod
+    def _readable_keys(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                text = path.read_text("utf-8")
+            except (OSError, UnicodeDecodeError):
+                raise ValueError("cannot be read") from None
+            checked_keys(text)
+        return path
+
+    @field_validator("secrets_url")
+    @classmethod
+    def _known_store(cls, url: str) -> str:
+        if not _AWS.fullmatch(url):
+            raise ValueError("must be aws-secrets-manager:prefix, with ?region=name if need be")
+        return url
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _read_origins(cls, given: object) -> object:
+        return origins_of(given) if isinstance(given, str) else given
 
     @field_validator("database_url")
     @classmethod
@@ -163,17 +203,7 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _read_networks(cls, given: object) -> object:
-        if not isinstance(given, str):
-            return given
-        try:
-            networks = tuple(ip_network(part.strip()) for part in given.split(","))
-        except ValueError:
-            raise ValueError(
-                "must be addresses or networks such as 10.0.0.0/8, separated by commas"
-            ) from None
-        if any(network.prefixlen == 0 for network in networks):
-            raise ValueError("must not be everybody: then any client could give any address")
-        return networks
+        return networks_of(given) if isinstance(given, str) else given
 
     @field_validator("mail_url")
     @classmethod
@@ -196,24 +226,53 @@ class Settings(BaseSettings):
         return path
 
     @model_validator(mode="after")
-    def _with_a_sender(self) -> "Settings":
+    def _fit_together(self) -> "Settings":
+        problems = []
         if isinstance(self.mail_route, ToServer) and not self.mail_from:
-            raise ValueError(f"{PREFIX}MAIL_FROM must be set to send mail over SMTP")
-        return self
-
-    @model_validator(mode="after")
-    def _fit_for_production(self) -> "Settings":
+            problems.append(f"{PREFIX}MAIL_FROM must be set to send mail over SMTP")
+        for name in (SECRET_KEY, ENCRYPTION_KEY):
+            given = getattr(self, name), getattr(self, f"{name}_file"), self.secrets_url
+            if sum(map(bool, given)) > 1:
+                places = f"{PREFIX}{name.upper()}, {PREFIX}{name.upper()}_FILE"
+                problems.append(f"{places} and {PREFIX}SECRETS_URL: set one of them, not several")
         if self.env == "production":
-            if self.secret_key is None:
-                raise ValueError(f"{PREFIX}SECRET_KEY must be set in production")
-            if not self.rate_limits:
-                raise ValueError(f"{PREFIX}RATE_LIMITS=off is refused in production")
+            problems += production.refusals(self)
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
     @property
     def sandbox(self) -> bool:
         """Whether simulators and the test clock exist."""
         return self.env != "production"
+
+    @property
+    def keeps_keys_elsewhere(self) -> bool:
+        """Whether the keys are in a store that is asked for them when the bank is opened."""
+        return bool(self.secrets_url)
+
+    @property
+    def aws_place(self) -> tuple[str, str | None]:
+        """Where in AWS Secrets Manager: the prefix of names, and the region if it is given."""
+        found = _AWS.fullmatch(self.secrets_url)
+        assert found is not None
+        return found["prefix"], found["region"]
+
+    def keys_given(self) -> dict[str, tuple[bytes, ...]]:
+        """The keys of settings and of files by the names of their settings, the newest first."""
+        found = {}
+        for name in (SECRET_KEY, ENCRYPTION_KEY):
+            given, path = getattr(self, name), getattr(self, f"{name}_file")
+            if given is not None:
+                found[PREFIX + name.upper()] = checked_keys(given.get_secret_value())
+            elif path is not None:
+                found[PREFIX + name.upper()] = checked_keys(path.read_text("utf-8"))
+        return found
+
+    @property
+    def shows_mail(self) -> bool:
+        """Whether mail goes nowhere but onto the console."""
+        return isinstance(self.mail_route, ToConsole)
 
     @property
     def database(self) -> str:
@@ -267,52 +326,31 @@ def load_settings(**overrides: Any) -> Settings:
 
     Refuses names that begin with ``GUILDER_`` and are none of ours, and values that do not fit.
     """
-    refuse_unknown(_given())
+    given = {name: value for name, value in overrides.items() if value is not None}
+    problems = unknown_names(given_names())
+    settings = None
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        settings = Settings(**given)
     except ValidationError as error:
-        raise BadSettings("\n".join(_told(error))) from None
+        problems += _problems(error, given)
+    if settings is None or problems:
+        raise BadSettings("\n".join(problems))
+    return settings
 
 
-def refuse_unknown(given: Mapping[str, Source]) -> None:
-    """Refuse a name that is no setting, with the nearest that is."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | RESERVED
+def unknown_names(given: Mapping[str, Source]) -> list[str]:
+    """Names that are no setting, each with the nearest that is."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
     problems = []
     for name, source in given.items():
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             problems.append(f"{name} ({source}) is not a setting{hint}")
-    if problems:
-        raise BadSettings("\n".join(problems))
+    return problems
 
 
-def unused_names() -> list[str]:
-    """Names that are given and that this version does not use yet."""
-    return sorted(RESERVED & _given().keys())
-
-
-def describe_settings(settings: Settings) -> list[dict[str, str]]:
-    """Each setting with value, source and description; what is secret is masked."""
-    given = _given()
-    rows = []
-    for name, field in Settings.model_fields.items():
-        variable = PREFIX + name.upper()
-        source = given.get(variable, Source.DEFAULT)
-        if name == "secret_key" and settings.secret_key is None:
-            source = Source.GENERATED
-        rows.append(
-            {
-                "name": variable,
-                "value": _shown(settings, name),
-                "source": source.value,
-                "description": field.description or "",
-            }
-        )
-    return rows
-
-
-def _given() -> dict[str, Source]:
+def given_names() -> dict[str, Source]:
     """Every ``GUILDER_`` name that has a value, and where."""
     read = {
         Source.ENV_FILE: DotEnvSettingsSource(Settings).env_vars,
@@ -326,37 +364,22 @@ def _given() -> dict[str, Source]:
     }
 
 
-def _shown(settings: Settings, name: str) -> str:
-    match getattr(settings, name):
-        case _ if name == "database_url":
-            return masked_url(settings.database)
-        case _ if name == "redis_url":
-            return masked_url(settings.redis_url.get_secret_value())
-        case _ if name == "trusted_proxies":
-            return ",".join(map(str, settings.trusted_proxies))
-        case SecretStr() as url if name == "mail_url":
-            return masked_url(url.get_secret_value())
-        case _ if name == "base_url":
-            return settings.address
-        case _ if name in _WORKED_OUT:
-            return "on" if getattr(settings, _WORKED_OUT[name]) else "off"
-        case None:
-            return ""
-        case bool(switch):
-            return "on" if switch else "off"
-        case SecretStr():
-            return "********"
-        case value:
-            return str(value)
+def _problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
+    """Every problem, a line each: those of single values, then those of all of them together.
 
-
-def masked_url(url: str) -> str:
-    """An address without its password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    netloc = parts.netloc.replace(f":{parts.password}@", ":********@", 1)
-    return urlunsplit(parts._replace(netloc=netloc))
+    The latter come to light only with defaults for the broken ones, which they must not be about.
+    """
+    told = _told(error)
+    broken = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+    if broken:
+        fields = Settings.model_fields
+        sound = {name: fields[name].get_default(call_default_factory=True) for name in broken}
+        try:
+            Settings(**(dict(given) | sound))
+        except ValidationError as more:
+            names = tuple(PREFIX + name.removesuffix("_file").upper() for name in broken)
+            told += [line for line in _told(more) if not line.startswith(names)]
+    return told
 
 
 def _told(error: ValidationError) -> list[str]:
@@ -365,5 +388,5 @@ def _told(error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         message = problem["msg"].removeprefix("Value error, ")
         where = "".join(f"{PREFIX}{str(part).upper()}: " for part in problem["loc"][:1])
-        lines.append(where + message)
+        lines += [where + line for line in message.splitlines()]
     return lines

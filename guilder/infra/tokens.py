@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from jwt.utils import base64url_decode, base64url_encode
 from guilder.core.clock import SECOND_US, Clock
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
+from guilder.infra.keys import KeyRing, PerKey, ring_of
 from guilder.infra.secrets import derived_key
 
 ACCESS_SECONDS: Final = 15 * 60
@@ -29,8 +31,14 @@ ACCESS: Final = "access"
 HIGHEST_VERSION: Final = 2**31 - 1
 SKEW_SECONDS: Final = 5
 """How far the clocks of two machines of one bank may be apart."""
+KEEP_SECONDS: Final = ACCESS_SECONDS + 60
+"""How long a signing key is good once it is followed: until its last token has expired."""
 
 _NUMBERS: Final = ("exp", "iat", "nbf", "ver")
+_HEADER: Final = re.compile(rb'\{"alg":"EdDSA","kid":"[0-9a-f]{16}","typ":"JWT"\}')
+_SALT_BYTES: Final = 32
+_KEY_MARK: Final = 4
+"""Bytes at the end of a salt that tell which key a successor was made with."""
 _TEXTS: Final = ("iss", "aud", "sub", "jti", "sid", "typ")
 
 
@@ -46,15 +54,30 @@ class Claims:
     expires_at: int
 
 
-class AccessTokens:
-    """Issues and reads access tokens: Ed25519 signatures with a key made from the bank's secret."""
+class SigningKey:
+    """The key pair made from a version of the bank's secret, and the header of its tokens."""
 
-    def __init__(self, secret: bytes, clock: Clock) -> None:
-        self._private = Ed25519PrivateKey.from_private_bytes(derived_key(secret, "tokens/ed25519"))
-        self._public = self._private.public_key()
+    def __init__(self, secret: bytes) -> None:
+        self.private = Ed25519PrivateKey.from_private_bytes(derived_key(secret, "tokens/ed25519"))
+        self.public = self.private.public_key()
+        self.id = hashlib.sha256(self.public.public_bytes_raw()).hexdigest()[:16]
+        self.header = self.signed({}).partition(".")[0]
+
+    def signed(self, claims: dict[str, Any]) -> str:
+        """A token with these claims."""
+        return jwt.encode(claims, self.private, ALGORITHM, headers={"kid": self.id})
+
+
+class AccessTokens:
+    """Issues and reads access tokens: Ed25519 signatures with keys made from the bank's secret.
+
+    A token names its key in ``kid``. The current one signs; those before it are taken for as long
+    as tokens of theirs may live.
+    """
+
+    def __init__(self, keys: KeyRing | bytes, clock: Clock) -> None:
+        self._keys = PerKey(ring_of(keys), SigningKey)
         self._clock = clock
-        self._kid = hashlib.sha256(self._public.public_bytes_raw()).hexdigest()[:16]
-        self._header = self._signed({}).partition(".")[0] + "."
 
     def issue(
         self,
@@ -88,13 +111,15 @@ class AccessTokens:
     def read(self, token: str) -> Claims:
         """The claims of a token; refuses, always alike, one that is not wholly as we issue it."""
         try:
-            if len(token) > LONGEST_TOKEN or not token.startswith(self._header):
+            header = token.partition(".")[0] if len(token) <= LONGEST_TOKEN else None
+            key = next((one for one in self._keys.good() if one.header == header), None)
+            if key is None:
                 raise ValueError("too long, or another algorithm, key or extension")
             # The time is checked below, against our own clock.
             untimed: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
             options: Any = {"require": [*_NUMBERS, *_TEXTS], **untimed}
             claims = jwt.decode(
-                token, self._public, [ALGORITHM], options, issuer=ISSUER, audience=AUDIENCE
+                token, key.public, [ALGORITHM], options, issuer=ISSUER, audience=AUDIENCE
             )
             rest = token.partition(".")[2]
             if rest != _written(claims, rest.partition(".")[2]):
@@ -103,8 +128,25 @@ class AccessTokens:
         except (jwt.InvalidTokenError, ValueError):
             raise Unauthenticated() from None
 
+    def names_unknown_key(self, token: str) -> bool:
+        """Whether a token is as we issue them, but of a key that this process has not seen."""
+        header = token.partition(".")[0]
+        if len(token) > LONGEST_TOKEN or not header.isascii():
+            return False
+        if any(one.header == header for one in self._keys.all()):
+            return False
+        try:
+            decoded = base64.b64decode(header + "==", altchars=b"-_", validate=True)
+        except ValueError:
+            return False
+        return _HEADER.fullmatch(decoded) is not None
+
+    async def look_again(self) -> None:
+        """Look for new keys, such as one that another process has begun to sign with."""
+        await self._keys.ring.look_again()
+
     def _signed(self, claims: dict[str, Any]) -> str:
-        return jwt.encode(claims, self._private, ALGORITHM, headers={"kid": self._kid})
+        return self._keys.current().signed(claims)
 
     def _checked(self, claims: Mapping[str, Any]) -> Claims:
         if any(type(claims[name]) is not int for name in _NUMBERS):
@@ -142,6 +184,14 @@ def _id(text: str) -> UUID:
     return found
 
 
+class SuccessorKey:
+    """The key of successors made from a version of the bank's secret, and its mark in salts."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.key = derived_key(secret, "tokens/refresh")
+        self.mark = hashlib.sha256(b"guilder salt" + self.key).digest()[:_KEY_MARK]
+
+
 class RefreshTokens:
     """Makes the successor of a refresh token.
 
@@ -149,13 +199,30 @@ class RefreshTokens:
     same one again although only hashes are kept: none of the three alone tells anything about it.
     """
 
-    def __init__(self, secret: bytes) -> None:
-        self._key = derived_key(secret, "tokens/refresh")
+    def __init__(self, keys: KeyRing | bytes) -> None:
+        self._keys = PerKey(ring_of(keys), SuccessorKey)
 
-    def successor(self, token: str, salt: bytes) -> str:
-        """The next token: 256 bits that look random."""
-        made = hmac.digest(self._key, salt + token.encode(), "sha256")
+    def new_salt(self) -> bytes:
+        """Random bytes for one successor; the last of them tell the key that makes it."""
+        return secrets.token_bytes(_SALT_BYTES - _KEY_MARK) + self._keys.current().mark
+
+    async def successor(self, token: str, salt: bytes) -> str | None:
+        """The next token: 256 bits that look random. None when the key that it needs is gone.
+
+        A key that this process has not seen, such as one that another has begun to use, is looked
+        for.
+        """
+        key = self._marked(salt)
+        if key is None:
+            await self._keys.ring.look_again()
+            key = self._marked(salt)
+        if key is None:
+            return None
+        made = hmac.digest(key.key, salt + token.encode(), "sha256")
         return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
+
+    def _marked(self, salt: bytes) -> SuccessorKey | None:
+        return next((one for one in self._keys.all() if salt.endswith(one.mark)), None)
 
 
 class LetterTokens:
@@ -164,12 +231,12 @@ class LetterTokens:
     So the token stands nowhere but in the letter, and a letter that is sent twice is the same.
     """
 
-    def __init__(self, secret: bytes) -> None:
-        self._key = derived_key(secret, "tokens/letter")
+    def __init__(self, keys: KeyRing | bytes) -> None:
+        self._keys = PerKey(ring_of(keys), lambda secret: derived_key(secret, "tokens/letter"))
 
     def token(self, letter_id: UUID) -> str:
-        """The token: 256 bits that look random."""
-        made = hmac.digest(self._key, letter_id.bytes, "sha256")
+        """The token: 256 bits that look random; another one once the key was rotated."""
+        made = hmac.digest(self._keys.current(), letter_id.bytes, "sha256")
         return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
 
 

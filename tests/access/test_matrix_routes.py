@@ -18,7 +18,6 @@ from guilder.core.actor import FRESH_US, SYSTEM
 from guilder.core.permissions import GRANTS, Permission, Role
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.models import sessions
-from guilder.infra.secrets import secret_key
 from guilder.infra.settings import Settings
 from guilder.main import create_app
 from tests.access.vectors import Known, Vector, refused
@@ -141,7 +140,7 @@ class World:
         self.vectors = refused(
             Known(
                 good=ada["access_token"],
-                secret=secret_key(self.app.state.settings),
+                secret=self.app.state.keys.signing.current().value,
                 refresh=ada["refresh_token"],
                 other_user=eve["sub"],
                 other_session=eve["sid"],

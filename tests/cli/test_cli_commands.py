@@ -16,6 +16,7 @@ from guilder.bootstrap import opened
 from guilder.cli import app
 from guilder.domains.identity.queries import user_by_email
 from guilder.infra.settings import Settings
+from tests.support.app import PRODUCTION
 
 PASSWORD = "correct horse battery"
 
@@ -56,7 +57,7 @@ def guilder(*arguments: str, status: int = 0, typed: str | None = None) -> Resul
 def test_help_lists_the_commands() -> None:
     said = guilder("--help").stdout
     for name in ("serve", "demo", "migrate", "seed", "verify", "create-admin", "worker",
-                 "openapi", "settings"):  # fmt: skip
+                 "openapi", "settings", "keys"):  # fmt: skip
         assert f" {name} " in said
         guilder(name, "--help")
     assert "serve-worker" not in said
@@ -202,14 +203,18 @@ def test_transfers_need_users() -> None:
 
 @pytest.mark.parametrize("name", ["seed", "demo"])
 def test_there_is_no_demo_in_production(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GUILDER_ENV", "production")
-    monkeypatch.setenv("GUILDER_SECRET_KEY", "k" * 32)
+    for setting, value in PRODUCTION.items():
+        monkeypatch.setenv(f"GUILDER_{setting.upper()}", str(value))
     assert "no demo data in production" in guilder(name, status=2).stderr
 
 
-def test_production_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_tells_all_that_is_missing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUILDER_ENV", "production")
-    assert "GUILDER_SECRET_KEY must be set" in guilder("serve", status=2).stderr
+    said = guilder("serve", status=2).stderr.splitlines()
+    names = ("GUILDER_SECRET_KEY", "GUILDER_ENCRYPTION_KEY", "GUILDER_BASE_URL")
+    assert [line.split(" in production")[0] for line in said] == [
+        f"guilder: {name} must be set" for name in names
+    ]
 
 
 def test_history_is_held_against_an_anchor(database: str) -> None:

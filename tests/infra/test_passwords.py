@@ -1,7 +1,10 @@
 """Password hashes: the parameters, the same work for nobody, and a bounded queue."""
 
 import asyncio
+import base64
 import contextlib
+import hmac
+import re
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -10,9 +13,12 @@ import bcrypt
 import pytest
 from argon2 import PasswordHasher as PasswordHasherOfOld
 
+from guilder.core.clock import FixedClock
 from guilder.core.errors import Overloaded
 from guilder.core.ports import PasswordHasher
+from guilder.infra.keys import KeyRing
 from guilder.infra.passwords import Argon2Passwords, common_passwords
+from guilder.infra.secrets import GivenSecrets, derived_key
 
 PEPPER = b"p" * 32
 
@@ -38,7 +44,7 @@ async def test_the_parameters_are_those_of_the_policy() -> None:
     made = Argon2Passwords(PEPPER)
     try:
         encoded = await made.hash("x")
-        assert encoded.startswith("p1$argon2id$v=19$m=19456,t=2,p=1$")
+        assert re.match(r"p2\.[0-9a-f]{16}\$argon2id\$v=19\$m=19456,t=2,p=1\$", encoded)
         assert not made.is_outdated(encoded)
     finally:
         made.close()
@@ -54,7 +60,9 @@ async def test_a_stolen_hash_is_of_no_use_without_the_pepper(passwords: Argon2Pa
     encoded = await passwords.hash("correct horse battery")
     thief = Argon2Passwords(b"q" * 32, memory_kib=64, time_cost=1)
     assert not await thief.verify(encoded, "correct horse battery")
-    assert not await passwords.verify(encoded.removeprefix("p1"), "correct horse battery")
+    bare = encoded[encoded.index("$") :]
+    assert not await passwords.verify(bare, "correct horse battery")
+    assert not await thief.verify(thief._peppers.current().mark + bare, "correct horse battery")
     thief.close()
 
 
@@ -115,6 +123,55 @@ async def test_what_only_looks_like_a_hash_of_bcrypt_fits_nothing(
     for password in ("", "x", "correct horse battery"):
         assert not await passwords.verify(hash_, password)
     assert time.perf_counter() - begun < 2
+
+
+def peppered(*keys: bytes, first_key: bytes | None = None) -> Argon2Passwords:
+    ring = KeyRing("k", GivenSecrets({"k": keys}), FixedClock(0))
+    return Argon2Passwords(ring, first_key=first_key, memory_kib=64, time_cost=1)
+
+
+async def test_passwords_fit_after_a_rotation_and_are_hashed_anew() -> None:
+    old, new = b"o" * 32, b"n" * 32
+    before, both, after = peppered(old), peppered(new, old), peppered(new)
+    encoded = await before.hash("correct horse battery")
+    assert await both.verify(encoded, "correct horse battery")
+    assert not await both.verify(encoded, "correct horse batterx")
+    assert both.is_outdated(encoded)
+    assert not await after.verify(encoded, "correct horse battery")
+    better = await both.hash("correct horse battery")
+    assert not both.is_outdated(better)
+    assert await after.verify(better, "correct horse battery")
+    for one in (before, both, after):
+        one.close()
+
+
+async def test_a_hash_whose_pepper_is_gone_costs_as_much_as_any() -> None:
+    gone, here = Argon2Passwords(b"o" * 32, threads=1), Argon2Passwords(PEPPER, threads=1)
+    lost, encoded = await gone.hash("x"), await here.hash("x")
+    took: dict[str, list[float]] = {lost: [], encoded: []}
+    for _ in range(15):
+        for one in took:
+            start = time.perf_counter()
+            assert not await here.verify(one, "y")
+            took[one].append(time.perf_counter() - start)
+    gone.close()
+    here.close()
+    assert statistics.median(took[lost]) > 0.5 * statistics.median(took[encoded])
+
+
+async def test_a_hash_of_the_first_pepper_fits_and_is_outdated() -> None:
+    """As they were made when the pepper came from the signing secret and had no name."""
+    signing = b"s" * 32
+    seasoned = hmac.digest(derived_key(signing, "passwords/pepper"), b"correct horse", "sha256")
+    weak = PasswordHasherOfOld(memory_cost=64, time_cost=1, parallelism=1)
+    encoded = "p1" + weak.hash(base64.b64encode(seasoned))
+    passwords, without = peppered(PEPPER, first_key=signing), peppered(PEPPER)
+    assert await passwords.verify(encoded, "correct horse")
+    assert not await passwords.verify(encoded, "correct horsf")
+    assert not await without.verify(encoded, "correct horse")
+    assert passwords.is_outdated(encoded)
+    passwords.close()
+    without.close()
 
 
 async def test_nobody_costs_as_much_as_somebody() -> None:

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from guilder.infra.described import describe_settings, masked_url
 from guilder.infra.mail.addresses import ToConsole, ToServer
 from guilder.infra.settings import (
     BadSettings,
     Settings,
-    describe_settings,
     load_settings,
-    masked_url,
-    unused_names,
 )
+from tests.support.app import PRODUCTION
 
 KEY = "k" * 32
 
@@ -69,14 +68,6 @@ def test_an_unknown_name_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyP
     assert "canary" not in said
 
 
-def test_names_of_the_contract_without_use_yet_are_taken_and_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("GUILDER_CORS_ORIGINS", "https://a.example")
-    load_settings()
-    assert unused_names() == ["GUILDER_CORS_ORIGINS"]
-
-
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -100,11 +91,6 @@ def test_names_of_the_contract_without_use_yet_are_taken_and_told(
         ({"mail_from": "canary"}, "GUILDER_MAIL_FROM: must be Name <user@host>"),
         ({"mail_from": "a@b\r\nBcc: canary@d"}, "GUILDER_MAIL_FROM: must be Name <user@host>"),
         ({"mail_url": "smtp://u:canary@h"}, "GUILDER_MAIL_FROM must be set"),
-        ({"env": "production"}, "GUILDER_SECRET_KEY must be set in production"),
-        (
-            {"env": "production", "secret_key": KEY, "rate_limits": "off"},
-            "GUILDER_RATE_LIMITS=off is refused in production",
-        ),
     ],
 )
 def test_a_bad_value_is_refused_without_being_shown(values: dict[str, object], said: str) -> None:
@@ -115,10 +101,10 @@ def test_a_bad_value_is_refused_without_being_shown(values: dict[str, object], s
 
 
 def test_production_hides_metrics_and_simulators_unless_told() -> None:
-    settings = load_settings(env="production", secret_key=KEY)
+    settings = load_settings(**PRODUCTION)
     assert not settings.sandbox
     assert not settings.shows_metrics
-    assert load_settings(env="production", secret_key=KEY, metrics_public=True).shows_metrics
+    assert load_settings(**PRODUCTION, metrics_public=True).shows_metrics
 
 
 def test_secrets_are_masked_when_shown() -> None:

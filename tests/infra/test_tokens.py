@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,8 +13,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
-from guilder.infra.secrets import derived_key
-from guilder.infra.tokens import ACCESS_SECONDS, AccessTokens, new_opaque_token, opaque_hash
+from guilder.infra.keys import KeyRing
+from guilder.infra.secrets import FolderSecrets, GivenSecrets, derived_key
+from guilder.infra.tokens import (
+    ACCESS_SECONDS,
+    KEEP_SECONDS,
+    AccessTokens,
+    RefreshTokens,
+    new_opaque_token,
+    opaque_hash,
+)
 
 SECRET = b"s" * 32
 NOW = 1_800_000_000
@@ -207,3 +216,102 @@ def test_opaque_tokens_are_random_and_known_by_their_hash() -> None:
     assert opaque_hash(token) == digest
     assert len(digest) == 32
     assert new_opaque_token()[0] != token
+
+
+def rings(folder: Path, clock: FixedClock) -> tuple[KeyRing, KeyRing]:
+    """The rings of two processes on one folder of keys."""
+    store = FolderSecrets(folder, clock)
+    store.ensure("secret_key")
+    return (
+        KeyRing("secret_key", store, clock, KEEP_SECONDS),
+        KeyRing("secret_key", store, clock, KEEP_SECONDS),
+    )
+
+
+def signed_by(secret: bytes, **changed: Any) -> str:
+    """A token that a thief of a secret makes."""
+    stolen = AccessTokens(secret, FixedClock(NOW * 1_000_000))
+    return stolen._signed(claims(**changed))
+
+
+async def test_tokens_outlive_the_rotation_of_their_key_and_no_more(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    ring, other = rings(tmp_path, clock)
+    here, there = AccessTokens(ring, clock), AccessTokens(other, clock)
+    first = here.issue(USER, SESSION)
+    old = ring.current()
+    ring.rotate()
+    clock.advance(seconds=6)
+    second = here.issue(USER, SESSION)
+    assert kid(here) != jwt.get_unverified_header(first)["kid"]
+    with pytest.raises(Unauthenticated):
+        there.read(second)
+    assert there.names_unknown_key(second)
+    await there.look_again()
+    assert not there.names_unknown_key(second)
+    for tokens in (here, there):
+        assert {tokens.read(one).user_id for one in (first, second)} == {USER}
+    clock.advance(seconds=KEEP_SECONDS)
+    late = signed_by(old.value, exp=NOW + 5000)
+    assert AccessTokens(old.value, clock).read(late).user_id == USER
+    for tokens in (here, there):
+        with pytest.raises(Unauthenticated):
+            tokens.read(late)
+        assert not tokens.names_unknown_key(late)
+
+
+async def test_a_token_of_a_dropped_key_is_refused_at_once(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    ring, other = rings(tmp_path, clock)
+    here, there = AccessTokens(ring, clock), AccessTokens(other, clock)
+    stolen = signed_by(ring.current().value)
+    assert here.read(stolen).user_id == USER
+    ring.rotate(revoke=True)
+    fresh = here.issue(USER, SESSION)
+    assert here.read(fresh).user_id == USER
+    with pytest.raises(Unauthenticated):
+        here.read(stolen)
+    await there.look_again()
+    assert there.read(fresh).user_id == USER
+    with pytest.raises(Unauthenticated):
+        there.read(stolen)
+
+
+def test_keys_of_the_environment_are_good_until_they_are_taken_out(clock: FixedClock) -> None:
+    new, old = b"n" * 40, b"o" * 40
+    both = AccessTokens(KeyRing("k", GivenSecrets({"k": (new, old)}), clock, KEEP_SECONDS), clock)
+    token = AccessTokens(old, clock).issue(USER, SESSION)
+    assert both.read(token).user_id == USER
+    assert AccessTokens(new, clock).read(both.issue(USER, SESSION)).user_id == USER
+    with pytest.raises(Unauthenticated):
+        AccessTokens(new, clock).read(token)
+
+
+def test_only_a_token_of_our_shape_is_worth_a_look_for_its_key(tokens: AccessTokens) -> None:
+    stranger = AccessTokens(b"x" * 32, FixedClock(NOW * 1_000_000)).issue(USER, SESSION)
+    assert tokens.names_unknown_key(stranger)
+    worth = [name for name, token in forged(tokens).items() if tokens.names_unknown_key(token)]
+    assert worth == []
+    for odd in ("", ".", "a", "a.b.c", "====.b.c", stranger + "A" * 4096):
+        assert not tokens.names_unknown_key(odd)
+
+
+async def test_a_successor_is_the_same_after_a_rotation(tmp_path: Path, clock: FixedClock) -> None:
+    ring, other = rings(tmp_path, clock)
+    here, there = RefreshTokens(ring), RefreshTokens(other)
+    before = here.new_salt()
+    successor = await here.successor("token", before)
+    ring.rotate()
+    clock.advance(seconds=6)
+    assert await here.successor("token", before) == successor
+    after = here.new_salt()
+    assert len(after) == 32
+    assert after[-4:] != before[-4:]
+    assert ring.versions[0] not in other.versions
+    assert await there.successor("token", after) == await here.successor("token", after)
+    assert ring.versions == other.versions
+    assert await here.successor("other", after) != await here.successor("token", after)
+    ring.rotate(revoke=True)
+    assert await here.successor("token", before) is None

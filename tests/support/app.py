@@ -10,6 +10,15 @@ from fastapi import FastAPI
 from guilder.infra.settings import Settings
 from guilder.main import create_app
 
+PRODUCTION: dict[str, object] = {
+    "env": "production",
+    "secret_key": "Zk3vQ9sLw0aTn7yRb5xHd1cGm8pJu4eF",
+    "encryption_key": "h6WqYd2oRzK0tNf8LxBv4jSa9cMe1PgU",
+    "base_url": "https://bank.example",
+    "rate_limits": True,
+}
+"""Settings that production starts with; the keys are made for the tests."""
+
 
 @asynccontextmanager
 async def started(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:

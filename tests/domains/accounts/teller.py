@@ -20,6 +20,7 @@ from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import SetBankClock, set_bank_clock
 from guilder.infra.settings import Settings
 from guilder.main import API, create_app
+from tests.support.app import PRODUCTION
 from tests.support.books import Books, problems, read_books
 
 PASSWORD = "correct horse battery staple"
@@ -111,7 +112,7 @@ class Desk:
 async def opened_desk(url: str, folder: Path, env: str = "test") -> AsyncIterator[Desk]:
     """The bank in business on a migrated database."""
     given = {"env": env, "data_dir": folder, "database_url": url, "secret_key": "s" * 32}
-    given["rate_limits"] = env == "production"
+    given |= PRODUCTION if env == "production" else {"rate_limits": False}
     app = create_app(Settings.model_validate(given))
     async with app.router.lifespan_context(app):
         yield Desk(app, url)

@@ -4,10 +4,9 @@ Passwords are hashed before a transaction begins and checked between two: argon2
 any of them.
 """
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from guilder.core.actor import Actor
@@ -43,6 +42,7 @@ from guilder.domains.identity.errors import (
     InvalidCredentials,
     InvalidPasskey,
     InvalidSecondFactor,
+    RefreshInvalid,
     RefreshReused,
     SecondFactorRequired,
     WrongFactor,
@@ -63,8 +63,6 @@ from guilder.domains.identity.rules import (
 from guilder.infra.geoip import nowhere
 from guilder.infra.passwords import common_passwords
 from guilder.infra.tokens import AccessTokens, RefreshTokens, new_opaque_token, opaque_hash
-
-_SALT_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +238,8 @@ class Gate:
         One that was used before ends its session, unless that was a moment ago and nobody has used
         the pair it gave: then it gives the same pair again.
         """
-        salt = secrets.token_bytes(_SALT_BYTES)
-        successor = opaque_hash(self._refresh_tokens.successor(refresh_token, salt))
+        salt = self._refresh_tokens.new_salt()
+        successor = opaque_hash(await self._successor(refresh_token, salt))
         command = RefreshSession(opaque_hash(refresh_token), successor, salt)
         try:
             done = await self._runner.run(refresh_session, command, actor)
@@ -249,7 +247,7 @@ class Gate:
             family = EndFamily(reused.session_id, reused.user_id)
             await self._runner.run(end_family, family, actor)
             raise
-        next_token = self._refresh_tokens.successor(refresh_token, done.salt)
+        next_token = await self._successor(refresh_token, done.salt)
         access_token = self._access_tokens.issue(
             done.user.id,
             done.session.id,
@@ -296,6 +294,13 @@ class Gate:
         password_hash = await self.hashed(new, user.email, "/new_password")
         command = ResetPassword(hash_, password_hash, device)
         await self._runner.run(reset_password, command, actor)
+
+    async def _successor(self, refresh_token: str, salt: bytes) -> str:
+        """The successor of a refresh token; refuses when the key that made it has been revoked."""
+        made = await self._refresh_tokens.successor(refresh_token, salt)
+        if made is None:
+            raise RefreshInvalid()
+        return made
 
     async def _rehashed(self, found: LoginFacts, password: str) -> str | None:
         """A better hash of a password that has just proved right, None when there is none."""

@@ -14,36 +14,35 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-import asyncpg
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from guilder import __version__
-from guilder.bootstrap import opened
+from guilder.bootstrap import open_keys, opened
+from guilder.cli import keys
+from guilder.cli.troubles import REFUSED, expected_troubles
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
-from guilder.core.errors import Invalid, Refusal, Unavailable
 from guilder.core.permissions import Role
-from guilder.db.engine import Database, UnsafeDatabase, is_sqlite, sqlite_path
-from guilder.db.migrate import NewerDatabase, downgrade, upgrade
+from guilder.db.engine import Database, is_sqlite, sqlite_path
+from guilder.db.migrate import downgrade, upgrade
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.rules import User
 from guilder.domains.identity.schemas.logins import Email
 from guilder.domains.ledger.verify import Report, verify_ledger
+from guilder.infra.described import describe_settings
 from guilder.infra.logging import configure_logging
-from guilder.infra.server import STOP_SECONDS, CannotListen, Server, bind, end_in
+from guilder.infra.production import doubts
+from guilder.infra.server import STOP_SECONDS, Server, bind, end_in
 from guilder.infra.settings import (
     BadSettings,
     Settings,
-    describe_settings,
     load_settings,
-    unused_names,
 )
 from guilder.infra.supervisor import Supervisor
 from guilder.main import create_app, stopping
@@ -52,16 +51,13 @@ from guilder.seed.demo import seed_demo
 from guilder.seed.people import PASSWORD, PEOPLE
 from guilder.worker import jobs_running
 
-REFUSED: Final = 1
-WRONG_USE: Final = 2
-NOT_HERE: Final = 3
-
 app = typer.Typer(
     help="Guilder, a bank in a box.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # it shows local variables, and with them secrets
 )
+app.add_typer(keys.app, name="keys")
 _log = logging.getLogger("guilder")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [GUILDER_HOST]")]
@@ -226,32 +222,6 @@ def version(
         raise typer.Exit()
 
 
-@contextmanager
-def expected_troubles() -> Iterator[None]:
-    """Tell what can go wrong without our fault in a sentence and by the exit status."""
-    try:
-        yield
-    except BadSettings as error:
-        _end(WRONG_USE, str(error))
-    except (CannotListen, NewerDatabase, UnsafeDatabase) as error:
-        _end(NOT_HERE, str(error))
-    except Unavailable:
-        _end(NOT_HERE, "the database cannot be reached")
-    except Refusal as refusal:
-        fields = refusal.fields if isinstance(refusal, Invalid) else ()
-        _end(REFUSED, " ".join([refusal.detail, *(field.message for field in fields)]))
-    except DBAPIError as error:
-        _end(NOT_HERE, f"the database cannot be used: {error.orig}")
-    except (OSError, SQLAlchemyError, asyncpg.PostgresError) as error:
-        _end(NOT_HERE, f"the database cannot be used: {error}")
-
-
-def _end(status: int, message: str) -> None:
-    for line in message.splitlines():
-        print(f"guilder: {line}", file=sys.stderr)
-    raise typer.Exit(status)
-
-
 def _refuse_in_production(settings: Settings) -> None:
     if not settings.sandbox:
         raise BadSettings("there is no demo data in production (GUILDER_ENV)")
@@ -263,10 +233,11 @@ def _log_quietly(settings: Settings) -> None:
 
 
 def _prepare(settings: Settings) -> list[socket.socket]:
-    """What can fail before serving: the address and the database."""
+    """What can fail before serving: the keys, the address and the database."""
     configure_logging(settings.log_level, as_json=settings.logs_json)
-    if names := unused_names():
-        _log.warning("settings without use in this version", extra={"fields": {"names": names}})
+    for doubt in doubts(settings) if settings.env == "production" else ():
+        _log.warning("doubtful in production", extra={"fields": {"setting": doubt}})
+    open_keys(settings, SystemClock())
     with ExitStack() as unless_ready:
         sockets = bind(settings.host, settings.port, settings.workers)
         for one in sockets:
@@ -376,7 +347,3 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[name], completed=done)
 
         yield show
-
-
-if __name__ == "__main__":
-    app()

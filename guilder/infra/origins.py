@@ -1,0 +1,66 @@
+"""Origins of web pages (RFC 6454) and networks: who may call, and who is believed."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final
+from urllib.parse import urlsplit
+
+type Network = IPv4Network | IPv6Network
+
+ANY: Final = "*"
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+def networks_of(text: str) -> tuple[Network, ...]:
+    """A list of addresses and networks, separated by commas; refuses one that is everybody."""
+    try:
+        networks = tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            "must be addresses or networks such as 10.0.0.0/8, separated by commas"
+        ) from None
+    if any(network.prefixlen == 0 for network in networks):
+        raise ValueError("must not be everybody: then any client could give any address")
+    return networks
+
+
+def origins_of(text: str) -> tuple[str, ...]:
+    """A list of origins, separated by commas."""
+    try:
+        return tuple(dict.fromkeys(origin_of(part.strip()) for part in text.split(",")))
+    except ValueError:
+        raise ValueError(
+            "must be origins such as https://app.example.com, separated by commas"
+        ) from None
+
+
+def origin_of(text: str) -> str:
+    """An origin as browsers send it: scheme, host and a port that is not the scheme's own.
+
+    Refuses with ``ValueError`` what has more to it (a path, a user, a wildcard) or less.
+    """
+    if text == ANY:
+        return ANY
+    parts = urlsplit(text)
+    host = (parts.hostname or "").encode("idna").decode("ascii")
+    extra = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in _DEFAULT_PORTS or not host or extra or "*" in host:
+        raise ValueError("not an origin")
+    shown = f"[{host}]" if ":" in host else host
+    port = parts.port
+    if port is None or port == _DEFAULT_PORTS[parts.scheme]:
+        return f"{parts.scheme}://{shown}"
+    return f"{parts.scheme}://{shown}:{port}"
+
+
+def is_safe(address: str) -> bool:
+    """Whether nobody on the way can read along: HTTPS, or a host that is this machine."""
+    parts = urlsplit(address)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,147 @@
+"""What production refuses: settings and keys with which money would not be safe."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import unquote, urlsplit
+
+from guilder.db.engine import UnsafeDatabase, check_sqlite_library, is_sqlite
+from guilder.infra.origins import ANY, is_safe
+from guilder.infra.passwords import common_passwords
+
+FEWEST_BITS: Final = 80
+"""A key of 32 random hexadecimal digits has about 113 by this measure and hardly ever fewer than
+90; 32 letters ``a`` have 0."""
+MAKE_ONE: Final = "such as `openssl rand -base64 48` prints"
+KEYS: Final = ("GUILDER_SECRET_KEY", "GUILDER_ENCRYPTION_KEY")
+
+_PLACEHOLDER: Final = re.compile(
+    rb"change.?me|your.?(secret|key)|example|placeholder|insert.?here|password|x{8}", re.IGNORECASE
+)
+
+
+class Choices(Protocol):
+    """The settings that are looked at here."""
+
+    @property
+    def data_dir(self) -> Path: ...
+    @property
+    def database(self) -> str: ...
+    @property
+    def base_url(self) -> object | None: ...
+    @property
+    def cors_origins(self) -> tuple[str, ...]: ...
+    @property
+    def rate_limits(self) -> bool: ...
+    @property
+    def shows_metrics(self) -> bool: ...
+    @property
+    def trusted_proxies(self) -> Sequence[object]: ...
+    @property
+    def shows_mail(self) -> bool: ...
+    @property
+    def keeps_keys_elsewhere(self) -> bool: ...
+    def keys_given(self) -> Mapping[str, Sequence[bytes]]: ...
+
+
+def refusals(chosen: Choices) -> list[str]:
+    """Everything that production refuses of these settings, each with what to set instead."""
+    problems = list(_missing_keys(chosen))
+    problems += key_refusals(chosen.keys_given(), chosen.data_dir)
+    if chosen.base_url is None:
+        problems.append(
+            "GUILDER_BASE_URL must be set in production: the https address of this bank"
+        )
+    elif not is_safe(str(chosen.base_url)):
+        problems.append("GUILDER_BASE_URL must begin with https:// in production")
+    if ANY in chosen.cors_origins:
+        problems.append(
+            "GUILDER_CORS_ORIGINS=* is refused in production: list the origins that may call"
+        )
+    elif not all(map(is_safe, chosen.cors_origins)):
+        problems.append("GUILDER_CORS_ORIGINS must be https:// origins in production")
+    if not chosen.rate_limits:
+        problems.append("GUILDER_RATE_LIMITS=off is refused in production")
+    return problems + list(_unsafe_database(chosen.database))
+
+
+def doubts(chosen: Choices) -> list[str]:
+    """What production allows and its owner should know."""
+    said = []
+    if chosen.shows_mail:
+        said.append("GUILDER_MAIL_URL is console: nobody gets any mail")
+    if chosen.shows_metrics:
+        said.append("GUILDER_METRICS_PUBLIC is on: everybody can read GET /metrics")
+    if not chosen.trusted_proxies:
+        said.append(
+            "GUILDER_TRUSTED_PROXIES is empty: behind a proxy all clients share one address, "
+            "and its rate limits"
+        )
+    return said
+
+
+def key_refusals(keys: Mapping[str, Sequence[bytes]], data_dir: Path) -> list[str]:
+    """What is wrong with keys, by the names of their settings; the newest first."""
+    problems = []
+    made_here = _generated(data_dir)
+    for name, given in keys.items():
+        if any(is_weak(key) for key in given):
+            problems.append(f"{name} can be guessed: use random bytes, {MAKE_ONE}")
+        if not made_here.isdisjoint(given):
+            problems.append(
+                f"{name} was generated for the sandbox: production needs one of its own, {MAKE_ONE}"
+            )
+    signing, encryption = (set(keys.get(name, ())) for name in KEYS)
+    if signing & encryption:
+        problems.append("GUILDER_ENCRYPTION_KEY must be another key than GUILDER_SECRET_KEY")
+    return problems
+
+
+def is_weak(key: bytes) -> bool:
+    """Whether a key was thought up rather than drawn: few kinds, repeated, in a row, in words."""
+    counts = Counter(key)
+    bits = -sum(times * math.log2(times / len(key)) for times in counts.values())
+    repeats = (key + key).find(key, 1) < len(key)
+    in_a_row = sum(abs(one - other) <= 1 for one, other in pairwise(key))
+    return (
+        bits < FEWEST_BITS or repeats or in_a_row > 0.6 * len(key) or bool(_PLACEHOLDER.search(key))
+    )
+
+
+def _missing_keys(chosen: Choices) -> Iterator[str]:
+    if chosen.keeps_keys_elsewhere:
+        return
+    for name in KEYS:
+        if name not in chosen.keys_given():
+            yield (
+                f"{name} must be set in production, or {name}_FILE, or GUILDER_SECRETS_URL: "
+                f"at least 32 random bytes, {MAKE_ONE}"
+            )
+
+
+def _generated(data_dir: Path) -> set[bytes]:
+    """The keys that a sandbox has made in this data folder."""
+    folder = data_dir / "keys"
+    if not folder.is_dir():
+        return set()
+    return {path.read_bytes().strip() for path in folder.iterdir() if path.is_file()}
+
+
+def _unsafe_database(url: str) -> Iterator[str]:
+    if is_sqlite(url):
+        try:
+            check_sqlite_library()
+        except UnsafeDatabase as error:
+            yield f"GUILDER_DATABASE_URL: {error}"
+        return
+    parts = urlsplit(url)
+    password = unquote(parts.password or "").casefold()
+    if password and (
+        password in (unquote(parts.username or "").casefold(), "postgres", "guilder")
+        or password in common_passwords()
+    ):
+        yield "GUILDER_DATABASE_URL has a password that everybody tries first: set another one"
