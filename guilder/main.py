@@ -77,6 +77,7 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> FastA
             on_request=telemetry.request,
             hsts=settings.env == "production",
             trusted_proxies=settings.trusted_proxies,
+            cors_origins=settings.cors_origins,
         ),
     )
     app.state.ready = False

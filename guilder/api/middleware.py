@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from guilder.api.client import Network, client_address
+from guilder.api.cors import Cors
 from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
 from guilder.api.headers import SECURITY, STRICT_TRANSPORT, Headers
 from guilder.api.problems import internal_error, problem_of, problem_of_http
@@ -48,13 +49,14 @@ class GatewayOptions:
 
     ``on_request`` is told (method, route template, status, seconds) of every answer; ``hsts`` is
     for production, where every client comes over TLS. ``trusted_proxies`` are believed when they
-    say for whom they ask.
+    say for whom they ask; pages of ``cors_origins`` may call from elsewhere.
     """
 
     on_request: RequestHook = ignore_request
     hsts: bool = False
     body_seconds: float = 30.0
     trusted_proxies: tuple[Network, ...] = ()
+    cors_origins: tuple[str, ...] = ()
 
 
 class Gateway:
@@ -71,6 +73,7 @@ class Gateway:
         self._fallback = fallback
         self._options = options
         self._proxies = options.trusted_proxies
+        self._cors = Cors(options.cors_origins)
         self._handlers = (
             {kind: handler for kind, handler in handlers.items() if _is_inner(kind)},
             {status: handler for status, handler in handlers.items() if type(status) is int},
@@ -94,8 +97,13 @@ class Gateway:
                 exchange.ip_address, scope["headers"], self._proxies
             )
         try:
+            exchange.extra_headers += self._cors.headers_for(exchange.headers)
             exchange.open()
-            await self._answer(exchange, path)
+            preflight = self._cors.preflight(exchange.method, exchange.headers)
+            if preflight is None:
+                await self._answer(exchange, path)
+            else:
+                await exchange.reply(preflight)
         except Exception as error:  # noqa: BLE001 - the last resort: answers 500 and logs
             await self._failed(exchange, error)
         finally:
