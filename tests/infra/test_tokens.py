@@ -253,7 +253,8 @@ async def test_tokens_outlive_the_rotation_of_their_key_and_no_more(
     for tokens in (here, there):
         assert {tokens.read(one).user_id for one in (first, second)} == {USER}
     clock.advance(seconds=KEEP_SECONDS)
-    late = signed_by(old.value, exp=NOW + 5000)
+    at = clock.at_us // 1_000_000
+    late = signed_by(old.value, iat=at, nbf=at, exp=at + 60)
     assert AccessTokens(old.value, clock).read(late).user_id == USER
     for tokens in (here, there):
         with pytest.raises(Unauthenticated):
