@@ -1,27 +1,86 @@
-"""The audit trail: what was attempted, by whom, and how it ended."""
+"""The audit trail: what was attempted, by whom, and how it ended.
 
+Rows are numbered without gaps and each carries the SHA-256 of the row before and of itself, so that
+none can be changed, taken out or put in unseen. ``audit_head`` holds the last number and hash:
+whoever appends locks it, as the last thing before the commit, so nobody who holds it waits.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import Column, Identity, Insert, Table
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Index,
+    Insert,
+    Table,
+    bindparam,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
-from guilder.db.base import STRICT, Big, Guid, String, metadata
+from guilder.db.base import STRICT, Big, Bytes, Guid, Small, String, metadata
+
+_HAS_SUBJECT: Final = text("subject IS NOT NULL")
+_FAILED: Final = text("phase = 'failed'")
 
 audit_events = Table(
     "audit_events",
     metadata,
-    Column("id", Big, Identity(), primary_key=True),
+    Column("id", Big, primary_key=True, autoincrement=False),
     Column("at", Big, nullable=False),
     Column("attempt_id", Guid, nullable=False, index=True),
     Column("action", String, nullable=False),
     Column("phase", String, nullable=False),
     Column("actor", String, nullable=False),
+    Column("session_id", Guid),
     Column("subject", String),
     Column("code", String),
     Column("request_id", String, nullable=False),
     Column("ip_address", String, nullable=False),
+    Column("detail", String),
+    Column("chain", Bytes, nullable=False),
+    CheckConstraint("phase IN ('attempted', 'succeeded', 'failed')", name="phase"),
+    Index(None, "at", "id"),
+    Index(None, "actor", "at", "id"),
+    Index(None, "action", "at", "id"),
+    Index(
+        None, "subject", "at", "id", sqlite_where=_HAS_SUBJECT, postgresql_where=_HAS_SUBJECT
+    ),
+    Index("ix_audit_events_failed", "at", "id", sqlite_where=_FAILED, postgresql_where=_FAILED),
+    **STRICT,
+)  # fmt: skip
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("lane", Small, primary_key=True, autoincrement=False),
+    Column("last_id", Big, nullable=False),
+    Column("chain", Bytes, nullable=False),
+    CheckConstraint("lane = 0", name="single"),
     **STRICT,
 )
+
+SQLITE_LINK: Final = "guilder_chain_link"
+"""The name of ``chain_link`` as a function of SQL on SQLite connections that write."""
+
+FIRST_LINK: Final = bytes(32)
+"""What the first row is chained to."""
+
+COVERED: Final = (
+    "at", "attempt_id", "action", "phase", "actor", "session_id", "subject", "code",
+    "request_id", "ip_address", "detail",
+)  # fmt: skip
+"""The columns that a row's hash covers besides its number. For ever: rows are hashed by it."""
 
 
 class Phase(StrEnum):
@@ -32,17 +91,130 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
-def insert_audit(
-    actor: Actor, action: str, phase: Phase, attempt_id: object, at_us: int, **more: str | None
-) -> Insert:
-    """The statement that stores one phase; ``more`` holds ``subject`` and ``code``."""
-    return audit_events.insert().values(
-        at=at_us,
-        attempt_id=attempt_id,
-        action=action,
-        phase=phase.value,
-        actor=actor.name,
-        request_id=actor.request_id,
-        ip_address=actor.ip_address,
-        **more,
+@dataclass(slots=True)
+class Told:
+    """What a command has told of itself for the row of its outcome."""
+
+    subject: str | None = None
+    detail: dict[str, object] = field(default_factory=dict)
+
+    def add(self, subject: object, detail: Mapping[str, object]) -> None:
+        """Take in more; refuses what is no JSON with ``TypeError`` and is then as it was."""
+        _json(detail)
+        if subject is not None:
+            self.subject = str(subject)
+        self.detail.update(detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One phase of one attempt, as it will stand in the trail."""
+
+    at_us: int
+    attempt_id: UUID
+    action: str
+    phase: Phase
+    actor: Actor
+    code: str | None = None
+    told: Told = field(default_factory=Told)
+
+    def columns(self) -> dict[str, Any]:
+        """The values of the columns that are ``COVERED``."""
+        return {
+            "at": self.at_us,
+            "attempt_id": self.attempt_id,
+            "action": self.action,
+            "phase": self.phase.value,
+            "actor": self.actor.name,
+            "session_id": self.actor.session_id,
+            "subject": self.told.subject,
+            "code": self.code,
+            "request_id": self.actor.request_id,
+            "ip_address": self.actor.ip_address,
+            "detail": _json(self.told.detail) if self.told.detail else None,
+        }
+
+
+def content(columns: Mapping[str, Any]) -> bytes:
+    """The canonical form of a row: its covered columns as a JSON array, in order, in ASCII."""
+    return _json([columns[name] for name in COVERED]).encode()
+
+
+def chain_link(previous: bytes, number: int, row: bytes) -> bytes:
+    """SHA-256 of the hash before, the row's number in 8 bytes, and its ``content``."""
+    return hashlib.sha256(previous + number.to_bytes(8) + row).digest()
+
+
+def change_of(
+    before: Mapping[str, object], after: Mapping[str, object], show: Collection[str]
+) -> dict[str, object]:
+    """The detail of a changed row: which fields, and the hash of the whole row before and after.
+
+    The values are told of those fields only that ``show`` names: the trail can never be erased.
+    """
+    changed = sorted(name for name in after if before[name] != after[name])
+    return {
+        "changed": {n: [before[n], after[n]] if n in show else None for n in changed},
+        "hash_before": _row_hash(before),
+        "hash_after": _row_hash(after),
+    }
+
+
+async def append(connection: AsyncConnection, entry: Entry) -> None:
+    """Add a row to the trail of this transaction; call it last, for it locks the trail's head."""
+    columns = entry.columns()
+    values = {f"new_{name}": value for name, value in columns.items()}
+    added = await connection.execute(
+        _APPEND[connection.dialect.name], {**values, "content": content(columns)}
     )
+    if added.rowcount != 1:
+        raise RuntimeError("audit_head has no row")
+
+
+def _postgres_append() -> Insert:
+    """Lock the head, hash, move the head on and write the row, all in one statement.
+
+    A second transaction waits at the UPDATE and then sees the head as the first one left it.
+    """
+    number = audit_head.c.last_id + 1
+    hashed = audit_head.c.chain.op("||")(func.int8send(number, type_=Bytes))
+    hashed = hashed.op("||")(bindparam("content", type_=Bytes))
+    head = (
+        audit_head.update()
+        .values(last_id=number, chain=func.sha256(hashed, type_=Bytes))
+        .returning(audit_head.c.last_id, audit_head.c.chain)
+        .cte("head")
+    )
+    return _insert(head.c.last_id, head.c.chain)
+
+
+def _sqlite_append() -> Insert:
+    """Hash and write the row; a trigger moves the head on. There is one writer at a time."""
+    number = audit_head.c.last_id + 1
+    row = bindparam("content", type_=Bytes)
+    return _insert(number, getattr(func, SQLITE_LINK)(audit_head.c.chain, number, row))
+
+
+def _insert(number: ColumnElement[int], chain: ColumnElement[bytes]) -> Insert:
+    given = [bindparam(f"new_{name}", type_=audit_events.c[name].type) for name in COVERED]
+    return audit_events.insert().from_select(
+        ["id", *COVERED, "chain"], select(number, *given, chain)
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, default=_plain)
+
+
+def _plain(value: object) -> str:
+    """Ids as text; whatever else JSON does not know is refused, loudly."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot stand in the audit trail")
+
+
+def _row_hash(row: Mapping[str, object]) -> str:
+    return hashlib.sha256(_json(row).encode()).hexdigest()
+
+
+_APPEND: Final = {"postgresql": _postgres_append(), "sqlite": _sqlite_append()}

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from guilder.core.errors import Unavailable
+from guilder.db.audit import SQLITE_LINK, chain_link
 
 BUSY_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
@@ -118,6 +119,21 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def single(self) -> AsyncIterator[AsyncConnection]:
+        """For one statement that is a transaction of its own.
+
+        PostgreSQL commits it before it answers: a lock that it takes is not held while the answer
+        and a COMMIT travel.
+        """
+        if self.sqlite:
+            async with self.begin() as connection:
+                yield connection
+            return
+        async with self.writer.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
+
+    @asynccontextmanager
     async def view(self) -> AsyncIterator[AsyncConnection]:
         """A transaction with one snapshot that the database lets read and nothing else."""
         try:
@@ -193,6 +209,8 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
         prepare_sqlite(cursor)
         if reading:
             cursor.execute("PRAGMA query_only=ON")
+        else:
+            connection.create_function(SQLITE_LINK, 3, chain_link, deterministic=True)
         cursor.close()
 
     def begin_transaction(connection: Any) -> None:

@@ -2,13 +2,15 @@
 
 An audited command leaves an ATTEMPTED row before it starts and SUCCEEDED or FAILED after; the
 success is written in the command's own transaction, the failure in one of its own, so that it
-survives the rollback. A command that meets a deadlock or a busy database runs again, whole.
+survives the rollback. Both say what the command told of itself by ``uow.tell``, and a success that
+told no subject has the id of what the command returned. A command that meets a deadlock or a busy
+database runs again, whole.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Protocol
 from uuid import UUID
 
@@ -17,7 +19,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import Refusal
 from guilder.core.events import Routes
 from guilder.core.ids import uuid7
-from guilder.db.audit import Phase, insert_audit
+from guilder.db.audit import Entry, Phase, Told, append
 from guilder.db.deliveries import check_routes
 from guilder.db.engine import Database, is_transient, raise_translated
 from guilder.db.idempotency import Answer, Key, keep, replay
@@ -56,6 +58,14 @@ class _Call[C: Command, T]:
     actor: Actor
     key: Key | None = None
     answer: Callable[[T], Answer] | None = None
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One attempt at a command in the audit trail, and what its last run has told of itself."""
+
+    id: UUID
+    told: Told = field(default_factory=Told)
 
 
 class Runner:
@@ -104,7 +114,8 @@ class Runner:
             await asyncio.wait(self._running)
 
     async def _shielded[C: Command, T](self, call: _Call[C, T]) -> Done[T] | Replayed:
-        task = asyncio.create_task(self._audited(call, uuid7(self.clock.now_us())))
+        attempt = _Attempt(uuid7(self.clock.now_us()))
+        task = asyncio.create_task(self._audited(call, attempt))
         self._running.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -114,17 +125,20 @@ class Runner:
         if not task.cancelled():
             task.exception()  # marks it as seen: nobody may be left to await it
 
-    async def _audited[C: Command, T](self, call: _Call[C, T], attempt: UUID) -> Done[T] | Replayed:
-        actor, action = call.actor, call.command.action
-        await self._audit(actor, action, Phase.ATTEMPTED, attempt)
+    async def _audited[C: Command, T](
+        self, call: _Call[C, T], attempt: _Attempt
+    ) -> Done[T] | Replayed:
+        await self._audit(call, attempt, Phase.ATTEMPTED)
         try:
             return await self._retried(call, attempt)
         except Exception as error:
             code = error.code if isinstance(error, Refusal) else "internal_error"
-            await self._audit(actor, action, Phase.FAILED, attempt, code)
+            await self._audit(call, attempt, Phase.FAILED, code)
             raise
 
-    async def _retried[C: Command, T](self, call: _Call[C, T], attempt: UUID) -> Done[T] | Replayed:
+    async def _retried[C: Command, T](
+        self, call: _Call[C, T], attempt: _Attempt
+    ) -> Done[T] | Replayed:
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
                 return await self._once(call, attempt)
@@ -134,39 +148,39 @@ class Runner:
             await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
 
-    async def _once[C: Command, T](self, call: _Call[C, T], attempt: UUID) -> Done[T] | Replayed:
+    async def _once[C: Command, T](
+        self, call: _Call[C, T], attempt: _Attempt
+    ) -> Done[T] | Replayed:
         async with self.database.begin() as connection:
             uow = UnitOfWork(connection, call.actor, self.clock.now_us(), self._routes)
+            attempt.told = uow.told
             outcome: Done[T] | Replayed | None = None
             if call.key is not None and (kept := await replay(uow, call.key)) is not None:
                 outcome = Replayed(kept)
+                uow.tell(replayed=True)
             if outcome is None:
                 value = await call.handler(uow, call.command)
                 outcome = Done(value, call.answer(value) if call.answer is not None else None)
                 if call.key is not None and outcome.answer is not None:
                     await keep(uow, call.key, outcome.answer)
-            await uow.execute(
-                insert_audit(
-                    call.actor, call.command.action, Phase.SUCCEEDED, attempt, uow.now_us,
-                    subject=_subject(outcome),
-                )
-            )  # fmt: skip
+                if uow.told.subject is None:
+                    uow.tell(subject=getattr(value, "id", None))
+            await append(connection, _entry(call, attempt, Phase.SUCCEEDED, uow.now_us))
         return outcome
 
     async def _audit(
-        self, actor: Actor, action: str, phase: Phase, attempt: UUID, code: str | None = None
+        self, call: _Call[Any, Any], attempt: _Attempt, phase: Phase, code: str | None = None
     ) -> None:
-        at_us = self.clock.now_us()
+        entry = _entry(call, attempt, phase, self.clock.now_us(), code)
         try:
-            async with self.database.begin() as connection:
-                await connection.execute(
-                    insert_audit(actor, action, phase, attempt, at_us, code=code)
-                )
+            async with self.database.single() as connection:
+                await append(connection, entry)
         except Exception as error:  # noqa: BLE001 - raised again
             raise_translated(error)
 
 
-def _subject(outcome: Done[Any] | Replayed) -> str | None:
-    """The id of what the command made or changed, when its value has one."""
-    found = getattr(outcome.value, "id", None) if isinstance(outcome, Done) else None
-    return None if found is None else str(found)
+def _entry(
+    call: _Call[Any, Any], attempt: _Attempt, phase: Phase, at_us: int, code: str | None = None
+) -> Entry:
+    action = call.command.action
+    return Entry(at_us, attempt.id, action, phase, call.actor, code, attempt.told)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from guilder.core.actor import Actor
 from guilder.core.errors import IdempotencyInProgress
 from guilder.core.events import Event, Routes
+from guilder.db.audit import Told
 from guilder.db.deliveries import deliveries, delivery_rows, stream_lock
 from guilder.db.outbox import insert_event, outbox
 
@@ -53,11 +54,21 @@ class UnitOfWork(View):
     ) -> None:
         super().__init__(connection, now_us)
         self.actor = actor
+        self.told = Told()
         self._routes = routes
 
     async def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
         """Run a statement that changes rows."""
         return await self._connection.execute(statement, values)
+
+    def tell(self, subject: object = None, **detail: object) -> None:
+        """Say in the audit trail what this is about: a subject's id, and details as JSON values.
+
+        It stands in the row of the outcome, also of a refusal if it was told before that. Told
+        again, a detail takes the place of the one before. Never a secret, nor an address that
+        somebody only guesses: the trail is kept and cannot be changed.
+        """
+        self.told.add(subject, detail)
 
     async def record(self, event: Event) -> None:
         """Append an event to the outbox of this transaction, with its deliveries.
