@@ -146,8 +146,7 @@ class RemoveFactors:
 
 async def remove_factors(uow: UnitOfWork, cmd: RemoveFactors) -> User:
     """Remove them and end all sessions; refuses an id that is no user's."""
-    await factors.lock_user(uow, cmd.user_id)
-    user = await logins.user(uow, cmd.user_id)
+    user = await logins.lock_user(uow, cmd.user_id)
     if user is None:
         raise UserNotFound()
     await factors.remove_totp(uow, user.id)
@@ -240,7 +239,7 @@ class SecondFactors:
             factor = await self._read(totp, normal_code(text))
             if factor is not None:
                 return Checked(factor, key)
-            await self._runner.run(count_failure, CountWrongCode(key), actor)
+            await self._runner.run(count_failure, CountWrongCode(key, totp.user_id), actor)
             return None
 
     async def _read(self, totp: Totp, code: str) -> Factor | None:

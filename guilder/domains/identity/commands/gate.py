@@ -142,8 +142,8 @@ class Gate:
             encoded = None if found is None else found.password_hash
             fits = await self._passwords.verify(encoded, normal_password(password))
             if not fits:
-                whose = None if found is None or found.is_known_device else found.user.id
-                await self._guard.failed(key, actor, whose)
+                user_id = None if found is None else found.user.id
+                await self._guard.failed(key, actor, user_id, by_mail=not known)
             if found is None or not fits or not found.user.is_active:
                 raise InvalidCredentials()
         self._refuse_unverified(found.user)
@@ -279,7 +279,7 @@ class Gate:
         key = failures_key("password of", str(user.id))
         async with self._guard.attempt(key):
             if not await self._passwords.verify(encoded, normal_password(password)):
-                await self._guard.failed(key, actor)
+                await self._guard.failed(key, actor, user.id)
                 raise WrongPassword()
         return user, encoded
 

@@ -12,7 +12,7 @@ from guilder.core.ids import uuid7
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import TokenInvalid
 from guilder.domains.identity.events import LetterAsked, PasswordChanged
-from guilder.domains.identity.repository import letters
+from guilder.domains.identity.repository import failures, letters
 from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.rules import (
     Ending,
@@ -130,7 +130,7 @@ async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
     )
     assert changed is not None
     await repository.end_sessions(uow, Ending.PASSWORD_RESET, user.id)
-    await repository.forget_failures(uow, failures_key(email_key(user.email)))
+    await failures.forget_failures(uow, failures_key(email_key(user.email)))
     await uow.record(PasswordChanged(user.id, cmd.device_info))
     return changed
 

@@ -17,29 +17,34 @@ from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.commands.letters import ask
 from guilder.domains.identity.errors import AccountLocked
-from guilder.domains.identity.repository import logins as repository
+from guilder.domains.identity.repository import failures
 from guilder.domains.identity.rules import Purpose
 
 
 @dataclass(frozen=True, slots=True)
 class CountFailure:
-    """A wrong password; the user ``tell``, if there is one, is told when it locks."""
+    """A wrong password: of ``user_id``, or of an address that has no user.
+
+    ``by_mail`` tells the user when it locks.
+    """
 
     action: ClassVar[str] = "password.refuse"
     key: bytes
-    tell: UUID | None = None
+    user_id: UUID | None = None
+    by_mail: bool = False
 
 
 async def count_failure(uow: UnitOfWork, cmd: CountFailure) -> None:
     """Count it; enough of them lock. A letter is asked for even when there is nobody to tell."""
-    now = await repository.count_failure(uow, cmd.key)
+    now = await failures.count_failure(uow, cmd.key)
+    uow.tell(cmd.user_id, locked=now.locked_seconds(uow.now_us) > 0)
     if now.locked_until > uow.now_us and now.last_at == uow.now_us:
-        await ask(uow, Purpose.LOCK, cmd.tell)
+        await ask(uow, Purpose.LOCK, cmd.user_id if cmd.by_mail else None)
 
 
 async def refuse_locked(view: View, key: bytes) -> None:
     """Refuse while the way is locked."""
-    known = await repository.failures_of(view, key)
+    known = await failures.failures_of(view, key)
     if known is not None and (seconds := known.locked_seconds(view.now_us)):
         raise AccountLocked(retry_after_seconds=seconds)
 
@@ -75,6 +80,8 @@ class Guard:
             if not turn.waiting:
                 self._turns.pop(key, None)
 
-    async def failed(self, key: bytes, actor: Actor, tell: UUID | None = None) -> None:
-        """Count a wrong password, within the attempt; a lock is told to the user ``tell``."""
-        await self._runner.run(count_failure, CountFailure(key, tell), actor)
+    async def failed(
+        self, key: bytes, actor: Actor, user_id: UUID | None = None, *, by_mail: bool = False
+    ) -> None:
+        """Count a wrong password, within the attempt; ``user_id`` is whose, where that is known."""
+        await self._runner.run(count_failure, CountFailure(key, user_id, by_mail), actor)

@@ -19,7 +19,7 @@ from guilder.domains.identity.errors import (
     SessionNotFound,
 )
 from guilder.domains.identity.events import SignedInAnew
-from guilder.domains.identity.repository import factors
+from guilder.domains.identity.repository import factors, failures
 from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.repository.rotations import version_of
 from guilder.domains.identity.rules import (
@@ -64,6 +64,7 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
     commits meanwhile is newer than the version read here, so it refuses this session like those
     before it.
     """
+    uow.tell(cmd.user_id)
     by_passkey = isinstance(cmd.factor, PasskeyProof)
     found = await repository.lock_active_user(uow, cmd.user_id)
     if found is None or (found[1] != cmd.password_hash and not by_passkey):
@@ -74,7 +75,7 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
     elif not await use_factor(uow, cmd.user_id, cmd.factor):
         raise InvalidPasskey() if by_passkey else InvalidSecondFactor()
     for key in cmd.failures_keys:
-        await repository.forget_failures(uow, key)
+        await failures.forget_failures(uow, key)
     if cmd.better_hash is not None:
         await repository.change_user(uow, cmd.user_id, {"password_hash": cmd.better_hash})
     session = Session(
@@ -91,6 +92,7 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
     await repository.insert_session(uow, session, cmd.refresh_hash)
     if not cmd.is_known_device:
         await uow.record(SignedInAnew(cmd.user_id, session.id))
+    uow.tell(session=session.id)
     return session
 
 
@@ -146,6 +148,7 @@ async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
     if found is None:
         raise RefreshInvalid()
     token, session = found
+    uow.tell(session.user_id, session=session.id)
     user = await repository.find_active_user(uow, session.user_id)
     if user is None:
         raise RefreshInvalid()
@@ -180,6 +183,7 @@ class EndFamily:
 
 async def end_family(uow: UnitOfWork, cmd: EndFamily) -> None:
     """End it; nothing happens when it has ended meanwhile."""
+    uow.tell(cmd.user_id, session=cmd.session_id)
     await repository.end_sessions(uow, Ending.REFRESH_REUSED, cmd.user_id, only=cmd.session_id)
 
 

@@ -8,7 +8,7 @@ from guilder.core.errors import Unauthenticated
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.factors import use_factor
 from guilder.domains.identity.errors import FactorRequired, WrongFactor, WrongPassword
-from guilder.domains.identity.repository import factors, logins
+from guilder.domains.identity.repository import factors, failures, logins
 from guilder.domains.identity.rules import Factor
 
 
@@ -45,7 +45,7 @@ async def step_up(uow: UnitOfWork, cmd: StepUp) -> int:
     elif found[1] != cmd.password_hash:
         raise WrongPassword()
     if cmd.failures_key is not None:
-        await logins.forget_failures(uow, cmd.failures_key)
+        await failures.forget_failures(uow, cmd.failures_key)
     if not await factors.mark_proved(uow, session_id, user_id):
         raise Unauthenticated()
     return uow.now_us + FRESH_US

@@ -1,19 +1,23 @@
 """Making and changing users."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Final
 from uuid import UUID
 
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
 from guilder.core.permissions import Role
+from guilder.db.audit import change_of
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.letters import ask
 from guilder.domains.identity.errors import LastAdmin, UserNotFound, WrongPassword
 from guilder.domains.identity.events import PasswordChanged
 from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.rules import Ending, Purpose, User
+
+_SHOWN: Final = frozenset({"role", "is_active"})
+"""Fields of a user whose values the audit trail tells; of the others only that they changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ async def create_user(uow: UnitOfWork, cmd: CreateUser) -> User:
         created_at=uow.now_us,
     )
     await repository.insert_user(uow, user, cmd.password_hash)
+    uow.tell(role=user.role)
     if not user.email_verified:
         await ask(uow, Purpose.VERIFICATION, user.id)
     return user
@@ -115,7 +120,11 @@ async def change_access(uow: UnitOfWork, cmd: ChangeAccess) -> User:
     Refuses to take away the last active admin: of two admins who demote each other at the same
     moment one is refused.
     """
+    uow.tell(cmd.user_id)
     admins = await repository.lock_active_admins(uow)
+    before = await repository.lock_user(uow, cmd.user_id)
+    if before is None:
+        raise UserNotFound()
     values: dict[str, object] = {}
     if cmd.role is not None:
         values["role"] = cmd.role.value
@@ -125,8 +134,8 @@ async def change_access(uow: UnitOfWork, cmd: ChangeAccess) -> User:
     if admins == [cmd.user_id] and not stays:
         raise LastAdmin()
     user = await repository.change_user(uow, cmd.user_id, values)
-    if user is None:
-        raise UserNotFound()
+    assert user is not None
+    uow.tell(**change_of(asdict(before), asdict(user), show=_SHOWN))
     if not user.is_active:
         await repository.end_sessions(uow, Ending.SWITCHED_OFF, user.id)
     return user

@@ -16,7 +16,6 @@ from guilder.domains.identity.models import (
     sessions,
     totps,
     used_challenges,
-    users,
 )
 from guilder.domains.identity.rules import Passkey, PasskeyProof, Totp
 
@@ -30,12 +29,6 @@ _PASSKEY: Final = (
     passkeys.c.created_at,
     passkeys.c.last_used_at,
 )
-
-
-async def lock_user(uow: UnitOfWork, user_id: UUID) -> bool:
-    """Whether there is such a user, active or not, whom nobody changes meanwhile."""
-    statement = select(users.c.id).where(users.c.id == user_id).with_for_update()
-    return await uow.scalar(statement) is not None
 
 
 async def totp(view: View, user_id: UUID) -> Totp | None:

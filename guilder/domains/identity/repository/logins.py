@@ -1,4 +1,4 @@
-"""The SQL of users, sessions and failures to sign in."""
+"""The SQL of users and sessions."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -9,14 +9,12 @@ from sqlalchemy.exc import IntegrityError
 
 from guilder.core.actor import Actor
 from guilder.core.permissions import Role
-from guilder.db.engine import RunAgain
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import EmailTaken
-from guilder.domains.identity.models import failures, refresh_tokens, sessions, totps, users
+from guilder.domains.identity.models import refresh_tokens, sessions, totps, users
 from guilder.domains.identity.repository.rotations import refused, refused_at
 from guilder.domains.identity.rules import (
     Ending,
-    Failures,
     RefreshToken,
     Session,
     Totp,
@@ -118,35 +116,6 @@ async def find_for_login(
     return LoginFacts(to_user(row), row.password_hash, bool(row.known), totp)
 
 
-async def failures_of(view: View, key: bytes) -> Failures | None:
-    """The failures that are counted under a key; in a transaction that writes, locked."""
-    statement = select(failures).where(failures.c.key == key)
-    if isinstance(view, UnitOfWork):
-        statement = statement.with_for_update()
-    row = await view.first(statement)
-    return None if row is None else Failures(row.in_a_row, row.last_at, row.locked_until)
-
-
-async def count_failure(uow: UnitOfWork, key: bytes) -> Failures:
-    """Count one more and tell how it stands; asks to be run again when another was the first."""
-    known = await failures_of(uow, key)
-    now = (known or Failures()).one_more(uow.now_us)
-    values = {"in_a_row": now.in_a_row, "last_at": now.last_at, "locked_until": now.locked_until}
-    if known is not None:
-        await uow.execute(failures.update().where(failures.c.key == key).values(**values))
-        return now
-    try:
-        await uow.execute(failures.insert().values(key=key, **values))
-    except IntegrityError:
-        raise RunAgain("two first failures at once") from None
-    return now
-
-
-async def forget_failures(uow: UnitOfWork, key: bytes) -> None:
-    """Forget the failures of a key."""
-    await uow.execute(failures.delete().where(failures.c.key == key))
-
-
 async def find_active_user(view: View, user_id: UUID) -> User | None:
     """A user who may come in."""
     row = await view.first(select(*USER).where(users.c.id == user_id, users.c.is_active == true()))
@@ -209,6 +178,12 @@ async def lock_active_admins(uow: UnitOfWork) -> list[UUID]:
 async def user(view: View, user_id: UUID) -> User | None:
     """A user, for an admin."""
     row = await view.first(select(*USER).where(users.c.id == user_id))
+    return None if row is None else to_user(row)
+
+
+async def lock_user(uow: UnitOfWork, user_id: UUID) -> User | None:
+    """A user whom nobody changes until the transaction ends, for an admin."""
+    row = await uow.first(select(*USER).where(users.c.id == user_id).with_for_update())
     return None if row is None else to_user(row)
 
 

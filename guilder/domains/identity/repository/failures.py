@@ -1,0 +1,38 @@
+"""The SQL of failures to sign in."""
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from guilder.db.engine import RunAgain
+from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.domains.identity.models import failures
+from guilder.domains.identity.rules import Failures
+
+
+async def failures_of(view: View, key: bytes) -> Failures | None:
+    """The failures that are counted under a key; in a transaction that writes, locked."""
+    statement = select(failures).where(failures.c.key == key)
+    if isinstance(view, UnitOfWork):
+        statement = statement.with_for_update()
+    row = await view.first(statement)
+    return None if row is None else Failures(row.in_a_row, row.last_at, row.locked_until)
+
+
+async def count_failure(uow: UnitOfWork, key: bytes) -> Failures:
+    """Count one more and tell how it stands; asks to be run again when another was the first."""
+    known = await failures_of(uow, key)
+    now = (known or Failures()).one_more(uow.now_us)
+    values = {"in_a_row": now.in_a_row, "last_at": now.last_at, "locked_until": now.locked_until}
+    if known is not None:
+        await uow.execute(failures.update().where(failures.c.key == key).values(**values))
+        return now
+    try:
+        await uow.execute(failures.insert().values(key=key, **values))
+    except IntegrityError:
+        raise RunAgain("two first failures at once") from None
+    return now
+
+
+async def forget_failures(uow: UnitOfWork, key: bytes) -> None:
+    """Forget the failures of a key."""
+    await uow.execute(failures.delete().where(failures.c.key == key))
