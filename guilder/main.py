@@ -23,6 +23,7 @@ from guilder.bootstrap import Bank, opened
 from guilder.core.errors import NotFound, Refusal, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, Database
 from guilder.domains.accounts import routes as accounts
+from guilder.domains.admin import routes as admin
 from guilder.domains.identity.routes import admin as users
 from guilder.domains.identity.routes import (
     entrance,
@@ -51,6 +52,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     transfers.router,
     transfers.simulations_router,
     ledger.router,
+    admin.router,
 )
 """Every router of the API, in the order of the reference."""
 

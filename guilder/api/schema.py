@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from guilder.api import fields
 from guilder.api.fields import Rule
-from guilder.core.clock import day_date, iso_instant
+from guilder.core.clock import day_date, day_number, day_start, iso_instant
 from guilder.core.money import EXPONENTS, MAX_AMOUNT
 
 
@@ -90,6 +90,22 @@ QueryFlag = Annotated[bool, Rule(fields.query_flag, {"type": "boolean"})]
 QueryText = Annotated[str, text_rule(100)]
 QueryAmount = Annotated[int, query_integer_rule(1, MAX_AMOUNT)]
 Month = Annotated[date, Rule(fields.month, _MONTH_SCHEMA)]
+
+_EDGE_SCHEMA: Final = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]
+}
+
+
+def _edge(value: object, days_more: int) -> int:
+    if type(value) is str and len(value) == len("2026-01-31"):
+        return day_start(day_number(fields.day(value)) + days_more)
+    return fields.instant(value)
+
+
+FromEdge = Annotated[int, Rule(lambda value: _edge(value, 0), _EDGE_SCHEMA)]
+"""The first instant of a range: an instant, or a date for its first instant."""
+ToEdge = Annotated[int, Rule(lambda value: _edge(value, 1), _EDGE_SCHEMA)]
+"""The end of a range: an instant that is no longer in it, or a date that wholly is."""
 
 Instant = Annotated[
     int, PlainSerializer(iso_instant, return_type=str), WithJsonSchema(_INSTANT_SCHEMA)

@@ -13,7 +13,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -28,13 +27,10 @@ from guilder.cli.troubles import REFUSED, expected_troubles
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
 from guilder.core.permissions import Role
-from guilder.db.engine import Database, is_sqlite, sqlite_path
 from guilder.db.migrate import downgrade, upgrade
-from guilder.db.run import Runner
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.rules import User
 from guilder.domains.identity.schemas.logins import Email
-from guilder.domains.ledger.verify import Report, verify_ledger
 from guilder.infra.described import describe_settings
 from guilder.infra.logging import configure_logging
 from guilder.infra.production import doubts
@@ -49,6 +45,7 @@ from guilder.main import create_app, stopping
 from guilder.seed.bulk import seed_bulk
 from guilder.seed.demo import seed_demo
 from guilder.seed.people import PASSWORD, PEOPLE
+from guilder.verification import verify_database
 from guilder.worker import jobs_running
 
 app = typer.Typer(
@@ -65,6 +62,13 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on. [GUILDER_PORT
 Workers = Annotated[int | None, typer.Option(help="Processes to serve with. [GUILDER_WORKERS]")]
 NoJobs = Annotated[bool, typer.Option("--no-jobs", help="Leave the periodic jobs to others.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Anchor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER:HASH",
+        help="As an earlier report gave it: history up to there must be the same.",
+    ),
+]
 
 
 @app.command()
@@ -145,31 +149,22 @@ def seed(
 
 
 @app.command()
-def verify(
-    as_json: AsJson = False,
-    anchor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER:HASH",
-            help="Batch and chain of an earlier report: history up to there must be the same.",
-        ),
-    ] = None,
-) -> None:
-    """Check the books, the chain and every reference; exit 1 with the first bad row."""
+def verify(as_json: AsJson = False, anchor: Anchor = None, audit_anchor: Anchor = None) -> None:
+    """Check the books, the audit trail, both chains and every reference.
+
+    Exit 1 with the first bad row. Attempts that have had no outcome for a minute are told and break
+    nothing: their process was killed, and nothing of what it did was kept.
+    """
     with expected_troubles():
         settings = load_settings()
         _log_quietly(settings)
-        report = asyncio.run(_verify(settings, _anchor_of(anchor)))
-        holds = report.broken is None
-        if as_json:
-            print(json.dumps({"holds": holds, **asdict(report)}))
-        elif report.broken is None:
-            print(f"The books hold: {report.transfers} transfers in {report.batch} batches,")
-            print(f"{report.accounts} accounts. Anchor: {report.batch}:{report.chain}")
-        else:
-            broken = report.broken
-            print(f"The books are broken: {broken.table} {broken.key}: {broken.problem}")
-    raise typer.Exit(0 if holds else REFUSED)
+        anchors = _anchor_of(anchor, "--anchor"), _anchor_of(audit_anchor, "--audit-anchor")
+        with _progress() as bar:
+            found = asyncio.run(
+                verify_database(settings.database, *anchors, lambda name, n: bar(name, n, None))
+            )
+        print(json.dumps(found.document()) if as_json else "\n".join(found.lines()))
+    raise typer.Exit(REFUSED if found.broken else 0)
 
 
 @app.command()
@@ -303,25 +298,13 @@ async def _seed_bulk(settings: Settings, users: int, transfers: int) -> None:
     print(f"Made {users} users and {transfers} transfers.")
 
 
-def _anchor_of(text: str | None) -> tuple[int, str] | None:
+def _anchor_of(text: str | None, option: str) -> tuple[int, str] | None:
     if text is None:
         return None
     number, _, chain = text.partition(":")
     if not (number.isascii() and number.isdigit() and re.fullmatch("[0-9a-fA-F]{64}", chain)):
-        raise typer.BadParameter("not NUMBER:HASH", param_hint="--anchor")
+        raise typer.BadParameter("not NUMBER:HASH", param_hint=option)
     return int(number), chain
-
-
-async def _verify(settings: Settings, anchor: tuple[int, str] | None) -> Report:
-    if is_sqlite(settings.database) and not sqlite_path(settings.database).exists():
-        raise FileNotFoundError(f"there is none at {sqlite_path(settings.database)}")
-    database = Database(settings.database)
-    try:
-        return await Runner(database, SystemClock()).view(
-            lambda view: verify_ledger(view, anchor=anchor)
-        )
-    finally:
-        await database.close()
 
 
 async def _create_admin(settings: Settings, email: str, password: str) -> User:
@@ -332,7 +315,7 @@ async def _create_admin(settings: Settings, email: str, password: str) -> User:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """Bars on standard error, one for each name; none where nobody watches."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
@@ -341,7 +324,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     ) as bars:
         tasks: dict[str, Any] = {}
 
-        def show(name: str, done: int, total: int) -> None:
+        def show(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=total)
             bars.update(tasks[name], completed=done)

@@ -29,6 +29,7 @@ class Permission(StrEnum):
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
     ROTATIONS_WRITE = "rotations:write"
+    AUDIT_READ = "audit:read"
 
 
 _READONLY: Final = frozenset(

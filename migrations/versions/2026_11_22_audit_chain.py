@@ -15,7 +15,7 @@ from alembic import op
 from guilder.db.base import Big, Guid, Small
 
 revision = "20261122_audit_chain"
-down_revision = "20261122_deliveries"
+down_revision = "20261122_factors"
 branch_labels = None
 depends_on = None
 

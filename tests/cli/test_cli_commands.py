@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -14,6 +15,8 @@ from typer.testing import CliRunner, Result
 from guilder import __version__
 from guilder.bootstrap import opened
 from guilder.cli import app
+from guilder.core.actor import SYSTEM
+from guilder.db.audit import Entry, Phase, append
 from guilder.domains.identity.queries import user_by_email
 from guilder.infra.settings import Settings
 from tests.support.app import PRODUCTION
@@ -227,3 +230,57 @@ def test_history_is_held_against_an_anchor(database: str) -> None:
     cut_off = f"{report['batch'] + 1}:{report['chain']}"
     assert "it is missing" in guilder("verify", "--anchor", cut_off, status=1).stdout
     assert "NUMBER:HASH" in guilder("verify", "--anchor", "latest", status=2).stderr
+
+
+def test_a_broken_audit_trail_ends_with_status_1_and_the_first_bad_row(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUILDER_DATABASE_URL", sqlite_url)
+    guilder("create-admin", "--email", "a@b.test", "--password", PASSWORD)
+    assert "The audit trail holds: 2 rows." in guilder("verify").stdout
+    change(sqlite_url, "DROP TRIGGER audit_events_no_update")
+    change(sqlite_url, "UPDATE audit_events SET actor = 'anonymous' WHERE id = 2")
+    said = guilder("verify", status=1).stdout
+    assert said.startswith("The books hold")
+    assert "The audit trail is broken: audit_events 2: the hash does not fit the row" in said
+    report = json.loads(guilder("verify", "--json", status=1).stdout)
+    assert report["holds"] is False
+    assert report["broken"] == report["audit"]["broken"]
+    assert report["broken"]["table"] == "audit_events"
+    change(sqlite_url, "UPDATE ledger_head SET last_no = 5")
+    report = json.loads(guilder("verify", "--json", status=1).stdout)
+    assert report["broken"]["table"] == "ledger_head"
+    assert report["audit"]["broken"]["table"] == "audit_events"
+
+
+def test_the_audit_trail_is_held_against_an_anchor(database: str) -> None:
+    guilder("create-admin", "--email", "a@b.test", "--password", PASSWORD)
+    audit = json.loads(guilder("verify", "--json").stdout)["audit"]
+    anchor = f"{audit['number']}:{audit['chain']}"
+    guilder("create-admin", "--email", "c@d.test", "--password", PASSWORD)
+    assert f"Audit anchor: {audit['number'] + 2}:" in guilder("verify").stdout
+    guilder("verify", "--audit-anchor", anchor)
+    other = f"{audit['number']}:{'0' * 64}"
+    said = guilder("verify", "--audit-anchor", other, status=1).stdout
+    assert "differs from the anchor" in said
+    said = guilder("verify", "--audit-anchor", "latest", status=2).stderr
+    assert "--audit-anchor" in said
+
+
+def test_an_attempt_without_an_outcome_is_told_and_breaks_nothing(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUILDER_DATABASE_URL", sqlite_url)
+
+    async def attempt() -> None:
+        async with opened(Settings()) as bank, bank.database.begin() as connection:
+            entry = Entry(1, UUID(int=1), "user.create", Phase.ATTEMPTED, SYSTEM)
+            await append(connection, entry)
+
+    asyncio.run(attempt())
+    said = guilder("verify").stdout
+    assert "Attempts without an outcome, of which nothing was kept: 1\n" in said
+    assert "  1970-01-01T00:00:00.000001Z user.create by system (row 1)\n" in said
+    report = json.loads(guilder("verify", "--json").stdout)
+    assert (report["holds"], report["audit"]["open_attempts"]) == (True, 1)
+    assert report["audit"]["open"][0]["action"] == "user.create"

@@ -10,7 +10,7 @@ from guilder.api.idempotency import IdempotencyKey, run_idempotent
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
-from guilder.api.schema import Day, Moment, Month, QueryAmount, QueryText, Uuid
+from guilder.api.schema import Day, FromEdge, Moment, Month, QueryAmount, QueryText, ToEdge, Uuid
 from guilder.core.actor import Actor
 from guilder.core.clock import day_number
 from guilder.core.errors import FieldError, Invalid
@@ -27,11 +27,9 @@ from guilder.domains.accounts.schemas import (
     AccountCreate,
     AccountOut,
     BalanceOut,
-    FromEdge,
     LineOut,
     ProductsOut,
     StatementOut,
-    ToEdge,
     account_body,
     balance_body,
     new_account,

@@ -1,13 +1,11 @@
 """The wire format of accounts: what is read, what is written, and how rows become bodies."""
 
 from datetime import date
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from guilder.api import fields
-from guilder.api.fields import Rule
 from guilder.api.schema import Currency, Instant, Name100, RequestBody, ResponseBody
-from guilder.core.clock import day_number, day_start, iso_instant
+from guilder.core.clock import iso_instant
 from guilder.core.money import exponent_of
 from guilder.domains.accounts.queries import Account, Statement
 from guilder.domains.accounts.repository import AccountRow
@@ -117,23 +115,6 @@ class StatementOut(ResponseBody):
     transaction_count: int
     transactions: list[LineOut]
     transactions_truncated: bool
-
-
-_EDGE_SCHEMA: Final = {
-    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]
-}
-
-
-def _edge(value: object, days_more: int) -> int:
-    if type(value) is str and len(value) == len("2026-01-31"):
-        return day_start(day_number(fields.day(value)) + days_more)
-    return fields.instant(value)
-
-
-FromEdge = Annotated[int, Rule(lambda value: _edge(value, 0), _EDGE_SCHEMA)]
-"""The first instant of a range: an instant, or a date for its first instant."""
-ToEdge = Annotated[int, Rule(lambda value: _edge(value, 1), _EDGE_SCHEMA)]
-"""The end of a range: an instant that is no longer in it, or a date that wholly is."""
 
 
 def product_body(product: Product) -> Body:

@@ -1,0 +1,97 @@
+"""Every SQL statement of administration."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, String, cast, func, literal_column, select, tuple_
+
+from guilder.db.audit import COVERED, Phase, audit_events, audit_head
+from guilder.db.base import Guid
+from guilder.db.unit_of_work import View
+from guilder.domains.admin.rules import AuditEvent, AuditFilter
+
+PAGE: Final = 5_000
+
+_C: Final = audit_events.c
+# Written out, not bound: else PostgreSQL's generic plans do not know that the partial index fits.
+_FAILED: Final[ColumnElement[str]] = literal_column("'failed'")
+
+
+async def newest_events(
+    view: View, wanted: AuditFilter, before: tuple[int, int] | None, count: int, offset: int
+) -> list[AuditEvent]:
+    """Events, the newest first, on from the instant and number ``before``."""
+    statement = select(audit_events)
+    if wanted.actor is not None:
+        statement = statement.where(_C.actor == wanted.actor)
+    if wanted.action is not None:
+        statement = statement.where(_C.action == wanted.action)
+    if wanted.phase is not None:
+        phase = _FAILED if wanted.phase == Phase.FAILED else wanted.phase
+        statement = statement.where(_C.phase == phase)
+    if wanted.subject is not None:
+        statement = statement.where(_C.subject == wanted.subject)
+    if wanted.from_us is not None:
+        statement = statement.where(_C.at >= wanted.from_us)
+    if wanted.to_us is not None:
+        statement = statement.where(_C.at < wanted.to_us)
+    if before is not None:
+        statement = statement.where(tuple_(_C.at, _C.id) < before)
+    statement = statement.order_by(_C.at.desc(), _C.id.desc()).limit(count).offset(offset)
+    return [_event(row) for row in await view.all(statement)]
+
+
+async def every_event(view: View) -> AsyncIterator[Sequence[Any]]:
+    """Pages of raw rows by number. Ids come as text, so that a bent one is seen as it stands."""
+    raw = [
+        cast(_C[name], String).label(name) if isinstance(_C[name].type, Guid) else _C[name]
+        for name in COVERED
+    ]
+    statement = select(_C.id, *raw, _C.chain).order_by(_C.id).limit(PAGE)
+    after = None
+    while True:
+        rows = await view.all(statement if after is None else statement.where(_C.id > after))
+        if rows:
+            yield rows
+            after = rows[-1].id
+        if len(rows) < PAGE:
+            return
+
+
+async def audit_trail_head(view: View) -> Any:
+    """The last number and hash as the head has them, None without a head."""
+    return await view.first(select(audit_head))
+
+
+async def open_attempts(view: View, before_us: int, most: int) -> tuple[int, list[AuditEvent]]:
+    """How many attempts from before an instant have no outcome, and the newest of them."""
+    outcome = audit_events.alias()
+    is_open = (
+        ~select(outcome.c.id)
+        .where(outcome.c.attempt_id == _C.attempt_id, outcome.c.phase != Phase.ATTEMPTED.value)
+        .exists()
+    )
+    conditions = (_C.phase == Phase.ATTEMPTED.value, _C.at < before_us, is_open)
+    count = await view.scalar(select(func.count()).select_from(audit_events).where(*conditions))
+    if not count:
+        return 0, []
+    newest = select(audit_events).where(*conditions).order_by(_C.at.desc(), _C.id.desc())
+    return count, [_event(row) for row in await view.all(newest.limit(most))]
+
+
+def _event(row: Row[Any]) -> AuditEvent:
+    return AuditEvent(
+        row.id,
+        row.at,
+        row.attempt_id,
+        row.action,
+        row.phase,
+        row.actor,
+        row.session_id,
+        row.subject,
+        row.code,
+        row.request_id,
+        row.ip_address,
+        None if row.detail is None else json.loads(row.detail),
+    )

@@ -1,0 +1,52 @@
+"""Administration over HTTP."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+
+from guilder.api.auth import may
+from guilder.api.exchange import exchange_of
+from guilder.api.openapi import refusals
+from guilder.api.pagination import PageOut, PageQuery, page_body
+from guilder.api.replies import Reply, json_response
+from guilder.api.schema import FromEdge, QueryText, ToEdge
+from guilder.core.actor import Actor
+from guilder.core.errors import Forbidden
+from guilder.core.permissions import Permission
+from guilder.domains.admin import queries
+from guilder.domains.admin.rules import AuditFilter
+from guilder.domains.admin.schemas import AuditEventOut
+
+Auditor = Annotated[Actor, may(Permission.AUDIT_READ)]
+
+router = APIRouter(prefix="/admin", tags=["admin"])
+
+
+@router.get("/audit-events", response_model=PageOut[AuditEventOut], responses=refusals(Forbidden))
+async def list_audit_events(
+    auditor: Auditor,
+    request: Request,
+    page: PageQuery,
+    actor: Annotated[
+        QueryText | None, Query(description="Who: `user:` and an id, `anonymous` or `system`.")
+    ] = None,
+    action: Annotated[QueryText | None, Query(description="Such as `session.open`.")] = None,
+    phase: Annotated[Literal["attempted", "succeeded", "failed"] | None, Query()] = None,
+    subject: Annotated[
+        QueryText | None, Query(description="The id of what the command was about.")
+    ] = None,
+    from_: Annotated[
+        FromEdge | None, Query(alias="from", description="At this instant or after it.")
+    ] = None,
+    to: Annotated[
+        ToEdge | None, Query(description="Before this instant, or on this date or before.")
+    ] = None,
+) -> Reply:
+    """The audit trail, newest first: who attempted what, and how it ended.
+
+    All filters can be combined.
+    """
+    wanted = AuditFilter(actor, action, phase, subject, from_, to)
+    runner = exchange_of(request).services.runner
+    found = await runner.view(lambda v: queries.list_audit_events(v, auditor, wanted, page))
+    return json_response(200, page_body(found, AuditEventOut.model_validate))
