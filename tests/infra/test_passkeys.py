@@ -3,10 +3,16 @@
 import contextlib
 import json
 import random
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 from webauthn.helpers import encode_cbor, parse_cbor
 
 from guilder.core.clock import SECOND_US, FixedClock
@@ -236,6 +242,35 @@ def test_no_flipped_bytes_break_the_parsers(passkeys: Passkeys, phone: Authentic
                 passkeys.made(broken, CREATE)
             else:
                 check(passkeys, made, broken)
+
+
+def test_a_sound_attestation_of_another_kind_is_refused_unread(
+    passkeys: Passkeys, phone: Authenticator
+) -> None:
+    """Its parsers are not for strangers: FIDO U2F with a certificate, as old keys give it."""
+    new = phone.create(passkeys.creation_options(USER, "ada@b.test", [], CREATE))
+    attestation = parse_cbor(unb64(new["response"]["attestationObject"]))
+    maker = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "maker")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, maker.public_key(), x509.random_serial_number())
+        .not_valid_before(day)
+        .not_valid_after(day + timedelta(days=9999))
+        .sign(maker, SHA256())
+    )
+    public = phone.keys[0].private.public_key()
+    point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    client_data = sha256(unb64(new["response"]["clientDataJSON"])).digest()
+    signed = b"\0" + attestation["authData"][:32] + client_data + phone.keys[0].id + point
+    statement = {
+        "sig": maker.sign(signed, ec.ECDSA(SHA256())),
+        "x5c": [certificate.public_bytes(Encoding.DER)],
+    }
+    whole = encode_cbor(attestation | {"fmt": "fido-u2f", "attStmt": statement})
+    response = new["response"] | {"attestationObject": b64(whole)}
+    with pytest.raises(PasskeyRefused):
+        passkeys.made(new | {"response": response}, CREATE)
 
 
 @pytest.mark.parametrize("fmt", ["tpm", "android-key", "fido-u2f", "apple", "new", 7, None])
