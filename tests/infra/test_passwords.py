@@ -156,7 +156,7 @@ async def test_a_hash_whose_pepper_is_gone_costs_as_much_as_any() -> None:
             took[one].append(time.perf_counter() - start)
     gone.close()
     here.close()
-    assert statistics.median(took[lost]) > 0.5 * statistics.median(took[encoded])
+    assert min(took[lost]) > 0.5 * min(took[encoded])
 
 
 async def test_a_hash_of_the_first_pepper_fits_and_is_outdated() -> None:
