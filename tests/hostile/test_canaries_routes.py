@@ -229,7 +229,7 @@ async def scene_on(url: str, folder: Path) -> AsyncIterator[tuple[Scene, World]]
     """The bank on a database, with a log in JSON on SQLite and for eyes on PostgreSQL."""
     log, key = folder / "log", secrets.token_urlsafe(48)
     with logging_to(log, as_json=url.startswith("sqlite")):
-        settings = {"secret_key": key, "mail_url": f"file:{folder / 'letters'}"}
+        settings = {"secret_key": key, "require_email_verification": False}
         app = app_on(url, folder, log_level="debug", **settings)
         app.include_router(careless_routes())
         async with started(app) as client:
