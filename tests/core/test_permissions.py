@@ -17,6 +17,7 @@ TABLE = {
     "simulations:write": "admin user",
     "users:read": "admin",
     "users:write": "admin",
+    "audit:read": "admin",
     "rotations:write": "admin",
 }
 
