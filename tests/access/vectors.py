@@ -53,6 +53,7 @@ class Known:
 def refused(known: Known) -> list[Vector]:
     """Every vector; the names are unique."""
     tokens = {
+        "a refresh token": known.refresh, "an API key of nobody": "gk_" + "A" * 43,
         **known.others, **_claims(known), **_headers(known), **_keys(known), **_shapes(known),
     }  # fmt: skip
     vectors = [Vector(name, bearer(token)) for name, token in tokens.items()]
@@ -283,8 +284,6 @@ def _shapes(known: Known) -> dict[str, str]:
         "nested": mint.sign({**mint.head, "cty": "JWT"}, good.encode()),
         "nested in our header": mint.sign(mint.head, b'"' + good.encode() + b'"'),
         "encrypted": ".".join((b64({"alg": "dir", "enc": "A256GCM"}), "", "AAAA", "BBBB", "CCCC")),
-        "a refresh token": known.refresh,
-        "an API key of nobody": "gk_" + "A" * 43,
     }  # fmt: skip
 
 
