@@ -185,6 +185,7 @@ def test_what_is_doubtful_is_told_and_not_refused() -> None:
         "your_secret_key_9f3kQ2mZx7Lw4Bt8Yh1Vc",
         "an-example-key-9f3kQ2mZx7Lw4Bt8Yh1VcR",
         "11111111112222222222333333333344444444445555555555",
+        "akzzakkazkaazkzakkzzakazkkazaakzkazz",
     ],
 )
 def test_a_key_that_was_thought_up_is_weak(key: str) -> None:

@@ -287,7 +287,10 @@ def test_a_version_that_aws_is_still_making_is_none_of_ours(aws: None) -> None:
 
 def test_the_current_version_of_aws_is_never_dropped(aws: None) -> None:
     shelf = aws_shelf(Path())
-    shelf.store.drop(NAME, [version.id for version in shelf.store.versions(NAME)])
+    (before,) = shelf.store.versions(NAME)
+    shelf.store.drop(NAME, [before.id])
+    stages = aws_client().describe_secret(SecretId=f"bank/{NAME}")["VersionIdsToStages"]
+    assert stages == {before.id: ["AWSCURRENT"]}
     assert values(shelf.store) == [OLD]
 
 
