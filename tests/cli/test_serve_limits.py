@@ -2,11 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
 from guilder.api.policies import LOGIN
+from guilder.infra.ratelimit import AWAY_SECONDS
 from tests.cli.serving import Running, environment, serving
 from tests.support.redis_server import RedisServer
 from tests.support.sizes import tell
@@ -64,6 +65,7 @@ def test_login_guesses_are_bounded_with_redis_up_down_and_restarted(
         redis_server.kill()
         down, gained_down = guess(running, QUOTA + 150)
         redis_server.start()
+        sleep(1.5 * AWAY_SECONDS)  # until then workers do not look for it
         again, gained_again = guess(running, QUOTA + 150)
         processes = asked(running)
         events = Counter(line["event"] for line in running.lines())
