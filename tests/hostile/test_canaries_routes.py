@@ -9,32 +9,42 @@ import logging
 import os
 import secrets
 import time
+from base64 import b32decode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 from fastapi import APIRouter, FastAPI, Request
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from guilder.api.auth import AnonymousActor
 from guilder.api.exchange import exchange_of
 from guilder.api.policies import UNLIMITED, limited
 from guilder.api.replies import to_json
 from guilder.api.schema import RequestBody
+from guilder.core.actor import SYSTEM
 from guilder.core.errors import Invalid
+from guilder.domains.identity.commands.letters import SendLetter, send_letter
+from guilder.domains.identity.models import letters as letter_rows
 from guilder.infra.logging import configure_logging
 from guilder.infra.secrets import derived_key
+from guilder.infra.tokens import opaque_hash
 from tests.access.test_matrix_routes import ALL, World
 from tests.cli.serving import environment, run
+from tests.domains.identity.codes import code_at
 from tests.hostile.canaries import Canaries, database_dump
 from tests.support.app import app_on, started
 from tests.support.asking import JSON, Answer, RawHeaders, ask
 
 API = "/api/v1"
-PURPOSES: Final = ("tokens/ed25519", "tokens/refresh", "passwords/pepper", "encryption")
-"""Of the keys that are made from the secret one."""
+PURPOSES: Final = {
+    "secret_key": ("tokens/ed25519", "tokens/refresh", "tokens/letter", "passkeys"),
+    "encryption_key": ("passwords/pepper", "encryption"),
+}
+"""Of the keys that are made from each of the two."""
 
 
 class Scene:
@@ -102,6 +112,54 @@ async def life_of_a_user(scene: Scene) -> None:
     keep(scene, "a sign-up's", signed_up)
     await scene.ask("DELETE", f"{API}/sessions/current", headers=bearer)
     assert (await scene.ask("POST", f"{API}/tokens", again)).status == 401
+
+
+async def second_factors(scene: Scene) -> None:
+    """An authenticator app is set up, and its codes and its secret are given in wrong places."""
+    who = {"email": "cas@example.test", "password": scene.secret("a password of one with an app")}
+    assert (await scene.ask("POST", f"{API}/users", who)).status == 201
+    tokens = keep(scene, "a login with an app's", await scene.ask("POST", f"{API}/sessions", who))
+    bearer = [(b"authorization", f"Bearer {tokens['access_token']}".encode())]
+    app = (await scene.ask("POST", f"{API}/users/me/totp", {}, bearer)).json()
+    secret = scene.canaries.add("the secret of an app", app["secret"])
+    code = code_at(b32decode(secret), scene.app.state.clock)
+    confirm = f"{API}/users/me/totp/confirmations"
+    assert (await scene.ask("POST", confirm, {"code": secret[:20]}, bearer)).status == 403
+    done = await scene.ask("POST", confirm, {"code": code}, bearer)
+    codes = [scene.canaries.add("a recovery code", one) for one in done.json()["recovery_codes"]]
+    for given in (secret, codes[0] + secret):
+        login = {**who, "totp_code": given}
+        assert (await scene.ask("POST", f"{API}/sessions", login)).status >= 400
+    for status in (201, 401):
+        login = {**who, "totp_code": codes[0]}
+        assert (await scene.ask("POST", f"{API}/sessions", login)).status == status
+
+
+async def letters(scene: Scene) -> None:
+    """Letters are asked for, and their tokens used, well and badly."""
+    for path in ("email-verification-tokens", "password-reset-tokens"):
+        asked = await scene.ask("POST", f"{API}/{path}", {"email": "ann@example.test"})
+        assert asked.status == 201
+    for letter_id in await sent(scene):
+        made = scene.app.state.letter_tokens.token(letter_id)
+        token = scene.canaries.add("the token of a letter", made)
+        proof = {"token": token}
+        reset = {**proof, "new_password": scene.secret("a password set by a letter")}
+        for path, body in (
+            ("email-verifications", proof), ("password-resets", {**reset, "new_password": "weak"}),
+            ("password-resets", reset), ("password-resets", reset),
+        ):  # fmt: skip
+            assert (await scene.ask("POST", f"{API}/{path}", body)).status in {201, 400, 422}
+
+
+async def sent(scene: Scene) -> list[UUID]:
+    """Let the letters go that wait, without a mail server; gives their ids."""
+    runner, tokens = scene.app.state.runner, scene.app.state.letter_tokens
+    waiting = await runner.view(lambda view: view.all(select(letter_rows.c.id)))
+    for (letter_id,) in waiting:
+        command = SendLetter(letter_id, opaque_hash(tokens.token(letter_id)))
+        await runner.run(send_letter, command, SYSTEM)
+    return [letter_id for (letter_id,) in waiting]
 
 
 def keep(scene: Scene, whose: str, answer: Answer) -> dict[str, Any]:
@@ -227,18 +285,19 @@ def logging_to(file: Path, *, as_json: bool) -> Iterator[None]:
 @asynccontextmanager
 async def scene_on(url: str, folder: Path) -> AsyncIterator[tuple[Scene, World]]:
     """The bank on a database, with a log in JSON on SQLite and for eyes on PostgreSQL."""
-    log, key = folder / "log", secrets.token_urlsafe(48)
+    log, keys = folder / "log", {name: secrets.token_urlsafe(48) for name in PURPOSES}
     with logging_to(log, as_json=url.startswith("sqlite")):
-        settings = {"secret_key": key, "require_email_verification": False}
+        settings = {**keys, "require_email_verification": False}
         app = app_on(url, folder, log_level="debug", **settings)
         app.include_router(careless_routes())
         async with started(app) as client:
             world = World(app, client)
             await world.build()
             scene = Scene(app, url, log)
-            scene.canaries.add("the secret key", key)
-            for purpose in PURPOSES:
-                scene.canaries.add(f"the key for {purpose}", derived_key(key.encode(), purpose))
+            for name, key in keys.items():
+                scene.canaries.add(f"the {name}", key)
+                for purpose in PURPOSES[name]:
+                    scene.canaries.add(f"the key for {purpose}", derived_key(key.encode(), purpose))
             yield scene, world
 
 
@@ -247,6 +306,8 @@ async def test_no_secret_comes_out(
 ) -> None:
     async with scene_on(database_url, tmp_path) as (scene, world):
         await life_of_a_user(scene)
+        await second_factors(scene)
+        await letters(scene)
         await secrets_in_wrong_places(scene, world)
         await crashes(scene)
         await watch_hashes(scene)

@@ -93,10 +93,11 @@ class Purpose(Enum):
     VERIFICATION = "verification"
     RESET = "reset"
     LOCK = "lock"
+    CODES = "codes"
 
     @property
     def token_us(self) -> int:
-        """How long the token in it is good; a letter about a lock has none."""
+        """How long the token in it is good; a letter about wrong guesses has none."""
         return {Purpose.VERIFICATION: DAY_US, Purpose.RESET: 15 * MINUTE_US}.get(self, 0)
 
     @property
@@ -106,7 +107,7 @@ class Purpose(Enum):
         Short against the life of a token: whoever asks again has one that is good. Nobody can fill
         a stranger's mailbox by asking.
         """
-        return DAY_US if self is Purpose.LOCK else 3 * MINUTE_US
+        return 3 * MINUTE_US if self.token_us else DAY_US
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,11 @@ class LetterSender:
                 return self.letters.compose(
                     Letter.RESET_PASSWORD, to, key, link=link, minutes=minutes
                 )
-            case Purpose.LOCK:
+            case Purpose.LOCK | Purpose.CODES:
+                lock = letter.purpose is Purpose.LOCK
+                kind = Letter.ACCOUNT_LOCKED if lock else Letter.CODES_GUESSED
                 minutes = LOCK_US // MINUTE_US
-                return self.letters.compose(
-                    Letter.ACCOUNT_LOCKED, to, key, link=self._reset_link, minutes=minutes
-                )
+                return self.letters.compose(kind, to, key, link=self._reset_link, minutes=minutes)
 
     async def _password_changed(self, delivery: Delivery) -> Mail | None:
         user_id = UUID(str(delivery.payload["user_id"]))

@@ -39,6 +39,8 @@ class Letter(StrEnum):
     """``at``, ``device`` and ``ip_address``; the link leads to a reset."""
     ACCOUNT_LOCKED = "account_locked"
     """``minutes`` that it stays so; the link leads to a reset."""
+    CODES_GUESSED = "codes_guessed"
+    """The same, when the password was right and the codes were not."""
 
 
 class Letters:

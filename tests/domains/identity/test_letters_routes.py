@@ -3,6 +3,7 @@
 import asyncio
 import email
 import re
+from base64 import b32decode
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from email.policy import default
@@ -16,6 +17,7 @@ from sqlalchemy import event, select, text, update
 from guilder.domains.identity.models import letters, users
 from guilder.infra.settings import Settings
 from guilder.main import create_app
+from tests.domains.identity.codes import code_at
 from tests.domains.identity.test_routes import PASSWORD, assert_problem
 from tests.domains.identity.test_sessions_routes import API, bearer, logged_in, refresh, status_of
 from tests.support.app import started
@@ -367,3 +369,23 @@ async def test_changing_the_password_is_told(client: httpx.AsyncClient, box: Mai
     assert answer.status_code == 204
     letter = await box.next()
     assert (letter["Subject"], letter["To"]) == ("Your password was changed", ADA)
+
+
+async def test_somebody_who_knows_the_password_and_no_code_is_told_of(
+    client: httpx.AsyncClient, app: FastAPI, box: Mailbox
+) -> None:
+    await proved(client, box)
+    ada = bearer(await logged_in(client))
+    shown = (await client.post(f"{API}/users/me/totp", headers=ada)).json()
+    code = code_at(b32decode(shown["secret"]), app.state.clock)
+    confirmed = await client.post(
+        f"{API}/users/me/totp/confirmations", json={"code": code}, headers=ada
+    )
+    assert confirmed.status_code == 201
+    for _ in range(5):
+        wrong = await post(client, "sessions", email=ADA, password=PASSWORD, totp_code="000000")
+        assert_problem(wrong, 401, "invalid_second_factor")
+    letter = await box.next()
+    assert (letter["Subject"], letter["To"]) == ("Somebody may know your password", ADA)
+    await delivered(app)
+    assert box.unread() == []

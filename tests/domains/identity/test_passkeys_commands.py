@@ -31,7 +31,7 @@ from guilder.domains.identity.queries import get_factors, list_passkeys, session
 from guilder.domains.identity.rules import MOST_PASSKEYS, Passkey
 from tests.db import owner
 from tests.domains.identity.codes import code_at
-from tests.domains.identity.doors import ADDRESS, gate_of, whose
+from tests.domains.identity.doors import ADDRESS, STRANGER, gate_of, whose
 from tests.support.authenticator import Authenticator
 
 PASSWORD = "correct horse battery"
@@ -333,3 +333,18 @@ async def test_asking_for_challenges_leaves_nothing_behind(gate: Gate, runner: R
     for _ in range(3):
         gate.passkeys.request_options()
     assert await owner.rows(runner.database.url, "SELECT * FROM identity_used_challenges") == []
+
+
+async def test_a_passkey_on_a_new_device_is_told_once(
+    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+) -> None:
+    async def told() -> int:
+        types = await owner.rows(runner.database.url, "SELECT type FROM outbox")
+        return types.count(("identity.signed_in_anew",))
+
+    await make(gate, ada, phone)
+    await come_in(gate, sign(gate, phone))
+    assert await told() == 0  # as ada has signed up here
+    for _ in range(2):
+        await gate.log_in_by_passkey(sign(gate, phone), STRANGER, "Tablet")
+    assert await told() == 1

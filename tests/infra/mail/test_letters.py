@@ -20,6 +20,7 @@ VALUES = {
         "at": "2026-11-22 07:00 UTC", "device": "Firefox on Linux", "ip_address": "192.0.2.7",
     },
     Letter.ACCOUNT_LOCKED: {"minutes": "15"},
+    Letter.CODES_GUESSED: {"minutes": "15"},
 }  # fmt: skip
 HOSTILE = [
     '<script>alert(1)</script>"><img src=x onerror=alert(1)>',

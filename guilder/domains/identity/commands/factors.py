@@ -29,6 +29,7 @@ from guilder.domains.identity.rules import (
     Ending,
     Factor,
     PasskeyProof,
+    Purpose,
     RecoveryCode,
     Totp,
     TotpStep,
@@ -239,7 +240,8 @@ class SecondFactors:
             factor = await self._read(totp, normal_code(text))
             if factor is not None:
                 return Checked(factor, key)
-            await self._runner.run(count_failure, CountWrongCode(key, totp.user_id), actor)
+            wrong = CountWrongCode(key, totp.user_id, Purpose.CODES)
+            await self._runner.run(count_failure, wrong, actor)
             return None
 
     async def _read(self, totp: Totp, code: str) -> Factor | None:

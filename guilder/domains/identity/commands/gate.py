@@ -143,7 +143,7 @@ class Gate:
             fits = await self._passwords.verify(encoded, normal_password(password))
             if not fits:
                 user_id = None if found is None else found.user.id
-                await self._guard.failed(key, actor, user_id, by_mail=not known)
+                await self._guard.failed(key, actor, user_id, None if known else Purpose.LOCK)
             if found is None or not fits or not found.user.is_active:
                 raise InvalidCredentials()
         self._refuse_unverified(found.user)
@@ -191,6 +191,9 @@ class Gate:
         if proved is None or user is None:
             raise InvalidPasskey()
         self._refuse_unverified(user)
+        known = await self._runner.view(
+            lambda view: repository.is_known_device(view, user.id, actor.ip_address, device)
+        )
         refresh_token, refresh_hash = new_opaque_token()
         command = OpenSession(
             user.id,
@@ -198,6 +201,7 @@ class Gate:
             None,
             device,
             factor=proved[1],
+            is_known_device=known,
             location=self._place_of(actor.ip_address),
         )
         session = await self._runner.run(open_session, command, actor)

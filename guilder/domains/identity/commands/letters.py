@@ -59,8 +59,9 @@ class SendLetter:
 async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] | None:
     """The letter and to whom it goes, or None when none should.
 
-    None goes to nobody, to an address that is proved already, about a lock to one that is not, and
-    when another one has gone a moment ago. One that was under way when the process died goes again.
+    None goes to nobody, to an address that is proved already, about wrong guesses to one that is
+    not, and when another one has gone a moment ago. One that was under way when the process died
+    goes again.
     """
     found = await letters.letter_and_user(uow, cmd.letter_id)
     if found is None:
@@ -68,7 +69,7 @@ async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] |
     letter, user = found
     if letter.purpose is Purpose.VERIFICATION and user.email_verified:
         return None
-    if letter.purpose is Purpose.LOCK and not user.email_verified:
+    if not letter.purpose.token_us and not user.email_verified:
         return None
     if await letters.has_sent_since(uow, letter, uow.now_us - letter.purpose.rest_us):
         return None

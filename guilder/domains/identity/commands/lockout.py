@@ -25,13 +25,13 @@ from guilder.domains.identity.rules import Purpose
 class CountFailure:
     """A wrong password: of ``user_id``, or of an address that has no user.
 
-    ``by_mail`` tells the user when it locks.
+    ``letter`` is what the user is told when it locks, None for nothing.
     """
 
     action: ClassVar[str] = "password.refuse"
     key: bytes
     user_id: UUID | None = None
-    by_mail: bool = False
+    letter: Purpose | None = None
 
 
 async def count_failure(uow: UnitOfWork, cmd: CountFailure) -> None:
@@ -39,7 +39,7 @@ async def count_failure(uow: UnitOfWork, cmd: CountFailure) -> None:
     now = await failures.count_failure(uow, cmd.key)
     uow.tell(cmd.user_id, locked=now.locked_seconds(uow.now_us) > 0)
     if now.locked_until > uow.now_us and now.last_at == uow.now_us:
-        await ask(uow, Purpose.LOCK, cmd.user_id if cmd.by_mail else None)
+        await ask(uow, cmd.letter or Purpose.LOCK, cmd.user_id if cmd.letter else None)
 
 
 async def refuse_locked(view: View, key: bytes) -> None:
@@ -81,7 +81,11 @@ class Guard:
                 self._turns.pop(key, None)
 
     async def failed(
-        self, key: bytes, actor: Actor, user_id: UUID | None = None, *, by_mail: bool = False
+        self,
+        key: bytes,
+        actor: Actor,
+        user_id: UUID | None = None,
+        letter: Purpose | None = None,
     ) -> None:
         """Count a wrong password, within the attempt; ``user_id`` is whose, where that is known."""
-        await self._runner.run(count_failure, CountFailure(key, user_id, by_mail), actor)
+        await self._runner.run(count_failure, CountFailure(key, user_id, letter), actor)

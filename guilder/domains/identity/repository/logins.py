@@ -89,11 +89,7 @@ async def find_for_login(
 
     One statement, so that an address without a user takes as long.
     """
-    known = exists().where(
-        sessions.c.user_id == users.c.id,
-        sessions.c.ip_address == ip_address,
-        sessions.c.device_info == device_info,
-    )
+    known = _has_signed_in(users.c.id, ip_address, device_info)
     active = and_(totps.c.user_id == users.c.id, totps.c.confirmed_at.is_not(None))
     row = await view.first(
         select(
@@ -114,6 +110,23 @@ async def find_for_login(
     if row.secret is not None:
         totp = Totp(row.id, row.secret, row.totp_created_at, row.confirmed_at, row.last_step)
     return LoginFacts(to_user(row), row.password_hash, bool(row.known), totp)
+
+
+async def is_known_device(
+    view: View, user_id: UUID, ip_address: str, device_info: str | None
+) -> bool:
+    """Whether a user has signed in with this device from there before."""
+    return bool(await view.scalar(select(_has_signed_in(user_id, ip_address, device_info))))
+
+
+def _has_signed_in(
+    user_id: UUID | ColumnElement[UUID], ip_address: str, device_info: str | None
+) -> ColumnElement[bool]:
+    return exists().where(
+        sessions.c.user_id == user_id,
+        sessions.c.ip_address == ip_address,
+        sessions.c.device_info == device_info,
+    )
 
 
 async def find_active_user(view: View, user_id: UUID) -> User | None:
