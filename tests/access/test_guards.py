@@ -13,11 +13,13 @@ REPOSITORY = "guilder/domains/{}/repository.py"
 IDENTITY = "guilder/domains/identity/repository/logins.py"
 FACTORS = "guilder/domains/identity/repository/factors.py"
 SESSIONS = "guilder/domains/identity/commands/sessions.py"
+RULES = "guilder/domains/identity/rules.py"
 TOKENS = "guilder/infra/tokens.py"
 PASSKEYS = "guilder/infra/passkeys.py"
 SUITE = [
     "tests/access/test_matrix_routes.py", "tests/infra/test_tokens.py",
     "tests/infra/test_passkeys.py", "tests/domains/identity",
+    "tests/domains/accounts", "tests/domains/transfers",
 ]  # fmt: skip
 
 GUARDS: list[tuple[str, str, str]] = [
@@ -64,6 +66,28 @@ GUARDS: list[tuple[str, str, str]] = [
      'credential["response"]["userHandle"]) is None:'),
     (REPOSITORY.format("accounts"), "accounts.c.id == account_id, _may_read(actor)",
      "accounts.c.id == account_id"),
+    (REPOSITORY.format("accounts"),
+     "select(accounts).where(accounts.c.owner_user_id == actor.user_id)", "select(accounts)"),
+    (REPOSITORY.format("accounts"),
+     "select(accounts.c.ledger_number).where(accounts.c.owner_user_id == actor.user_id)",
+     "select(accounts.c.ledger_number)"),
+    ("guilder/domains/accounts/queries.py", "for row in rows if row.owner_user_id == actor.user_id",
+     "for row in rows"),
+    ("guilder/domains/transfers/queries.py", "if not own and actor.role is not Role.ADMIN:",
+     "if False:"),
+    ("guilder/domains/transfers/commands.py",
+     "if source is not None and source.owner == payer.user_id:", "if source is not None:"),
+    ("guilder/domains/transfers/commands.py",
+     "(account.owner != actor.user_id and actor.role is not Role.ADMIN)", "False"),
+    (RULES, "letter.purpose is not purpose or letter.used_at is not None",
+     "letter.used_at is not None"),
+    (RULES, "letter.purpose is not purpose or letter.used_at is not None",
+     "letter.purpose is not purpose"),
+    (RULES, "Ok(letter) if now_us < letter.expires_at else Err(TokenExpired())", "Ok(letter)"),
+    ("guilder/domains/identity/repository/letters.py",
+     "letters.c.hash == hash_, users.c.is_active", "letters.c.hash == hash_"),
+    ("guilder/domains/identity/commands/gate.py",
+     "        self._refuse_unverified(found.user)\n", ""),
 ]  # fmt: skip
 
 
