@@ -19,7 +19,7 @@ from guilder.api.headers import SECURITY
 from guilder.core.permissions import GRANTS, Role
 from guilder.db.base import metadata
 from tests.access.test_matrix_routes import ALL, PASSWORD, QUERIES, Operation, World
-from tests.hostile.fields import Field, body_schema, fields, sample, with_hole
+from tests.hostile.fields import Field, Place, body_schema, fields, sample, with_hole
 from tests.hostile.oracle import NoDocument, Verdict, fits_wire, judge, read
 from tests.hostile.values import MARK, PAN, VALUES, bodies, wires
 from tests.support.app import app_on, started
@@ -53,11 +53,21 @@ class Hostile:
         try:
             return self.world.body(operation, self.world.ids)
         except KeyError:
-            schema = body_schema(
-                self.document, self.document["paths"][operation.path][operation.method.lower()]
-            )
-            assert schema is not None
-            return sample(schema, {"email": "ada@example.test", "password": PASSWORD})
+            known = {"email": "ada@example.test", "password": PASSWORD}
+            return sample(self._body_schema(operation), known)
+
+    def _body_schema(self, operation: Operation) -> dict[str, Any]:
+        paths = self.document["paths"]
+        schema = body_schema(self.document, paths[operation.path][operation.method.lower()])
+        assert schema is not None
+        return schema
+
+    def _body_with(self, operation: Operation, place: Place) -> Any:
+        """A body that has the place: one with an object that stands for another, if need be."""
+        body, first = self.sound_body(operation), place[0]
+        if len(place) == 1 or first in body:
+            return body
+        return {first: sample(self._body_schema(operation)["properties"][first], {})}
 
     def headers(self, operation: Operation) -> RawHeaders:
         """Those of somebody who may."""
@@ -98,7 +108,7 @@ class Hostile:
         operation = OPERATIONS[field.method, field.path]
         match value:
             case bytes():
-                before, after = with_hole(self.sound_body(operation), field.place)
+                before, after = with_hole(self._body_with(operation, field.place), field.place)
                 return await self.send(operation, body=before + value + after)
             case str() if field.kind == "path":
                 ids = {**self.world.ids, str(field.place[0]): value}
