@@ -1,0 +1,91 @@
+"""Letters beneath HTTP: who gets none, and what becomes of old ones."""
+
+from guilder.core.actor import SYSTEM
+from guilder.core.clock import FixedClock
+from guilder.db.run import Runner
+from guilder.domains.identity.commands.letters import (
+    AskForLetter,
+    SendLetter,
+    ask_for_letter,
+    send_letter,
+)
+from guilder.domains.identity.commands.lockout import CountFailure, count_failure
+from guilder.domains.identity.commands.users import CreateUser, create_user
+from guilder.domains.identity.models import letters
+from guilder.domains.identity.repository.letters import sessions_before
+from guilder.domains.identity.rules import MOST_FAILURES, Purpose, User
+from guilder.domains.identity.subscribers import forget_old_letters
+from tests.db import owner
+
+DAY_SECONDS = 86_400
+
+
+async def asked(runner: Runner) -> list[str]:
+    """What was asked for, the oldest first."""
+    rows = await owner.rows(runner.database.url, "SELECT purpose FROM identity_letters ORDER BY id")
+    return [purpose for (purpose,) in rows]
+
+
+async def send_newest(runner: Runner) -> tuple[object, User] | None:
+    newest = letters.select().order_by(letters.c.id.desc())
+    row = await runner.view(lambda view: view.first(newest))
+    return await runner.run(send_letter, SendLetter(row.id, b"h" * 32), SYSTEM)
+
+
+async def ada(runner: Runner, *, verified: bool) -> User:
+    command = CreateUser("ada@b.test", "hash", email_verified=verified)
+    return await runner.run(create_user, command, SYSTEM)
+
+
+async def test_old_letters_are_forgotten(runner: Runner, clock: FixedClock) -> None:
+    await ada(runner, verified=False)
+    clock.advance(seconds=DAY_SECONDS)
+    await runner.run(ask_for_letter, AskForLetter(Purpose.RESET, "ada@b.test"), SYSTEM)
+    assert await asked(runner) == ["verification", "reset"]
+    assert await forget_old_letters(runner) == 0
+    clock.advance(seconds=DAY_SECONDS + 1)
+    assert await forget_old_letters(runner) == 1
+    assert await asked(runner) == ["reset"]
+    clock.advance(seconds=DAY_SECONDS)
+    assert await forget_old_letters(runner) == 1
+    attempts = "SELECT count(*) FROM audit_events WHERE action = 'letter.prune'"
+    before = await owner.rows(runner.database.url, attempts)
+    assert await forget_old_letters(runner) == 0
+    assert (
+        await owner.rows(runner.database.url, attempts) == before
+    )  # nothing to do leaves no trace
+
+
+async def test_who_has_proved_an_address_is_told_of_wrong_guesses_once_a_day(
+    runner: Runner, clock: FixedClock
+) -> None:
+    user = await ada(runner, verified=True)
+    for told in (True, False):
+        for _ in range(MOST_FAILURES):
+            guess = CountFailure(b"k" * 32, user.id, Purpose.LOCK)
+            await runner.run(count_failure, guess, SYSTEM)
+        assert (await send_newest(runner) is not None) is told
+        clock.advance(seconds=DAY_SECONDS // 2)
+    assert await asked(runner) == ["lock", "lock"]
+
+
+async def test_nobody_else_is_told_of_wrong_guesses(runner: Runner, clock: FixedClock) -> None:
+    user = await ada(runner, verified=False)
+    for key, whose, letter in (
+        (b"a" * 32, user.id, Purpose.LOCK),  # the address is not proved
+        (b"b" * 32, user.id, None),  # on a device of their own
+        (b"c" * 32, None, Purpose.LOCK),  # there is no such user
+    ):
+        for _ in range(MOST_FAILURES):
+            await runner.run(count_failure, CountFailure(key, whose, letter), SYSTEM)
+        assert await send_newest(runner) is None
+    assert await asked(runner) == ["verification", "lock", "lock", "lock"]  # all the same work
+
+
+async def test_a_letter_goes_again_when_the_process_died_on_the_way(runner: Runner) -> None:
+    user = await ada(runner, verified=False)
+    for _ in range(2):
+        sent = await send_newest(runner)
+        assert sent is not None
+        assert sent[1] == user
+    assert await runner.view(lambda view: sessions_before(view, user.id, user.id)) == 0
