@@ -3,8 +3,11 @@
 import pytest
 
 from guilder.core.clock import FixedClock
+from guilder.core.errors import Unauthenticated
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.gate import Gate, SignedIn
+from guilder.domains.identity.commands.sessions import EndSession, end_session
+from guilder.domains.identity.commands.step_up import StepUp, step_up
 from guilder.domains.identity.errors import (
     AccountLocked,
     FactorRequired,
@@ -12,6 +15,7 @@ from guilder.domains.identity.errors import (
     WrongPassword,
 )
 from guilder.domains.identity.queries import session_user
+from guilder.domains.identity.repository.logins import find_with_password
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.doors import (
     EMAIL,
@@ -80,3 +84,15 @@ async def test_guesses_while_stepping_up_are_bounded(
     other = await log_in(gate, code_at(secret, clock))  # a thief of one session harms no other
     clock.advance(seconds=30)
     await gate.step_up_by_code(code_at(secret, clock), actor_of(other))
+
+
+async def test_what_changed_while_the_password_was_checked_is_seen(
+    gate: Gate, runner: Runner, ada: SignedIn
+) -> None:
+    found = await runner.view(lambda v: find_with_password(v, actor_of(ada)))
+    assert found is not None
+    with pytest.raises(WrongPassword):
+        await runner.run(step_up, StepUp("the hash of another"), actor_of(ada))
+    await runner.run(end_session, EndSession(ada.session.id), actor_of(ada))
+    with pytest.raises(Unauthenticated):
+        await runner.run(step_up, StepUp(found[1]), actor_of(ada))
