@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from guilder.core.clock import Clock
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable, SecretVersion
+from guilder.infra.files import draft_of
 
 POLL_SECONDS: Final = 2.0
 """How often files are looked at: a glance at a folder costs less than a millisecond."""
@@ -153,18 +154,8 @@ class FolderSecrets:
 
         Nothing happens when it is there: of several who make the first one, all read that of one.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(value)
-                file.flush()
-                os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
-        finally:
-            draft.unlink()
+        with draft_of(path, value) as draft, contextlib.suppress(FileExistsError):
+            os.link(draft, path)
         _sync_folder(self._folder)
 
 

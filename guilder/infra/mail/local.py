@@ -1,10 +1,7 @@
 """Mail that goes no further than this machine: onto the console, or into a folder."""
 
 import asyncio
-import contextlib
 import logging
-import os
-import secrets
 import sys
 from email.headerregistry import Address
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Final
 
 from guilder.core.clock import Clock
 from guilder.core.ports import Mail, MailNotSent
+from guilder.infra.files import draft_of
 from guilder.infra.mail.message import message_of, recipient_of
 
 _RULE: Final = "-" * 72
@@ -60,18 +58,8 @@ class FileMailer:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a whole file beside ``path`` and move it there."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with draft_of(path, data) as draft:
         draft.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
 
 
 def _about(mail: Mail) -> dict[str, object]:

@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from guilder.core.clock import FixedClock
 from guilder.db.engine import Database
 from guilder.db.run import Runner
+from guilder.domains.identity.commands.gate import Gate
+from tests.domains.identity.doors import gate_of
 from tests.support.app import app_on, started
 
 NOW = 1_800_000_000_000_000
@@ -36,3 +38,8 @@ async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
     database = Database(database_url)
     yield Runner(database, clock)
     await database.close()
+
+
+@pytest.fixture
+def gate(runner: Runner, clock: FixedClock) -> Gate:
+    return gate_of(runner, clock)

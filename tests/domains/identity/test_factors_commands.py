@@ -54,11 +54,6 @@ from tests.domains.identity.doors import (
 
 
 @pytest.fixture
-def gate(runner: Runner, clock: FixedClock) -> Gate:
-    return gate_of(runner, clock)
-
-
-@pytest.fixture
 async def ada(gate: Gate) -> SignedIn:
     return await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
 

@@ -39,11 +39,6 @@ CALLER = Actor(None, None, "request-1", "192.0.2.1")
 
 
 @pytest.fixture
-def gate(runner: Runner, clock: FixedClock) -> Gate:
-    return gate_of(runner, clock)
-
-
-@pytest.fixture
 def phone() -> Authenticator:
     return Authenticator(ADDRESS)
 

@@ -17,16 +17,10 @@ from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, R
 from guilder.domains.identity.models import failures
 from guilder.domains.identity.rules import failures_key
 from tests.db import owner
-from tests.domains.identity.doors import gate_of
 
 PASSWORD = "correct horse battery"
 CALLER = Actor(None, None, "request-1", "192.0.2.1")
 FAILURES, TOKENS, SESSIONS = "identity_failures", "identity_refresh_tokens", "identity_sessions"
-
-
-@pytest.fixture
-def gate(runner: Runner, clock: FixedClock) -> Gate:
-    return gate_of(runner, clock)
 
 
 @pytest.fixture

@@ -24,14 +24,8 @@ from tests.domains.identity.doors import (
     WRONG,
     actor_of,
     enrol,
-    gate_of,
     log_in,
 )
-
-
-@pytest.fixture
-def gate(runner: Runner, clock: FixedClock) -> Gate:
-    return gate_of(runner, clock)
 
 
 @pytest.fixture
