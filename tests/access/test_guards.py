@@ -87,7 +87,7 @@ GUARDS: list[tuple[str, str, str]] = [
     ("guilder/domains/identity/repository/letters.py",
      "letters.c.hash == hash_, users.c.is_active", "letters.c.hash == hash_"),
     ("guilder/domains/identity/commands/gate.py",
-     "        self._refuse_unverified(found.user)\n", ""),
+     "            self._refuse_unverified(found.user)\n", ""),
 ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from guilder.domains.identity.commands.passkeys import RemovePasskey, remove_pas
 from guilder.domains.identity.commands.sessions import OpenSession, open_session
 from guilder.domains.identity.errors import (
     EmailUnverified,
+    InvalidCredentials,
     InvalidPasskey,
     PasskeyNotFound,
     PasskeyTaken,
@@ -343,3 +344,29 @@ async def test_a_passkey_on_a_new_device_is_told_once(
     for _ in range(2):
         await gate.log_in_by_passkey(sign(gate, phone), STRANGER, "Tablet")
     assert await told() == 1
+
+
+async def test_who_is_refused_with_a_passkey_is_in_the_audit_trail(
+    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+) -> None:
+    await make(gate, ada, phone)
+    other = Authenticator(ADDRESS)
+    other.create({"user": {"id": "eA"}, "rp": {"id": "bank.test"}, "challenge": "eA"})
+    with pytest.raises(InvalidPasskey):
+        await come_in(gate, sign(gate, other))  # nobody's
+    async with runner.database.begin() as connection:
+        await connection.execute(users.update().values(is_active=False))
+    with pytest.raises(InvalidPasskey):
+        await come_in(gate, sign(gate, phone))
+    with pytest.raises(InvalidCredentials):
+        await gate.log_in("ada@b.test", PASSWORD, CALLER, "Browser")
+    rows = await owner.rows(
+        runner.database.url,
+        "SELECT action, subject, code FROM audit_events WHERE phase = 'failed' ORDER BY id",
+    )
+    ada_id = str(ada.user.id)
+    assert rows == [
+        ("passkey.refuse", None, "invalid_passkey"),
+        ("passkey.refuse", ada_id, "invalid_passkey"),
+        ("session.open", ada_id, "invalid_credentials"),
+    ]

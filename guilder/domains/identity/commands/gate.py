@@ -20,7 +20,7 @@ from guilder.domains.identity.commands.letters import (
     user_of_token,
 )
 from guilder.domains.identity.commands.lockout import Guard
-from guilder.domains.identity.commands.passkeys import PasskeyDesk
+from guilder.domains.identity.commands.passkeys import PasskeyDesk, RefusePasskey, refuse_passkey
 from guilder.domains.identity.commands.sessions import (
     EndFamily,
     OpenSession,
@@ -40,7 +40,6 @@ from guilder.domains.identity.commands.users import (
 from guilder.domains.identity.errors import (
     EmailUnverified,
     InvalidCredentials,
-    InvalidPasskey,
     InvalidSecondFactor,
     RefreshInvalid,
     RefreshReused,
@@ -144,10 +143,12 @@ class Gate:
             if not fits:
                 user_id = None if found is None else found.user.id
                 await self._guard.failed(key, actor, user_id, None if known else Purpose.LOCK)
-            if found is None or not fits or not found.user.is_active:
+            if found is None or not fits:
                 raise InvalidCredentials()
-        self._refuse_unverified(found.user)
-        second = await self._second(found, code, actor, place)
+        second = None
+        if found.user.is_active:  # who is not is refused, and audited, when the session is opened
+            self._refuse_unverified(found.user)
+            second = await self._second(found, code, actor, place)
         refresh_token, refresh_hash = new_opaque_token()
         command = OpenSession(
             found.user.id,
@@ -189,7 +190,8 @@ class Gate:
             user_id = proved[0]
             user = await self._runner.view(lambda view: repository.find_active_user(view, user_id))
         if proved is None or user is None:
-            raise InvalidPasskey()
+            refused = RefusePasskey(None if proved is None else proved[0])
+            await self._runner.run(refuse_passkey, refused, actor)
         self._refuse_unverified(user)
         known = await self._runner.view(
             lambda view: repository.is_known_device(view, user.id, actor.ip_address, device)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Never
 from uuid import UUID
 
 from guilder.core.actor import Actor
@@ -12,6 +12,7 @@ from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.factors import end_others
 from guilder.domains.identity.errors import (
+    InvalidPasskey,
     PasskeyNotFound,
     PasskeyTaken,
     TooManyPasskeys,
@@ -77,6 +78,20 @@ async def remove_passkey(uow: UnitOfWork, cmd: RemovePasskey) -> None:
     if not await factors.remove_passkey(uow, uow.actor, cmd.passkey_id):
         raise PasskeyNotFound()
     await end_others(uow, uow.actor.user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusePasskey:
+    """Let nobody in by a passkey that does not fit, or whose user is switched off."""
+
+    action: ClassVar[str] = "passkey.refuse"
+    user_id: UUID | None
+
+
+async def refuse_passkey(uow: UnitOfWork, cmd: RefusePasskey) -> Never:
+    """Refuse; the audit trail tells whose it is, where that is known."""
+    uow.tell(cmd.user_id)
+    raise InvalidPasskey()
 
 
 class PasskeyDesk:
