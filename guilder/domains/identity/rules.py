@@ -264,9 +264,10 @@ def check_password(
     password stands.
     """
     normal = normal_password(password)
-    if len(normal) < SHORTEST_PASSWORD:
+    lengths = len(password), len(normal)  # a fraction becomes three characters, an accent none
+    if min(lengths) < SHORTEST_PASSWORD:
         return _weak(pointer, "too_short", f"Use at least {SHORTEST_PASSWORD} characters.")
-    if len(normal) > LONGEST_PASSWORD:
+    if max(lengths) > LONGEST_PASSWORD:
         return _weak(pointer, "too_long", f"Use at most {LONGEST_PASSWORD} characters.")
     if email_key(normal) == email_key(email):
         return _weak(pointer, "is_email", "Use something else than the e-mail address.")

@@ -54,6 +54,8 @@ def test_a_password_that_keeps_the_policy_comes_back_in_its_normal_form(password
         ("a" * 129, "too_long"),
         ("\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 100, "too_long"),
         ("e\N{COMBINING ACUTE ACCENT}" * 6, "too_short"),
+        ("\N{VULGAR FRACTION ONE HALF}" * 11, "too_short"),
+        ("e\N{COMBINING ACUTE ACCENT}" * 65, "too_long"),
         ("somebody@bank.test", "is_email"),
         ("SomeBody@Bank.test", "is_email"),
         ("letmein12345", "too_common"),
