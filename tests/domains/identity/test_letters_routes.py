@@ -265,6 +265,11 @@ async def test_asking_again_and_again_does_not_fill_a_mailbox(
 
 
 @pytest.mark.parametrize("path", ["email-verification-tokens", "password-reset-tokens"])
+async def test_what_is_no_address_is_refused(client: httpx.AsyncClient, path: str) -> None:
+    assert_problem(await post(client, path, email="ada.example.test"), 422, "validation_failed")
+
+
+@pytest.mark.parametrize("path", ["email-verification-tokens", "password-reset-tokens"])
 async def test_the_answer_does_not_tell_who_is_known(
     client: httpx.AsyncClient, app: FastAPI, box: Mailbox, path: str
 ) -> None:

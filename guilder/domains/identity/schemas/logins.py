@@ -151,7 +151,7 @@ class TokenCreate(RequestBody):
 
 
 class AddressGiven(RequestBody):
-    email: KnownEmail
+    email: Email
 
 
 class TokenGiven(RequestBody):
