@@ -113,6 +113,9 @@ async def test_redis_killed_and_restarted_under_load_leaves_guesses_bounded(
             await asyncio.sleep(0.5)
             await asyncio.to_thread(redis_server.start)
             await asyncio.sleep(1.5)
+            async with asyncio.timeout(60):  # a slow machine needs longer for that many guesses
+                while not said[SESSIONS, 429]:
+                    await asyncio.sleep(0.05)
             ended.set()
             await asyncio.gather(*tasks)
     assert {status for path, status in said if path == "/"} == {200}
