@@ -32,6 +32,11 @@ class Actor:
         return self.role is not None and permission in GRANTS[self.role]
 
     @property
+    def acts_for(self) -> UUID | None:
+        """Whose things are the actor's own: the user's. The bank and nobody own nothing."""
+        return self.user_id
+
+    @property
     def name(self) -> str:
         """How the audit trail calls the actor."""
         if self.user_id is not None:

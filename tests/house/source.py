@@ -28,6 +28,11 @@ MAY_CATCH_ALL = {
 MAY_USE_FLOATS = {
     "guilder/domains/ledger/poster.py": "measures seconds; amounts pass through it untouched",
 }
+MAY_JUDGE_OWNERSHIP = {
+    "guilder/core/ownership.py": "the rule",
+    "guilder/db/ownership.py": "the rule as SQL",
+    "guilder/domains/identity/": "a login is its user's, whoever the user acts for",
+}
 NEAR_MONEY = (
     "guilder/core/money.py",
     "guilder/domains/ledger/",
@@ -145,6 +150,18 @@ def broad_excepts(source: Source) -> Iterator[str]:
                 yield f"{_at(source, node)}: catches everything and does not raise it again"
 
 
+def own_ownership(source: Source) -> Iterator[str]:
+    """Find comparisons that decide whose something is, or who may see what is not theirs."""
+    if source.is_in(MAY_JUDGE_OWNERSHIP):
+        return
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = (node.left, *node.comparators)
+        if not any(_is_none(side) for side in sides) and any(map(_names_an_owner, sides)):
+            yield f"{_at(source, node)}: ask guilder.core.ownership or guilder.db.ownership"
+
+
 def impure_core(source: Source, known: frozenset[str]) -> Iterator[str]:
     """Find imports of `guilder/core` from beyond the standard library (`known`) and core itself."""
     if not source.path.startswith("guilder/core/"):
@@ -193,6 +210,22 @@ def _catches_all(caught: ast.expr | None) -> bool:
             return True
         case ast.Tuple(elts=parts):
             return any(_catches_all(part) for part in parts)
+        case _:
+            return False
+
+
+def _is_none(side: ast.expr) -> bool:
+    return isinstance(side, ast.Constant) and side.value is None
+
+
+def _names_an_owner(side: ast.expr) -> bool:
+    match side:
+        case ast.Attribute(value=ast.Name(id="Role"), attr="ADMIN"):
+            return True
+        case ast.Attribute(value=ast.Name(id="actor") | ast.Attribute(attr="actor"), attr=name):
+            return name in {"user_id", "acts_for"}
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name == "owner" or name.startswith("owner_")
         case _:
             return False
 

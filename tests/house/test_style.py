@@ -22,7 +22,9 @@ PACKAGE: list[Check] = [
     source.floats_near_money,
     source.broad_excepts,
     impure_core,
+    source.own_ownership,
 ]
+CARDS = "guilder/domains/cards/queries.py"
 LEDGER = "guilder/domains/ledger/rules.py"
 PLANTED: list[tuple[Check, str, str]] = [
     (source.long_files, "guilder/a.py", "a = 1\n" * 401),
@@ -55,6 +57,10 @@ PLANTED: list[tuple[Check, str, str]] = [
         "guilder/a.py",
         "try:\n    f()\nexcept (OSError, Exception):\n    g()\n",
     ),
+    (source.own_ownership, CARDS, "cards.c.owner_user_id == actor.acts_for"),
+    (source.own_ownership, CARDS, "fact.owner != payer.user_id"),
+    (source.own_ownership, CARDS, "row.holder == uow.actor.user_id"),
+    (source.own_ownership, CARDS, "actor.role is Role.ADMIN"),
     (impure_core, "guilder/core/a.py", "import sqlalchemy.orm"),
     (impure_core, "guilder/core/a.py", "from guilder.db import run"),
 ]
@@ -71,6 +77,8 @@ ALLOWED: list[tuple[Check, str, str]] = [
         "try:\n    f()\nexcept Exception:\n    raise\n",
     ),
     (source.broad_excepts, "guilder/a.py", "try:\n    f()\nexcept OSError:\n    pass\n"),
+    (source.own_ownership, CARDS, "owner is not None and owns(actor, owner)"),
+    (source.own_ownership, "guilder/core/ownership.py", "owner == actor.acts_for"),
     (source.inner_imports, "guilder/a.py", "if TYPE_CHECKING:\n    import json\n"),
     (impure_core, "guilder/core/a.py", "import json\nfrom guilder.core.money import Money"),
 ]
@@ -101,5 +109,10 @@ def test_what_is_allowed_passes(check: Check, path: str, text: str) -> None:
 
 
 def test_exceptions_are_about_what_exists() -> None:
-    for places in (source.MAY_COMMIT, source.MAY_CATCH_ALL, source.MAY_USE_FLOATS):
+    for places in (
+        source.MAY_COMMIT,
+        source.MAY_CATCH_ALL,
+        source.MAY_USE_FLOATS,
+        source.MAY_JUDGE_OWNERSHIP,
+    ):
         assert [place for place in places if not (source.ROOT / place).exists()] == []

@@ -37,7 +37,8 @@ async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
     product = PRODUCTS[cmd.product_code]
     if cmd.currency not in product.currencies:
         raise at("/currency", CurrencyNotOffered)
-    if uow.actor.user_id is None:
+    owner = uow.actor.acts_for
+    if owner is None:
         raise Forbidden("An account needs an owner.")
     now_us = await bank_now(uow)
     await ensure_bank_accounts(uow, EnsureBankAccounts(cmd.currency, now_us))
@@ -52,7 +53,7 @@ async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
         {
             "id": opened.public_id,
             "ledger_number": opened.number,
-            "owner_user_id": uow.actor.user_id,
+            "owner_user_id": owner,
             "product_code": product.code,
             "account_number": account_number(opened.number),
             "currency": cmd.currency,

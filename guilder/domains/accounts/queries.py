@@ -8,6 +8,7 @@ from uuid import UUID
 from guilder.core.actor import Actor
 from guilder.core.clock import day_date, iso_instant
 from guilder.core.ids import NumberCipher
+from guilder.core.ownership import owns
 from guilder.core.page import Page, PageRequest, cursor_number, cut
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
@@ -63,7 +64,7 @@ async def numbers_of(view: View, actor: Actor) -> list[int]:
 async def own_numbers(view: View, actor: Actor, numbers: Collection[int]) -> set[int]:
     """Which of some ledger numbers are accounts of the actor's own."""
     rows = await repository.facts(view, ledger_numbers=numbers)
-    return {row.ledger_number for row in rows if row.owner_user_id == actor.user_id}
+    return {row.ledger_number for row in rows if owns(actor, row.owner_user_id)}
 
 
 async def balance_at(
@@ -103,7 +104,7 @@ async def counterparties(
     found = {}
     for number, fact in facts.items():
         row = ours.get(number)
-        own = row is not None and row.owner_user_id == actor.user_id
+        own = row is not None and owns(actor, row.owner_user_id)
         found[number] = Counterparty(
             str(fact.public_id),
             None if row is None else row.account_number,

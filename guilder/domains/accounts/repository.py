@@ -1,19 +1,21 @@
-"""Statements on the accounts' table. Getters take the actor; admins may read every account.
+"""Statements on the accounts' table. Getters take the actor.
 
 ``facts`` is the exception: immutable facts for resolving both sides of a transfer, never shown to
 a caller before ownership is proven or because they are a counterparty.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy import or_, select
 
 from guilder.core.actor import Actor
-from guilder.core.permissions import Role
+from guilder.db.ownership import owned_by, readable_by
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.accounts.models import accounts
+
+_OWNER: Final = accounts.c.owner_user_id
 
 
 class AccountRow(NamedTuple):
@@ -38,7 +40,9 @@ async def insert_account(uow: UnitOfWork, values: Mapping[str, Any]) -> AccountR
 
 async def account(view: View, actor: Actor, account_id: UUID) -> AccountRow | None:
     """One account that the actor may see."""
-    row = await view.first(select(accounts).where(accounts.c.id == account_id, _may_read(actor)))
+    row = await view.first(
+        select(accounts).where(accounts.c.id == account_id, readable_by(actor, _OWNER))
+    )
     return None if row is None else AccountRow(*row)
 
 
@@ -46,7 +50,7 @@ async def newest_accounts(
     view: View, actor: Actor, before: int | None, count: int, offset: int
 ) -> list[AccountRow]:
     """The actor's own accounts, the newest first, on from the ledger number ``before``."""
-    statement = select(accounts).where(accounts.c.owner_user_id == actor.user_id)
+    statement = select(accounts).where(owned_by(actor, _OWNER))
     if before is not None:
         statement = statement.where(accounts.c.ledger_number < before)
     statement = statement.order_by(accounts.c.ledger_number.desc()).limit(count).offset(offset)
@@ -55,9 +59,7 @@ async def newest_accounts(
 
 async def numbers_of(view: View, actor: Actor) -> list[int]:
     """Ledger numbers of the actor's own accounts."""
-    rows = await view.all(
-        select(accounts.c.ledger_number).where(accounts.c.owner_user_id == actor.user_id)
-    )
+    rows = await view.all(select(accounts.c.ledger_number).where(owned_by(actor, _OWNER)))
     return [row.ledger_number for row in rows]
 
 
@@ -77,7 +79,3 @@ async def facts(
     if not wanted:
         return []
     return [AccountRow(*row) for row in await view.all(select(accounts).where(or_(*wanted)))]
-
-
-def _may_read(actor: Actor) -> ColumnElement[bool]:
-    return true() if actor.role is Role.ADMIN else accounts.c.owner_user_id == actor.user_id

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
 from guilder.core.actor import Actor
 from guilder.core.errors import IdempotencyConflict
-from guilder.core.permissions import Role
+from guilder.core.ownership import may_read, owns
 from guilder.db.idempotency import digest
 from guilder.domains.accounts.queries import AccountDirectory, Fact
 from guilder.domains.ledger.errors import AccountNotFound, CurrencyMismatch
@@ -46,9 +45,9 @@ def metadata_text(metadata: Mapping[str, str] | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who asks, as id and as text: keys are theirs, and only their accounts may pay."""
+    """Who asks, and their id as text: keys are theirs, and only their accounts may pay."""
 
-    user_id: UUID
+    actor: Actor
     text: str
 
 
@@ -65,7 +64,7 @@ def posting_of(
     """The posting for one transfer that is asked for."""
     payer_name, payee_name = values["from_account_id"], payee_of(values)
     source, target = known.get(payer_name), known.get(payee_name)
-    if source is not None and source.owner == payer.user_id:
+    if source is not None and owns(payer.actor, source.owner):
         debit, asset = source.number, values["currency"] or source.currency
         credit = UNKNOWN_PAYEE if target is None else target.number
     else:
@@ -76,7 +75,7 @@ def posting_of(
         credit,
         values["amount"],
         asset,
-        created_by=payer.user_id,
+        created_by=payer.actor.user_id,
         description=values["description"] or None,
         reference=values["reference"] or None,
         metadata=metadata_text(values["metadata"]),
@@ -139,7 +138,7 @@ async def deposit_sides(
 ) -> tuple[Fact, Fact]:
     """The bank's settlement account and the customer's, for the owner or an administrator."""
     account = (await directory.resolve((account_id,))).get(account_id)
-    if account is None or (account.owner != actor.user_id and actor.role is not Role.ADMIN):
+    if account is None or not may_read(actor, account.owner):
         raise AccountNotFound()
     if account.currency != currency:
         raise CurrencyMismatch()

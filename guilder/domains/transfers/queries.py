@@ -10,8 +10,8 @@ from guilder.core.actor import Actor
 from guilder.core.clock import day_date, iso_instant
 from guilder.core.ids import NumberCipher
 from guilder.core.money import EXPONENTS
+from guilder.core.ownership import sees_everything
 from guilder.core.page import Page, PageRequest
-from guilder.core.permissions import Role
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts import queries as accounts
 from guilder.domains.ledger import queries as ledger
@@ -78,7 +78,7 @@ async def get_transfer(view: View, actor: Actor, public_id: UUID, cipher: Number
     if row is None or cipher.uuid_text(row.id, row.booked_at) != str(public_id):
         raise TransferNotFound()
     own = await accounts.own_numbers(view, actor, (row.debit_account, row.credit_account))
-    if not own and actor.role is not Role.ADMIN:
+    if not own and not sees_everything(actor):
         raise TransferNotFound()
     return (await _bodies(view, [row], own, cipher))[0]
 

@@ -18,6 +18,7 @@ from guilder.api.schema import QueryFlag, ResponseBody, Uuid
 from guilder.core.actor import Actor
 from guilder.core.errors import FieldError, Invalid
 from guilder.core.ids import uuid7
+from guilder.core.ownership import owns
 from guilder.core.permissions import Permission
 from guilder.domains.ledger import errors as refused
 from guilder.domains.transfers import commands, queries
@@ -171,7 +172,7 @@ async def create_deposit(
     posting = commands.deposit_of(bank, account, actor, body.amount, body.description, key)
     result = await commands.post_one(services.poster, posting, dry_run=dry_run)
     made = queries.made_body(posting, result, (bank.id, account.id), services.cipher)
-    if account.owner == actor.user_id:
+    if owns(actor, account.owner):
         made["balance_after"] = result.credit_after
     return _answer(made, dry_run=dry_run, replayed=result.status == "replayed")
 
@@ -180,7 +181,7 @@ def _payer(exchange: Exchange) -> commands.Payer:
     """The caller, who may move money."""
     actor = exchange.actor
     assert actor.user_id is not None  # whoever has one of these roles has signed in
-    return commands.Payer(actor.user_id, str(actor.user_id))
+    return commands.Payer(actor, str(actor.user_id))
 
 
 def _dry_run(exchange: Exchange) -> bool:
