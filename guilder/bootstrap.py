@@ -14,6 +14,7 @@ from guilder.api.policies import RouteClass
 from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.events import Delivery
 from guilder.core.ids import NumberCipher
+from guilder.core.parts import Parts
 from guilder.core.ports import Mailer, RateLimiter, Sealer, SecretStore
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database, is_sqlite
@@ -57,7 +58,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """The parts of a running bank, as the routes and jobs find them."""
+    """The parts of a running bank."""
 
     settings: Settings
     clock: Clock
@@ -79,6 +80,23 @@ class Bank:
     letter_tokens: LetterTokens
     subscribers: tuple[Subscriber["Bank"], ...]
     dispatcher: Dispatcher
+
+    @property
+    def parts(self) -> Parts:
+        """What routes may ask for, by its class."""
+        return Parts(
+            self.settings,
+            self.database,
+            self.runner,
+            self.poster,
+            self.gate,
+            self.tokens,
+            self.directory,
+            self.cipher,
+            self.telemetry,
+            self.dispatcher,
+            *([] if self.limits is None else [self.limits]),
+        )
 
 
 async def _send_letter(bank: Bank, delivery: Delivery) -> None:
@@ -106,7 +124,7 @@ class SessionAuthenticator:
             await self._tokens.look_again()
         claims = self._tokens.read(token)
         user, proved_at = await self._runner.view(
-            lambda view: session_user(view, claims.session_id, claims.user_id, claims.version)
+            session_user, claims.session_id, claims.user_id, claims.version
         )
         return Principal(
             user.id, user.role, claims.session_id, claims.expires_at * SECOND_US, proved_at

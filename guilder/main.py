@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import fields
 from time import perf_counter
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
@@ -13,7 +12,7 @@ from fastapi.responses import PlainTextResponse, Response
 from guilder import __version__
 from guilder.api.app import Api
 from guilder.api.auth import anonymous_actor
-from guilder.api.exchange import exchange_of
+from guilder.api.deps import Part
 from guilder.api.middleware import GatewayOptions
 from guilder.api.openapi import refusals
 from guilder.api.policies import READ, UNLIMITED, limited
@@ -34,7 +33,9 @@ from guilder.domains.identity.routes import (
     passkeys,
 )
 from guilder.domains.ledger import routes as ledger
+from guilder.domains.ledger.poster import Poster
 from guilder.domains.transfers import routes as transfers
+from guilder.infra.dispatcher import Dispatcher
 from guilder.infra.settings import Settings, load_settings
 from guilder.infra.telemetry import METRICS_TYPE, Telemetry
 from guilder.worker import jobs_running
@@ -61,10 +62,16 @@ DESCRIPTION: Final = (
     "errors are RFC 9457 problems with a stable `code`; lists are pages with a cursor."
 )
 
+TheDatabase = Annotated[Database, Depends(Part(Database))]
+TheDispatcher = Annotated[Dispatcher, Depends(Part(Dispatcher))]
+ThePoster = Annotated[Poster, Depends(Part(Poster))]
+TheSettings = Annotated[Settings, Depends(Part(Settings))]
+TheTelemetry = Annotated[Telemetry, Depends(Part(Telemetry))]
+
 system = APIRouter(tags=["system"], dependencies=[Depends(anonymous_actor)])
 
 
-def create_app(settings: Settings | None = None, *, jobs: bool = False) -> FastAPI:
+def create_app(settings: Settings | None = None, *, jobs: bool = False) -> Api:
     """The application. It opens nothing until it is started; ``jobs`` runs the worker's inside."""
     settings = settings or load_settings()
     telemetry = Telemetry()
@@ -98,10 +105,9 @@ def stopping(app: FastAPI) -> None:
 
 def _lifespan(settings: Settings, telemetry: Telemetry, *, jobs: bool) -> Any:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Api) -> AsyncIterator[None]:
         async with opened(settings, telemetry) as bank, _jobs(bank, wanted=jobs):
-            for part in fields(Bank):
-                setattr(app.state, part.name, getattr(bank, part.name))
+            app.state.bank, app.parts = bank, bank.parts
             app.state.ready = True
             yield
             stopping(app)
@@ -163,12 +169,11 @@ async def about() -> Reply:
 
 @system.get("/health", response_model=Health, responses=refusals(Unhealthy))
 @limited(UNLIMITED)
-async def health(request: Request) -> Reply:
+async def health(database: TheDatabase, poster: ThePoster) -> Reply:
     """Whether the parts work: each is tried."""
-    posting = exchange_of(request).services.poster.alive
     checks = {
-        "database": await _database_check(exchange_of(request).services.database),
-        "poster": Check(status="healthy" if posting else "unhealthy"),
+        "database": await _database_check(database),
+        "poster": Check(status="healthy" if poster.alive else "unhealthy"),
     }
     shown = {name: check.model_dump(exclude_none=True) for name, check in checks.items()}
     if any(check.status == "unhealthy" for check in checks.values()):
@@ -187,23 +192,24 @@ async def live() -> Reply:
 @limited(UNLIMITED)
 async def ready(request: Request) -> Reply:
     """Whether requests should come here: not before the start is over, nor once it stops."""
-    if not exchange_of(request).services.ready:
+    if not request.app.state.ready:
         raise NotReady()
     return json_response(200, State(status="ready"))
 
 
 @system.get("/metrics", response_class=PlainTextResponse, responses=refusals(NotFound))
 @limited(UNLIMITED)
-async def metrics(request: Request) -> Response:
+async def metrics(
+    settings: TheSettings, dispatcher: TheDispatcher, telemetry: TheTelemetry
+) -> Response:
     """Metrics of all workers in the Prometheus text format; not found where they are not public."""
-    services = exchange_of(request).services
-    if not services.settings.shows_metrics:
+    if not settings.shows_metrics:
         raise NotFound()
     with suppress(Unavailable, TimeoutError):  # a database that is away is told by the health
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            backlog = await services.dispatcher.backlog()
-        services.telemetry.outbox(backlog.lag_seconds, backlog.dead)
-    return Response(services.telemetry.render(), media_type=METRICS_TYPE)
+            backlog = await dispatcher.backlog()
+        telemetry.outbox(backlog.lag_seconds, backlog.dead)
+    return Response(telemetry.render(), media_type=METRICS_TYPE)
 
 
 async def _database_check(database: Database) -> Check:

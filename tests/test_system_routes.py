@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from guilder import __version__
+from guilder.api.app import Api
 from guilder.core.clock import SystemClock
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
@@ -18,12 +18,12 @@ from tests.support.app import PRODUCTION, app_on, started
 
 
 @pytest.fixture
-def app(database_url: str, tmp_path: Path) -> FastAPI:
+def app(database_url: str, tmp_path: Path) -> Api:
     return app_on(database_url, tmp_path)
 
 
 @pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def client(app: Api) -> AsyncIterator[httpx.AsyncClient]:
     async with started(app) as client:
         yield client
 
@@ -44,15 +44,16 @@ async def test_all_is_well(client: httpx.AsyncClient, path: str) -> None:
     assert body["checks"]["database"]["latency_ms"] >= 0
 
 
-async def test_a_database_that_is_away_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
-    app.state.database = Database("postgresql://nobody@127.0.0.1:1/nothing")
+async def test_a_database_that_is_away_is_told(app: Api, client: httpx.AsyncClient) -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/nothing")
+    app.parts.by_class[Database] = away
     answer = await client.get("/health")
     assert (answer.status_code, answer.json()["code"]) == (503, "unhealthy")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["checks"]["database"]["status"] == "unhealthy"
     assert answer.json()["checks"]["poster"]["status"] == "healthy"
     assert (await client.get("/health/live")).status_code == 200
-    await app.state.database.close()
+    await away.close()
 
 
 async def test_a_poster_that_has_ended_is_told(client: httpx.AsyncClient) -> None:
@@ -63,7 +64,7 @@ async def test_a_poster_that_has_ended_is_told(client: httpx.AsyncClient) -> Non
     assert (answer.status_code, answer.json()["checks"]["poster"]["status"]) == (503, "unhealthy")
 
 
-async def test_readiness_ends_when_the_stop_begins(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_readiness_ends_when_the_stop_begins(app: Api, client: httpx.AsyncClient) -> None:
     assert (await client.get("/health/ready")).status_code == 200
     stopping(app)
     assert (await client.get("/health/ready")).status_code == 503
@@ -81,10 +82,10 @@ async def test_metrics_count_requests_by_template(client: httpx.AsyncClient) -> 
 
 
 async def test_metrics_are_there_while_the_database_is_away(
-    app: FastAPI, client: httpx.AsyncClient
+    app: Api, client: httpx.AsyncClient
 ) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nothing")
-    app.state.dispatcher = Dispatcher(Deliveries(away, SystemClock()), ("mail",))
+    app.parts.by_class[Dispatcher] = Dispatcher(Deliveries(away, SystemClock()), ("mail",))
     answer = await client.get("/metrics")
     assert answer.status_code == 200
     assert "guilder_outbox_lag_seconds 0.0" in answer.text
@@ -113,7 +114,7 @@ async def test_what_is_not_there_is_a_problem(client: httpx.AsyncClient) -> None
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
-async def test_a_bank_can_close_and_open_again(app: FastAPI) -> None:
+async def test_a_bank_can_close_and_open_again(app: Api) -> None:
     for _ in range(2):
         async with started(app) as client:
             assert (await client.get("/health/ready")).status_code == 200

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from guilder.api.middleware import HANDLED, Gateway, GatewayOptions, answer_error
 from guilder.api.openapi import openapi_of
 from guilder.api.reference import ROUTES
+from guilder.core.parts import Parts
 
 
 def operation_id(route: APIRoute) -> str:
@@ -19,8 +20,8 @@ def operation_id(route: APIRoute) -> str:
 class Api(FastAPI):
     """A FastAPI application whose every request goes through the gateway.
 
-    Routers are included as usual, before the first request. ``state.tokens`` must hold a
-    ``TokenCache`` for routes with a signed-in caller; ``state.limits`` may hold ``Limits``.
+    Routers are included as usual, before the first request. ``parts`` are set before it as well;
+    a ``TokenCache`` must be among them for routes with a signed-in caller, ``Limits`` may be.
     """
 
     def __init__(self, *, gateway: GatewayOptions | None = None, **settings: Any) -> None:
@@ -28,7 +29,7 @@ class Api(FastAPI):
         super().__init__(redirect_slashes=False, docs_url=None, redoc_url=None, **settings)
         self.router.routes += ROUTES
         self.gateway_options = gateway or GatewayOptions()
-        self.state.limits = None
+        self.parts = Parts()
         for kind in HANDLED:
             self.add_exception_handler(kind, answer_error)
 

@@ -120,7 +120,7 @@ def bearer_token(header: bytes | None) -> str:
 
 def has_worked(exchange: Exchange) -> bool:
     """Whether the token of a request is one that was good when it was last proved here."""
-    tokens: TokenCache = exchange.services.tokens
+    tokens = exchange.parts[TokenCache]
     try:
         return tokens.has_proved(bearer_token(exchange.headers.get(b"authorization")))
     except Unauthenticated:
@@ -128,9 +128,9 @@ def has_worked(exchange: Exchange) -> bool:
 
 
 async def authenticate(exchange: Exchange) -> Actor:
-    """Prove who calls and keep it in the exchange; ``app.state.tokens`` is the token cache."""
+    """Prove who calls and keep it in the exchange."""
     token = bearer_token(exchange.headers.get(b"authorization"))
-    tokens: TokenCache = exchange.services.tokens
+    tokens = exchange.parts[TokenCache]
     who = tokens.known(token) or await tokens.authenticate(token)
     return _act(exchange, who)
 
@@ -159,7 +159,7 @@ async def step_up(exchange: Exchange) -> None:
     What was believed for a moment is looked up before it is held against them: they may have
     stepped up in another process just now.
     """
-    tokens: TokenCache = exchange.services.tokens
+    tokens = exchange.parts[TokenCache]
     try:
         require_fresh(exchange.actor, tokens.clock.now_us())
     except StepUpRequired:

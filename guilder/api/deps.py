@@ -1,12 +1,38 @@
-"""Conditions that routes of several domains stand under."""
+"""Dependencies that routes of several domains share: parts of the bank, and conditions."""
 
-from fastapi import Request
+from typing import Annotated
 
-from guilder.api.exchange import exchange_of
+from fastapi import Depends, Request
+
+from guilder.api.auth import TokenCache
+from guilder.api.exchange import Exchange, exchange_of
 from guilder.core.errors import NotFound
+from guilder.db.run import Runner
+from guilder.infra.settings import Settings
+
+
+class Part[T]:
+    """A dependency: the bank's part of a class, as the composition root has made it."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self.kind = kind
+
+    async def __call__(self, request: Request) -> T:
+        """The part."""
+        return exchange_of(request).parts[self.kind]
+
+
+async def current_exchange(request: Request) -> Exchange:
+    """The request and its answer."""
+    return exchange_of(request)
+
+
+TheExchange = Annotated[Exchange, Depends(current_exchange)]
+TheRunner = Annotated[Runner, Depends(Part(Runner))]
+TheTokens = Annotated[TokenCache, Depends(Part(TokenCache))]
 
 
 async def require_sandbox(request: Request) -> None:
     """Simulators exist only in the sandbox; elsewhere there is no such path."""
-    if not exchange_of(request).services.settings.sandbox:
+    if not exchange_of(request).parts[Settings].sandbox:
         raise NotFound()

@@ -1,9 +1,8 @@
 """One request and its answer, as the plumbing and the lean routes see them."""
 
 import asyncio
-from typing import Annotated, Any, Final, cast
+from typing import Any, Final, cast
 
-from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
@@ -12,6 +11,7 @@ from guilder.api.headers import ONCE, Headers, repeated_headers, request_id_of
 from guilder.api.replies import Reply
 from guilder.core.actor import ANONYMOUS, Actor
 from guilder.core.errors import BadRequest
+from guilder.core.parts import Parts
 
 SCOPE_KEY: Final = "guilder.exchange"
 MAX_BODY: Final = 1_000_000
@@ -72,9 +72,10 @@ class Exchange:
         self._body: bytes | None = None
 
     @property
-    def services(self) -> Any:
-        """What the composition root has put on ``app.state``."""
-        return self.scope["app"].state
+    def parts(self) -> Parts:
+        """The parts of the bank, as the composition root has made them."""
+        parts: Parts = self.scope["app"].parts
+        return parts
 
     def header(self, name: bytes) -> str | None:
         """The value of a header given in lower case."""
@@ -162,11 +163,3 @@ class Exchange:
 def exchange_of(connection: HTTPConnection) -> Exchange:
     """The exchange that a FastAPI request belongs to."""
     return cast(Exchange, connection.scope[SCOPE_KEY])
-
-
-async def current_exchange(request: Request) -> Exchange:
-    """The exchange as a dependency."""
-    return exchange_of(request)
-
-
-CurrentExchange = Annotated[Exchange, Depends(current_exchange)]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
 
+from guilder.api.deps import TheExchange, TheRunner
 from guilder.api.exchange import Exchange, exchange_of
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from guilder.api.replies import JSON, Reply, json_response, to_json
@@ -74,28 +75,44 @@ async def idempotency_key(
 
 
 IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
-"""Declares the header on a route; ``run_idempotent`` reads it from the request itself."""
+"""Declares the header on a route that is not run by ``Once``."""
 
 
-async def run_idempotent[C: Command, T](
-    runner: Runner,
-    handler: Callable[[UnitOfWork, C], Awaitable[T]],
-    command: C,
-    actor: Actor,
-    exchange: Exchange,
-    body: Callable[[T], Any],
-    *,
-    status: int = 201,
-    secrets: Collection[str] = (),
-) -> Reply:
-    """Run a command and answer ``body(value)``; with a key, once, and the same again later."""
-    key = key_of(exchange, actor, secrets)
-    if key is None:
-        return json_response(status, body(await runner.run(handler, command, actor)))
-    outcome = await runner.run_once(
-        handler, command, actor, key, lambda value: Answer(status, to_json(body(value)))
-    )
-    answer = outcome.answer
-    assert answer is not None
-    headers = REPLAYED if isinstance(outcome, Replayed) else None
-    return Reply(answer.status, answer.body, JSON, headers)
+class Once:
+    """Runs the command of a request at most once for its idempotency key, and answers."""
+
+    def __init__(self, runner: Runner, exchange: Exchange) -> None:
+        self._runner = runner
+        self._exchange = exchange
+
+    async def run[C: Command, T](
+        self,
+        handler: Callable[[UnitOfWork, C], Awaitable[T]],
+        command: C,
+        actor: Actor,
+        body: Callable[[T], Any],
+        *,
+        status: int = 201,
+        secrets: Collection[str] = (),
+    ) -> Reply:
+        """Run it and answer ``body(value)``; with a key, once, and the same again later.
+
+        ``secrets`` are fields of the request that its fingerprint leaves out.
+        """
+        key = key_of(self._exchange, actor, secrets)
+        if key is None:
+            return json_response(status, body(await self._runner.run(handler, command, actor)))
+        outcome = await self._runner.run_once(
+            handler, command, actor, key, lambda value: Answer(status, to_json(body(value)))
+        )
+        headers = REPLAYED if isinstance(outcome, Replayed) else None
+        answer = outcome.answer
+        assert answer is not None
+        return Reply(answer.status, answer.body, JSON, headers)
+
+
+async def _once(exchange: TheExchange, runner: TheRunner, _key: IdempotencyKey) -> Once:
+    return Once(runner, exchange)
+
+
+TheOnce = Annotated[Once, Depends(_once)]

@@ -113,7 +113,7 @@ async def meet(demands: Demands, exchange: Exchange) -> bytes | None:
     The order: token, rate limit, permission, step-up, query, body's size and time, its media type,
     the JSON gate.
     """
-    limits: Limits | None = exchange.services.limits
+    limits = exchange.parts.get(Limits)
     if demands.permission is not None:
         await (authenticate(exchange) if limits is None else limits.authenticate(exchange))
     if limits is not None:

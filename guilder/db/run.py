@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Concatenate, Final, Protocol
 from uuid import UUID
 
 from guilder.core.actor import Actor
@@ -103,10 +103,12 @@ class Runner:
         """Run a command at most once for its key, keeping ``answer(value)`` beside the change."""
         return await self._shielded(_Call(handler, command, actor, key, answer))
 
-    async def view[T](self, query: Callable[[View], Awaitable[T]]) -> T:
-        """Run a query in a read-only transaction."""
+    async def view[T, **P](
+        self, query: Callable[Concatenate[View, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``query(view, *args, **kwargs)`` in a read-only transaction."""
         async with self.database.view() as connection:
-            return await query(View(connection, self.clock.now_us()))
+            return await query(View(connection, self.clock.now_us()), *args, **kwargs)
 
     async def drain(self) -> None:
         """Wait for every command that still runs, those of cancelled requests included."""

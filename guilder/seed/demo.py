@@ -57,7 +57,7 @@ async def seed_demo(bank: Bank, progress: Progress | None = None) -> bool:
     runner = Runner(bank.database, clock)
     store = ledger_store(bank.settings.database, clock)
     try:
-        before = await bank.runner.view(lambda view: user_by_email(view, PEOPLE[-1].email))
+        before = await bank.runner.view(user_by_email, PEOPLE[-1].email)
         password_hash = "" if before else await bank.passwords.hash(PASSWORD)
         customers = [await _customer(runner, person, password_hash) for person in PEOPLE]
         booked = await _live(bank, store, clock, customers, progress or (lambda _a, _b: None))
@@ -68,22 +68,22 @@ async def seed_demo(bank: Bank, progress: Progress | None = None) -> bool:
 
 async def _first_day(bank: Bank) -> int:
     """Midnight three months ago, or the day on which the first customer was made."""
-    first = await bank.runner.view(lambda view: user_by_email(view, PEOPLE[0].email))
+    first = await bank.runner.view(user_by_email, PEOPLE[0].email)
     if first is not None:
         return day_start(day_of(first.created_at))
     return day_start(day_of(await bank.runner.view(bank_now)) - HISTORY_DAYS)
 
 
 async def _customer(runner: Runner, person: Person, password_hash: str) -> Customer:
-    user = await runner.view(lambda view: user_by_email(view, person.email))
+    user = await runner.view(user_by_email, person.email)
     if user is None:
         made = CreateUser(person.email, password_hash, person.name, email_verified=True)
         user = await runner.run(create_user, made, SYSTEM)
     actor = Actor(user.id, Role.USER)
-    numbers = sorted(await runner.view(lambda view: numbers_of(view, actor)))
+    numbers = sorted(await runner.view(numbers_of, actor))
     for product, name in (("checking", "Everyday"), ("savings", "Rainy day"))[len(numbers) :]:
         await runner.run(open_account, OpenAccount(product, person.currency, name), actor)
-    checking, savings = sorted(await runner.view(lambda view: numbers_of(view, actor)))[:2]
+    checking, savings = sorted(await runner.view(numbers_of, actor))[:2]
     return Customer(person, user, checking, savings)
 
 
@@ -91,7 +91,7 @@ async def _live(
     bank: Bank, store: Store, clock: FixedClock, customers: list[Customer], progress: Progress
 ) -> bool:
     currencies = sorted({c.person.currency for c in customers})
-    settlement = await bank.runner.view(lambda view: _settlement(view, currencies))
+    settlement = await bank.runner.view(_settlement, currencies)
     past = list(_past(clock.at_us, customers, settlement))
     last = Unit([past[-1].posting], dry_run=True)
     if (await store.commit([last]))[0].results[0].status == "replayed":

@@ -21,7 +21,7 @@ from guilder.domains.identity.models import sessions
 from guilder.infra.settings import Settings
 from guilder.main import create_app
 from tests.access.vectors import Known, Vector, refused
-from tests.support.app import app_on, started
+from tests.support.app import app_on, bank_of, started
 from tests.support.authenticator import Authenticator
 
 API = "/api/v1"
@@ -70,7 +70,7 @@ class World:
         self.tokens: dict[str, str] = {}
         self.ids: dict[str, str] = {}
         self.vectors: list[Vector] = []
-        self.phone = Authenticator(app.state.settings.address)
+        self.phone = Authenticator(bank_of(app).settings.address)
 
     async def build(self) -> None:
         ada = await self._person("ada", Role.USER)
@@ -98,9 +98,9 @@ class World:
 
     async def _person(self, name: str, role: Role) -> dict[str, Any]:
         email = f"{name}@example.test"
-        encoded = await self.app.state.gate.hashed(PASSWORD, email)
+        encoded = await bank_of(self.app).gate.hashed(PASSWORD, email)
         command = CreateUser(email, encoded, role=role)
-        await self.app.state.runner.run(create_user, command, SYSTEM)
+        await bank_of(self.app).runner.run(create_user, command, SYSTEM)
         body = await self._login(name)
         self.tokens[name] = body["access_token"]
         return body
@@ -140,7 +140,7 @@ class World:
         self.vectors = refused(
             Known(
                 good=ada["access_token"],
-                secret=self.app.state.keys.signing.current().value,
+                secret=bank_of(self.app).keys.signing.current().value,
                 refresh=ada["refresh_token"],
                 other_user=eve["sub"],
                 other_session=eve["sid"],
@@ -320,10 +320,10 @@ async def test_the_owner_is_let_through(world: World) -> None:
 
 
 async def test_a_session_that_was_not_proved_lately_is_asked_to_step_up(world: World) -> None:
-    async with world.app.state.database.begin() as connection:
+    async with bank_of(world.app).database.begin() as connection:
         earlier = sessions.c.proved_at - FRESH_US
         await connection.execute(sessions.update().values(proved_at=earlier))
-    world.app.state.tokens.forget()
+    bank_of(world.app).tokens.forget()
     asked = [one for one in PROTECTED if one.step_up]
     assert len(asked) >= 6
     for operation in asked:

@@ -13,7 +13,8 @@ from starlette.types import Message
 
 from guilder.api.app import Api
 from guilder.api.auth import AnonymousActor, Principal, TokenCache, may
-from guilder.api.exchange import CurrentExchange, Exchange
+from guilder.api.deps import TheExchange
+from guilder.api.exchange import Exchange
 from guilder.api.fields import Broken
 from guilder.api.idempotency import IdempotencyKey, key_text
 from guilder.api.middleware import GatewayOptions
@@ -54,6 +55,7 @@ from guilder.core.errors import (
     Unauthenticated,
 )
 from guilder.core.page import cut
+from guilder.core.parts import Parts
 from guilder.core.permissions import Permission, Role
 
 CurrentActor = Annotated[Actor, may(Permission.ACCOUNTS_READ)]
@@ -214,7 +216,7 @@ def make_odd_router() -> APIRouter:
         return {"who": username, "actor": actor.name}
 
     @router.post("/own-reading", openapi_extra=OWN_BODY, responses=refusals(Invalid))
-    async def own_reading(exchange: CurrentExchange) -> dict[str, object]:
+    async def own_reading(exchange: TheExchange) -> dict[str, object]:
         body = await exchange.read_body()
         assert await exchange.read_body() is body
         return {"size": len(body), "agent": exchange.header(b"user-agent")}
@@ -274,7 +276,7 @@ def make_app(gates: Gates | None = None, options: GatewayOptions | None = None) 
     app.include_router(make_odd_router(), prefix="/odd")
     app.include_router(make_streams(), prefix="/odd")
     app.include_router(make_faults(), prefix="/odd")
-    app.state.tokens = TokenCache(gates or Gates(), FixedClock(NOW))
+    app.parts = Parts(TokenCache(gates or Gates(), FixedClock(NOW)))
     return app
 
 

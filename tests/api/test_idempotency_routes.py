@@ -10,12 +10,12 @@ import pytest
 
 from guilder.api.app import Api
 from guilder.api.auth import AnonymousActor, TokenCache
-from guilder.api.exchange import CurrentExchange
-from guilder.api.idempotency import IdempotencyKey, run_idempotent
+from guilder.api.idempotency import TheOnce
 from guilder.api.replies import Reply
 from guilder.api.schema import Name100, RequestBody
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Conflict
+from guilder.core.parts import Parts
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
@@ -50,28 +50,22 @@ class Notes:
 
 def make_app(runner: Runner, notes: Notes) -> Api:
     app = Api()
-    app.state.tokens = TokenCache(Gates(), FixedClock(NOW))
+    app.parts = Parts(TokenCache(Gates(), FixedClock(NOW)), runner)
 
     def body(name: str) -> dict[str, object]:
         return {"name": name, "number": len(notes.written)}
 
     @app.post("/notes", status_code=201)
-    async def write(
-        note: NoteCreate, exchange: CurrentExchange, actor: CurrentActor, key: IdempotencyKey
-    ) -> Reply:
+    async def write(note: NoteCreate, actor: CurrentActor, once: TheOnce) -> Reply:
         command = WriteNote(note.name)
-        return await run_idempotent(runner, notes.write, command, actor, exchange, body)
+        return await once.run(notes.write, command, actor, body)
 
     @app.post("/signups", status_code=201)
-    async def sign_up(
-        note: NoteCreate, exchange: CurrentExchange, actor: AnonymousActor, key: IdempotencyKey
-    ) -> Reply:
-        return await run_idempotent(
-            runner,
+    async def sign_up(note: NoteCreate, actor: AnonymousActor, once: TheOnce) -> Reply:
+        return await once.run(
             notes.write,
             WriteNote(note.name),
             actor,
-            exchange,
             body,
             secrets=("password",),
         )

@@ -13,7 +13,8 @@ from starlette.types import Message
 from guilder.api import auth, limits
 from guilder.api.app import Api
 from guilder.api.auth import Principal, TokenCache
-from guilder.api.exchange import CurrentExchange, Exchange
+from guilder.api.deps import TheExchange
+from guilder.api.exchange import Exchange
 from guilder.api.limits import Limits, Stores
 from guilder.api.middleware import GatewayOptions
 from guilder.api.policies import UNLIMITED, Policy, RouteClass, limited
@@ -21,6 +22,7 @@ from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Unavailable
+from guilder.core.parts import Parts
 from guilder.core.rates import Rate, Verdict
 from guilder.infra.ratelimit import LocalRateLimiter
 from tests.api.plumbing import NOW, USER, CurrentActor, Gates, MoveCreate, move, problem
@@ -44,7 +46,7 @@ def make_router() -> APIRouter:
 
     @router.post("/guesses")
     @limited(GUESS)
-    async def guess(exchange: CurrentExchange) -> int:
+    async def guess(exchange: TheExchange) -> int:
         return len(await exchange.read_body())
 
     @router.post("/other-guesses")
@@ -54,7 +56,7 @@ def make_router() -> APIRouter:
 
     @router.get("/looks")
     @limited(LOOK)
-    async def look(exchange: CurrentExchange) -> str:
+    async def look(exchange: TheExchange) -> str:
         return exchange.ip_address
 
     @router.get("/looks/{name}")
@@ -107,9 +109,9 @@ class Till:
         self.gates = Users()
         self.app = Api(title="Limits", version="1", gateway=self.options)
         self.app.include_router(make_router())
-        self.app.state.tokens = TokenCache(self.gates, self.clock)
-        self.app.state.limits = Limits(
-            self.stores, LocalRateLimiter(self.clock), self.clock, self._hit
+        self.app.parts = Parts(
+            TokenCache(self.gates, self.clock),
+            Limits(self.stores, LocalRateLimiter(self.clock), self.clock, self._hit),
         )
 
     def _hit(self, route_class: str) -> None:
@@ -169,7 +171,7 @@ async def test_routes_without_a_limit_say_nothing_of_one(till: Till) -> None:
 
 
 async def test_limits_that_are_off_refuse_nobody(till: Till) -> None:
-    till.app.state.limits = None
+    del till.app.parts.by_class[Limits]
     async with till.client() as client:
         for _ in range(10):
             answer = await client.post("/guesses")

@@ -13,20 +13,21 @@ from base64 import b32decode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import pytest
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI
 from sqlalchemy import select, text
 
 from guilder.api.auth import AnonymousActor
-from guilder.api.exchange import exchange_of
+from guilder.api.deps import Part
 from guilder.api.policies import UNLIMITED, limited
 from guilder.api.replies import to_json
 from guilder.api.schema import RequestBody
 from guilder.core.actor import SYSTEM
 from guilder.core.errors import Invalid
+from guilder.db.engine import Database
 from guilder.domains.identity.commands.letters import SendLetter, send_letter
 from guilder.domains.identity.models import letters as letter_rows
 from guilder.infra.logging import configure_logging
@@ -36,10 +37,11 @@ from tests.access.test_matrix_routes import ALL, World
 from tests.cli.serving import environment, run
 from tests.domains.identity.codes import code_at
 from tests.hostile.canaries import Canaries, database_dump
-from tests.support.app import app_on, started
+from tests.support.app import app_on, bank_of, started
 from tests.support.asking import JSON, Answer, RawHeaders, ask
 
 API = "/api/v1"
+TheDatabase = Annotated[Database, Depends(Part(Database))]
 PURPOSES: Final = {
     "secret_key": ("tokens/ed25519", "tokens/refresh", "tokens/letter", "passkeys"),
     "encryption_key": ("passwords/pepper", "encryption"),
@@ -122,7 +124,7 @@ async def second_factors(scene: Scene) -> None:
     bearer = [(b"authorization", f"Bearer {tokens['access_token']}".encode())]
     app = (await scene.ask("POST", f"{API}/users/me/totp", {}, bearer)).json()
     secret = scene.canaries.add("the secret of an app", app["secret"])
-    code = code_at(b32decode(secret), scene.app.state.clock)
+    code = code_at(b32decode(secret), bank_of(scene.app).clock)
     confirm = f"{API}/users/me/totp/confirmations"
     assert (await scene.ask("POST", confirm, {"code": secret[:20]}, bearer)).status == 403
     done = await scene.ask("POST", confirm, {"code": code}, bearer)
@@ -141,7 +143,7 @@ async def letters(scene: Scene) -> None:
         asked = await scene.ask("POST", f"{API}/{path}", {"email": "ann@example.test"})
         assert asked.status == 201
     for letter_id in await sent(scene):
-        made = scene.app.state.letter_tokens.token(letter_id)
+        made = bank_of(scene.app).letter_tokens.token(letter_id)
         token = scene.canaries.add("the token of a letter", made)
         proof = {"token": token}
         reset = {**proof, "new_password": scene.secret("a password set by a letter")}
@@ -154,7 +156,7 @@ async def letters(scene: Scene) -> None:
 
 async def sent(scene: Scene) -> list[UUID]:
     """Let the letters go that wait, without a mail server; gives their ids."""
-    runner, tokens = scene.app.state.runner, scene.app.state.letter_tokens
+    runner, tokens = bank_of(scene.app).runner, bank_of(scene.app).letter_tokens
     waiting = await runner.view(lambda view: view.all(select(letter_rows.c.id)))
     for (letter_id,) in waiting:
         command = SendLetter(letter_id, opaque_hash(tokens.token(letter_id)))
@@ -233,8 +235,8 @@ def careless_routes() -> APIRouter:
 
     @router.post("/crash-in-sql")
     @limited(UNLIMITED)
-    async def crash_in_sql(body: Confided, actor: AnonymousActor, request: Request) -> None:
-        async with exchange_of(request).services.database.begin() as connection:
+    async def crash_in_sql(body: Confided, actor: AnonymousActor, database: TheDatabase) -> None:
+        async with database.begin() as connection:
             await connection.execute(text("SELECT :secret FROM nowhere"), {"secret": body.password})
 
     @router.post("/refuse")
@@ -247,7 +249,9 @@ def careless_routes() -> APIRouter:
 
     @router.post("/tell")
     @limited(UNLIMITED)
-    async def tell(body: Confided, where: str, actor: AnonymousActor, request: Request) -> None:
+    async def tell(
+        body: Confided, where: str, actor: AnonymousActor, database: TheDatabase
+    ) -> None:
         match where:
             case "log":
                 logging.getLogger("guilder.planted").debug("got %s", body.model_dump_json())
@@ -257,7 +261,7 @@ def careless_routes() -> APIRouter:
             case "problem":
                 raise Invalid(f"{body.password} is no good.")
             case "database":
-                async with exchange_of(request).services.database.begin() as connection:
+                async with database.begin() as connection:
                     await connection.execute(
                         text("UPDATE identity_users SET full_name = :n"), {"n": body.password}
                     )
@@ -322,7 +326,7 @@ async def test_no_secret_comes_out(
 
 async def watch_hashes(scene: Scene) -> None:
     """What the database keeps of passwords and tokens may be nowhere else."""
-    async with scene.app.state.database.view() as connection:
+    async with bank_of(scene.app).database.view() as connection:
         for encoded in await connection.scalars(text("SELECT password_hash FROM identity_users")):
             scene.canaries.add("the hash of a password", encoded, kept=True)
 

@@ -22,7 +22,7 @@ from tests.access.test_matrix_routes import ALL, PASSWORD, QUERIES, Operation, W
 from tests.hostile.fields import Field, Place, body_schema, fields, sample, with_hole
 from tests.hostile.oracle import NoDocument, Verdict, fits_wire, judge, read
 from tests.hostile.values import MARK, PAN, VALUES, bodies, wires
-from tests.support.app import app_on, started
+from tests.support.app import app_on, bank_of, started
 from tests.support.asking import JSON, Answer, RawHeaders, ask
 
 WIRES = wires()
@@ -130,7 +130,7 @@ class Hostile:
     async def tables(self) -> dict[str, str]:
         """A digest of every table."""
         found = {}
-        async with self.world.app.state.database.view() as connection:
+        async with bank_of(self.world.app).database.view() as connection:
             for table in metadata.sorted_tables:
                 rows = (await connection.execute(table.select())).all()
                 found[table.name] = hashlib.sha256(

@@ -7,6 +7,8 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
+from guilder.api.app import Api
+from guilder.bootstrap import Bank
 from guilder.infra.settings import Settings
 from guilder.main import create_app
 
@@ -31,8 +33,14 @@ async def started(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def app_on(url: str, folder: Path, **settings: object) -> FastAPI:
+def app_on(url: str, folder: Path, **settings: object) -> Api:
     """The application on a database, with its keys in ``folder``, and without rate limits."""
     values = {"env": "test", "data_dir": folder, "database_url": url, "rate_limits": False}
     values |= settings
     return create_app(Settings.model_validate(values))
+
+
+def bank_of(app: FastAPI) -> Bank:
+    """The bank that a started application serves."""
+    bank: Bank = app.state.bank
+    return bank

@@ -271,7 +271,7 @@ class AccountDirectory:
         code = f"{asset}.{role}"
         fact = self._facts.get(code)
         if fact is None:
-            fact = await self._runner.view(lambda view: _bank_fact(view, asset, role))
+            fact = await self._runner.view(_bank_fact, asset, role)
             self._facts[code] = fact
         return fact
 
@@ -280,7 +280,7 @@ class AccountDirectory:
         ids = {UUID(name) for name in names if len(name) == _ID_LENGTH}
         if not numbers and not ids:
             return {}
-        rows = await self._runner.view(lambda view: repository.facts(view, ids, numbers))
+        rows = await self._runner.view(repository.facts, ids, numbers)
         found = {}
         for row in rows:
             fact = Fact(str(row.id), row.ledger_number, row.owner_user_id, row.currency)

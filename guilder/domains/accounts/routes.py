@@ -2,11 +2,11 @@
 
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query
 
 from guilder.api.auth import may
-from guilder.api.exchange import exchange_of
-from guilder.api.idempotency import IdempotencyKey, run_idempotent
+from guilder.api.deps import Part, TheRunner
+from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
@@ -14,6 +14,7 @@ from guilder.api.schema import Day, FromEdge, Moment, Month, QueryAmount, QueryT
 from guilder.core.actor import Actor
 from guilder.core.clock import day_number
 from guilder.core.errors import FieldError, Invalid
+from guilder.core.ids import NumberCipher
 from guilder.core.page import Page
 from guilder.core.permissions import Permission
 from guilder.domains.accounts import queries, rules
@@ -42,6 +43,7 @@ from guilder.domains.ledger.queries import LineFilter
 
 Reader = Annotated[Actor, may(Permission.ACCOUNTS_READ)]
 Writer = Annotated[Actor, may(Permission.ACCOUNTS_WRITE)]
+TheCipher = Annotated[NumberCipher, Depends(Part(NumberCipher))]
 
 router = APIRouter(tags=["accounts"])
 
@@ -61,35 +63,23 @@ async def list_products(_actor: Reader) -> Reply:
     response_model=AccountOut,
     responses=refusals(Invalid, CurrencyNotOffered),
 )
-async def create_account(
-    body: AccountCreate, actor: Writer, request: Request, _key: IdempotencyKey
-) -> Reply:
+async def create_account(body: AccountCreate, actor: Writer, once: TheOnce) -> Reply:
     """Open an account of one's own. Its balance is zero."""
-    exchange = exchange_of(request)
     command = OpenAccount(body.type, body.currency, body.name)
-    return await run_idempotent(
-        exchange.services.runner,
-        open_account,
-        command,
-        actor,
-        exchange,
-        lambda row: account_body(new_account(row)),
-    )
+    return await once.run(open_account, command, actor, lambda row: account_body(new_account(row)))
 
 
 @router.get("/accounts", response_model=PageOut[AccountOut])
-async def list_accounts(actor: Reader, request: Request, page: PageQuery) -> Reply:
+async def list_accounts(actor: Reader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own accounts, newest first."""
-    runner = exchange_of(request).services.runner
-    found = await runner.view(lambda view: queries.list_accounts(view, actor, page))
+    found = await runner.view(queries.list_accounts, actor, page)
     return json_response(200, page_body(found, account_body))
 
 
 @router.get("/accounts/{account_id}", response_model=AccountOut, responses=_NOT_FOUND)
-async def get_account(account_id: Uuid, actor: Reader, request: Request) -> Reply:
+async def get_account(account_id: Uuid, actor: Reader, runner: TheRunner) -> Reply:
     """An account with its balance: posted, held, and what is available."""
-    runner = exchange_of(request).services.runner
-    found = await runner.view(lambda view: queries.get_account(view, actor, account_id))
+    found = await runner.view(queries.get_account, actor, account_id)
     return json_response(200, account_body(found))
 
 
@@ -97,23 +87,22 @@ async def get_account(account_id: Uuid, actor: Reader, request: Request) -> Repl
 async def get_balance(
     account_id: Uuid,
     actor: Reader,
-    request: Request,
+    runner: TheRunner,
     at: Annotated[Moment | None, Query(description="Booked by this instant.")] = None,
     on: Annotated[Day | None, Query(description="At the end of this value date.")] = None,
 ) -> Reply:
     """The balance now, at an instant of booking, or at the end of a value date."""
-    runner = exchange_of(request).services.runner
     if at is not None and on is not None:
         message = "Ask for an instant or for a date, not for both."
         raise Invalid(fields=(FieldError("/on", "not_with_at", message),))
     if at is not None:
-        row, past = await runner.view(lambda v: queries.balance_at(v, actor, account_id, at))
+        row, past = await runner.view(queries.balance_at, actor, account_id, at)
         return json_response(200, past_balance_body(row, past, at_us=at))
     if on is not None:
         day = day_number(on)
-        row, past = await runner.view(lambda v: queries.balance_on(v, actor, account_id, day))
+        row, past = await runner.view(queries.balance_on, actor, account_id, day)
         return json_response(200, past_balance_body(row, past, on=on))
-    found = await runner.view(lambda view: queries.get_account(view, actor, account_id))
+    found = await runner.view(queries.get_account, actor, account_id)
     return json_response(200, balance_body(found))
 
 
@@ -125,7 +114,8 @@ async def get_balance(
 async def list_transactions(
     account_id: Uuid,
     actor: Reader,
-    request: Request,
+    runner: TheRunner,
+    cipher: TheCipher,
     page: PageQuery,
     from_: Annotated[
         FromEdge | None, Query(alias="from", description="Booked at or after this.")
@@ -142,13 +132,10 @@ async def list_transactions(
     status: Annotated[Literal["posted", "pending"] | None, Query()] = None,
 ) -> Reply:
     """An account's lines, newest first. All filters can be combined."""
-    services = exchange_of(request).services
     credit = None if type is None else type == "credit"
     wanted = LineFilter(from_, to, credit, min_amount, max_amount, q or None)
-    found = await services.runner.view(
-        lambda view: queries.list_lines(
-            view, actor, account_id, wanted, page, services.cipher, pending=status == "pending"
-        )
+    found = await runner.view(
+        queries.list_lines, actor, account_id, wanted, page, cipher, pending=status == "pending"
     )
     return json_response(200, page_body(found, lambda line: line))
 
@@ -161,12 +148,10 @@ async def list_transactions(
 async def get_statement(
     account_id: Uuid,
     actor: Reader,
-    request: Request,
+    runner: TheRunner,
+    cipher: TheCipher,
     month: Annotated[Month, Query(description="A calendar month in UTC, `YYYY-MM`.")],
 ) -> Reply:
     """A month of an account: balances before and after, the sums between, and the lines."""
-    services = exchange_of(request).services
-    found = await services.runner.view(
-        lambda view: queries.statement(view, actor, account_id, rules.Month(month), services.cipher)
-    )
+    found = await runner.view(queries.statement, actor, account_id, rules.Month(month), cipher)
     return json_response(200, statement_body(found))

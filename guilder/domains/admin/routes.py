@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
 from guilder.api.auth import may
-from guilder.api.exchange import exchange_of
+from guilder.api.deps import TheRunner
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/admin", tags=["admin"])
 @router.get("/audit-events", response_model=PageOut[AuditEventOut], responses=refusals(Forbidden))
 async def list_audit_events(
     auditor: Auditor,
-    request: Request,
+    runner: TheRunner,
     page: PageQuery,
     actor: Annotated[
         QueryText | None, Query(description="Who: `user:` and an id, `anonymous` or `system`.")
@@ -47,6 +47,5 @@ async def list_audit_events(
     All filters can be combined.
     """
     wanted = AuditFilter(actor, action, phase, subject, from_, to)
-    runner = exchange_of(request).services.runner
-    found = await runner.view(lambda v: queries.list_audit_events(v, auditor, wanted, page))
+    found = await runner.view(queries.list_audit_events, auditor, wanted, page)
     return json_response(200, page_body(found, AuditEventOut.model_validate))

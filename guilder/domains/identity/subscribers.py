@@ -75,7 +75,7 @@ class LetterSender:
 
     async def _password_changed(self, delivery: Delivery) -> Mail | None:
         user_id = UUID(str(delivery.payload["user_id"]))
-        user = await self.runner.view(lambda view: queries.user_to_write_to(view, user_id))
+        user = await self.runner.view(queries.user_to_write_to, user_id)
         if user is None:
             return None
         device = delivery.payload["device_info"] or _UNKNOWN_DEVICE
@@ -87,10 +87,8 @@ class LetterSender:
     async def _signed_in_anew(self, delivery: Delivery) -> Mail | None:
         user_id = UUID(str(delivery.payload["user_id"]))
         session_id = UUID(str(delivery.payload["session_id"]))
-        user = await self.runner.view(lambda view: queries.user_to_write_to(view, user_id))
-        session = await self.runner.view(
-            lambda view: queries.session_if_not_first(view, user_id, session_id)
-        )
+        user = await self.runner.view(queries.user_to_write_to, user_id)
+        session = await self.runner.view(queries.session_if_not_first, user_id, session_id)
         if user is None or session is None:
             return None
         return self.letters.compose(

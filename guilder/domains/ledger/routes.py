@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 
 from guilder.api.auth import may
-from guilder.api.deps import require_sandbox
-from guilder.api.exchange import exchange_of
+from guilder.api.deps import TheRunner, require_sandbox
 from guilder.api.openapi import refusals
 from guilder.core.actor import Actor
 from guilder.core.clock import SECOND_US
@@ -26,23 +25,19 @@ router = APIRouter(
 
 
 @router.get("/clock", response_model=ClockOut)
-async def get_clock(actor: ClockReader, request: Request) -> ClockOut:
+async def get_clock(actor: ClockReader, runner: TheRunner) -> ClockOut:
     """The bank's time: bookings, value dates, expiries and statements follow it."""
-    services = exchange_of(request).services
-    return _clock(await services.runner.view(bank_now), services.clock.now_us())
+    return _clock(await runner.view(bank_now), runner.clock.now_us())
 
 
 @router.put("/clock", response_model=ClockOut, responses=refusals(ClockBackwards, Invalid))
-async def set_clock(body: ClockSet, actor: ClockWriter, request: Request) -> ClockOut:
+async def set_clock(body: ClockSet, actor: ClockWriter, runner: TheRunner) -> ClockOut:
     """Set the bank's time, or move it on, in every process.
 
     Anywhere before the first booking, only forward after it. Sessions and tokens stay on real time.
     """
-    services = exchange_of(request).services
     command = SetBankClock(body.now, (body.advance_seconds or 0) * SECOND_US)
-    return _clock(
-        await services.runner.run(set_bank_clock, command, actor), services.clock.now_us()
-    )
+    return _clock(await runner.run(set_bank_clock, command, actor), runner.clock.now_us())
 
 
 def _clock(now_us: int, real_us: int) -> ClockOut:

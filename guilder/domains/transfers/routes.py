@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 
 from guilder.api.auth import may
-from guilder.api.deps import require_sandbox
-from guilder.api.exchange import Exchange, exchange_of
+from guilder.api.deps import Part, TheExchange, TheRunner, require_sandbox
+from guilder.api.exchange import Exchange
 from guilder.api.fields import Broken, query_flag
 from guilder.api.idempotency import REPLAYED, IdempotencyKey, key_text
 from guilder.api.openapi import refusals
@@ -17,10 +17,13 @@ from guilder.api.routing import lean
 from guilder.api.schema import QueryFlag, ResponseBody, Uuid
 from guilder.core.actor import Actor
 from guilder.core.errors import FieldError, Invalid
-from guilder.core.ids import uuid7
+from guilder.core.ids import NumberCipher, uuid7
 from guilder.core.ownership import owns
 from guilder.core.permissions import Permission
+from guilder.db.run import Runner
+from guilder.domains.accounts.queries import AccountDirectory
 from guilder.domains.ledger import errors as refused
+from guilder.domains.ledger.poster import Poster
 from guilder.domains.transfers import commands, queries
 from guilder.domains.transfers.schemas import (
     BatchCreate,
@@ -35,6 +38,9 @@ from guilder.domains.transfers.schemas import (
 Reader = Annotated[Actor, may(Permission.TRANSFERS_READ)]
 Mover = Annotated[Actor, may(Permission.TRANSFERS_WRITE)]
 Depositor = Annotated[Actor, may(Permission.SIMULATIONS_WRITE)]
+TheCipher = Annotated[NumberCipher, Depends(Part(NumberCipher))]
+TheDirectory = Annotated[AccountDirectory, Depends(Part(AccountDirectory))]
+ThePoster = Annotated[Poster, Depends(Part(Poster))]
 
 BATCH_BYTES: Final = 8_000_000
 _REFUSED: Final = refusals(
@@ -65,29 +71,29 @@ DryRun = Annotated[
 
 async def post_transfer(exchange: Exchange) -> Reply:
     """Answers ``POST /transfers``."""
-    services, payer = exchange.services, _payer(exchange)
+    parts, payer = exchange.parts, _payer(exchange)
     dry_run, key = _dry_run(exchange), key_text(exchange)
     values = read_transfer(exchange.document)
     names = (values["from_account_id"], commands.payee_of(values))
-    known = await services.directory.resolve(names)
+    known = await parts[AccountDirectory].resolve(names)
     posting = commands.posting_of(values, known, payer, key)
-    result = await commands.post_one(services.poster, posting, dry_run=dry_run)
+    result = await commands.post_one(parts[Poster], posting, dry_run=dry_run)
     sides = (known[names[0]].id, known[names[1]].id)
-    body = queries.made_body(posting, result, sides, services.cipher)
+    body = queries.made_body(posting, result, sides, parts[NumberCipher])
     body["balance_after"] = result.debit_after
     return _answer(body, dry_run=dry_run, replayed=result.status == "replayed")
 
 
 async def post_transfers(exchange: Exchange) -> Reply:
     """Answers ``POST /transfers/batches``."""
-    services, payer = exchange.services, _payer(exchange)
+    parts, payer = exchange.parts, _payer(exchange)
     dry_run, key = _dry_run(exchange), key_text(exchange)
     values = read_batch(exchange.document)
-    label = str(uuid7(services.clock.now_us()))
-    known = await services.directory.resolve(commands.names_in(values["transfers"]))
+    label = str(uuid7(parts[Runner].clock.now_us()))
+    known = await parts[AccountDirectory].resolve(commands.names_in(values["transfers"]))
     unit = commands.batch_of(values, known, payer, key, label, dry_run=dry_run)
-    outcome = await commands.post_batch(services.poster, unit)
-    body = queries.batch_body(outcome, services.cipher, dry_run=dry_run)
+    outcome = await commands.post_batch(parts[Poster], unit)
+    body = queries.batch_body(outcome, parts[NumberCipher], dry_run=dry_run)
     return _answer(body, dry_run=dry_run, replayed=outcome.replayed)
 
 
@@ -124,12 +130,11 @@ async def create_batch(
 
 
 @router.get("/transfers", response_model=PageOut[TransferOut])
-async def list_transfers(actor: Reader, request: Request, page: PageQuery) -> Reply:
+async def list_transfers(
+    actor: Reader, runner: TheRunner, cipher: TheCipher, page: PageQuery
+) -> Reply:
     """Transfers from or to any of one's own accounts, newest first."""
-    services = exchange_of(request).services
-    found = await services.runner.view(
-        lambda view: queries.list_transfers(view, actor, page, services.cipher)
-    )
+    found = await runner.view(queries.list_transfers, actor, page, cipher)
     return json_response(200, page_body(found, lambda body: body))
 
 
@@ -138,14 +143,13 @@ async def list_transfers(actor: Reader, request: Request, page: PageQuery) -> Re
     response_model=TransferOut,
     responses=refusals(refused.TransferNotFound),
 )
-async def get_transfer(transfer_id: Uuid, actor: Reader, request: Request) -> Reply:
+async def get_transfer(
+    transfer_id: Uuid, actor: Reader, runner: TheRunner, cipher: TheCipher
+) -> Reply:
     """A transfer from or to one of one's own accounts."""
-    services = exchange_of(request).services
     return json_response(
         200,
-        await services.runner.view(
-            lambda view: queries.get_transfer(view, actor, transfer_id, services.cipher)
-        ),
+        await runner.view(queries.get_transfer, actor, transfer_id, cipher),
     )
 
 
@@ -159,19 +163,19 @@ async def get_transfer(transfer_id: Uuid, actor: Reader, request: Request) -> Re
 async def create_deposit(
     body: DepositCreate,
     actor: Depositor,
-    request: Request,
+    exchange: TheExchange,
+    directory: TheDirectory,
+    poster: ThePoster,
+    cipher: TheCipher,
     _key: IdempotencyKey,
     dry_run: DryRun = False,
 ) -> Reply:
     """Money from outside, out of nowhere: how a new account of the sandbox gets some."""
-    exchange = exchange_of(request)
-    services, key = exchange.services, key_text(exchange)
-    bank, account = await commands.deposit_sides(
-        services.directory, actor, body.account_id, body.currency
-    )
+    key = key_text(exchange)
+    bank, account = await commands.deposit_sides(directory, actor, body.account_id, body.currency)
     posting = commands.deposit_of(bank, account, actor, body.amount, body.description, key)
-    result = await commands.post_one(services.poster, posting, dry_run=dry_run)
-    made = queries.made_body(posting, result, (bank.id, account.id), services.cipher)
+    result = await commands.post_one(poster, posting, dry_run=dry_run)
+    made = queries.made_body(posting, result, (bank.id, account.id), cipher)
     if owns(actor, account.owner):
         made["balance_after"] = result.credit_after
     return _answer(made, dry_run=dry_run, replayed=result.status == "replayed")

@@ -20,7 +20,7 @@ from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import SetBankClock, set_bank_clock
 from guilder.infra.settings import Settings
 from guilder.main import API, create_app
-from tests.support.app import PRODUCTION
+from tests.support.app import PRODUCTION, bank_of
 from tests.support.books import Books, problems, read_books
 
 PASSWORD = "correct horse battery staple"
@@ -82,7 +82,7 @@ class Desk:
 
     async def sign_up(self, role: Role = Role.USER) -> Customer:
         """Somebody new."""
-        gate, runner = self.app.state.gate, self.app.state.runner
+        gate, runner = bank_of(self.app).gate, bank_of(self.app).runner
         email = f"customer{next(self._names)}@example.test"
         command = CreateUser(email, await gate.hashed(PASSWORD, email), None, role)
         user = await runner.run(create_user, command, SYSTEM)
@@ -99,7 +99,7 @@ class Desk:
     async def set_clock(self, instant: str) -> None:
         """Move the bank's time, in every process."""
         command = SetBankClock(from_datetime(datetime.fromisoformat(instant)))
-        await self.app.state.runner.run(set_bank_clock, command, SYSTEM)
+        await bank_of(self.app).runner.run(set_bank_clock, command, SYSTEM)
 
     async def books(self) -> Books:
         """Every row of the ledger, found sound."""

@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Concatenate
 
 import pytest
 
@@ -34,9 +35,11 @@ class CountingRunner(Runner):
 
     views = 0
 
-    async def view[T](self, query: Callable[[View], Awaitable[T]]) -> T:
+    async def view[T, **P](
+        self, query: Callable[Concatenate[View, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         self.views += 1
-        return await super().view(query)
+        return await super().view(query, *args, **kwargs)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from guilder.core.clock import iso_instant
 from guilder.core.permissions import Role
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from tests.db import owner
+from tests.support.app import bank_of
 
 API = "/api/v1"
 EVENTS = f"{API}/admin/audit-events"
@@ -28,8 +29,8 @@ type Person = dict[str, Any]
 async def person(app: FastAPI, client: httpx.AsyncClient, role: Role, name: str) -> Person:
     """Somebody of a role, signed in."""
     email = f"{name}@example.test"
-    encoded = await app.state.gate.hashed(PASSWORD, email)
-    await app.state.runner.run(create_user, CreateUser(email, encoded, role=role), SYSTEM)
+    encoded = await bank_of(app).gate.hashed(PASSWORD, email)
+    await bank_of(app).runner.run(create_user, CreateUser(email, encoded, role=role), SYSTEM)
     answer = await log_in(client, email, PASSWORD)
     assert answer.status_code == 201, answer.text
     body: Person = answer.json()
@@ -145,7 +146,7 @@ async def test_dates_bound_whole_days(
     client: httpx.AsyncClient, root: Person, app: FastAPI
 ) -> None:
     whole = await events(client, root)
-    now_us = app.state.clock.now_us()
+    now_us = bank_of(app).clock.now_us()
     day = 86_400_000_000
     today, tomorrow, yesterday = (iso_instant(now_us + n * day)[:10] for n in (0, 1, -1))
     assert await events(client, root, from_=yesterday, to=tomorrow) == whole

@@ -19,14 +19,15 @@ from tests.domains.identity.test_sessions_routes import (
     signed_up,
     status_of,
 )
+from tests.support.app import bank_of
 
 USERS = f"{API}/admin/users"
 
 
 async def made(app: FastAPI, client: httpx.AsyncClient, role: Role, email: str) -> dict[str, Any]:
     """Somebody of a role, signed in."""
-    encoded = await app.state.gate.hashed(PASSWORD, email)
-    await app.state.runner.run(create_user, CreateUser(email, encoded, role=role), SYSTEM)
+    encoded = await bank_of(app).gate.hashed(PASSWORD, email)
+    await bank_of(app).runner.run(create_user, CreateUser(email, encoded, role=role), SYSTEM)
     return await logged_in(client, email)
 
 
@@ -142,7 +143,7 @@ async def test_of_two_admins_who_demote_each_other_one_stays(
 
 
 async def _admins(app: FastAPI) -> int:
-    async with app.state.database.view() as connection:
+    async with bank_of(app).database.view() as connection:
         rows = await connection.exec_driver_sql(
             "SELECT count(*) FROM identity_users WHERE role = 'admin'"
         )

@@ -19,7 +19,7 @@ from guilder.domains.identity.models import sessions, totps
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.test_routes import PASSWORD, assert_problem
 from tests.domains.identity.test_sessions_routes import bearer, logged_in, signed_up, status_of
-from tests.support.app import app_on, started
+from tests.support.app import app_on, bank_of, started
 from tests.support.authenticator import Authenticator
 
 API = "/api/v1"
@@ -46,11 +46,11 @@ async def made(
 
 async def grow_old(app: FastAPI) -> None:
     """Let what was proved be proved too long ago, and the steps of apps be free again."""
-    async with app.state.database.begin() as connection:
+    async with bank_of(app).database.begin() as connection:
         earlier = sessions.c.proved_at - FRESH_US
         await connection.execute(update(sessions).values(proved_at=earlier))
         await connection.execute(update(totps).values(last_step=0))
-    app.state.tokens.forget()
+    bank_of(app).tokens.forget()
 
 
 async def enrol(
@@ -58,7 +58,7 @@ async def enrol(
 ) -> tuple[bytes, list[str]]:
     shown = await made(client, "users/me/totp", session)
     secret = secret_of(shown)
-    code = code_at(secret, app.state.clock)
+    code = code_at(secret, bank_of(app).clock)
     answer = await made(client, "users/me/totp/confirmations", session, code=code)
     return secret, answer["recovery_codes"]
 
@@ -79,7 +79,7 @@ async def test_an_app_is_set_up_and_asked_for(client: httpx.AsyncClient, app: Fa
     wrong = await post(client, "users/me/totp/confirmations", ada, code="000000")
     assert_problem(wrong, 403, "wrong_factor")
     secret = secret_of(shown)
-    code = code_at(secret, app.state.clock)
+    code = code_at(secret, bank_of(app).clock)
     confirmed = await post(client, "users/me/totp/confirmations", ada, code=code)
     assert (confirmed.status_code, len(confirmed.json()["recovery_codes"])) == (201, 10)
     assert confirmed.headers["cache-control"] == "no-store"
@@ -98,7 +98,7 @@ async def test_every_way_in_asks_for_the_factor(
 ) -> None:
     ada = await signed_up(client)
     secret, codes = await enrol(client, app, ada)
-    first = code_at(secret, app.state.clock, -1)  # no later than that of the confirmation
+    first = code_at(secret, bank_of(app).clock, -1)  # no later than that of the confirmation
 
     async def log_in(password: str = PASSWORD, **code: str) -> httpx.Response:
         given = {"password": password, **code}
@@ -117,7 +117,7 @@ async def test_every_way_in_asks_for_the_factor(
         wrong = await log_in("wrong horse battery", **given)
         assert_problem(wrong, 401, "invalid_credentials")
     await grow_old(app)
-    for code in (code_at(secret, app.state.clock), codes[0]):
+    for code in (code_at(secret, bank_of(app).clock), codes[0]):
         done = await log_in(totp_code=code)
         assert done.is_success, done.text
         assert await status_of(client, done.json()) == 200
@@ -175,7 +175,7 @@ async def test_stepping_up_opens_what_an_access_token_does_not(
     await grow_old(app)
     alone = await post(client, "sessions/current/step-ups", ada, password=PASSWORD)
     assert_problem(alone, 403, "factor_required")
-    for code in (code_at(secret, app.state.clock), codes[0]):
+    for code in (code_at(secret, bank_of(app).clock), codes[0]):
         assert_problem(await post(client, "users/me/recovery-codes", ada), 403, "step_up_required")
         await made(client, "sessions/current/step-ups", ada, totp_code=code)
         if code != codes[0]:
@@ -208,7 +208,7 @@ async def test_who_stepped_up_in_another_process_is_let_through_at_once(
 async def test_a_passkey_is_made_and_opens_a_session(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:
-    phone = Authenticator(app.state.settings.address)
+    phone = Authenticator(bank_of(app).settings.address)
     ada = await signed_up(client)
     await enrol(client, app, ada)
     options = (await made(client, "passkeys/registrations", ada))["public_key"]
@@ -282,9 +282,9 @@ async def test_an_admin_who_has_stepped_up_helps_who_has_lost_everything(
 ) -> None:
     ada = await signed_up(client)
     await enrol(client, app, ada)
-    encoded = await app.state.gate.hashed(PASSWORD, "root@example.test")
+    encoded = await bank_of(app).gate.hashed(PASSWORD, "root@example.test")
     command = CreateUser("root@example.test", encoded, role=Role.ADMIN)
-    await app.state.runner.run(create_user, command, SYSTEM)
+    await bank_of(app).runner.run(create_user, command, SYSTEM)
     root = await logged_in(client, "root@example.test")
     path = f"{API}/admin/users/{ada['user']['id']}/factors"
     assert_problem(await client.delete(path, headers=bearer(ada)), 403, "forbidden")

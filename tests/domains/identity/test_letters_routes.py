@@ -20,7 +20,7 @@ from guilder.main import create_app
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.test_routes import PASSWORD, assert_problem
 from tests.domains.identity.test_sessions_routes import API, bearer, logged_in, refresh, status_of
-from tests.support.app import started
+from tests.support.app import bank_of, started
 
 ADA = "ada@example.test"
 NEW = "another quite long phrase"
@@ -101,7 +101,7 @@ async def delivered(app: FastAPI) -> None:
     """Wait until nothing is due, so that the absence of a letter means something."""
     due = text("SELECT count(*) FROM outbox_deliveries WHERE state = 'pending'")
     async with asyncio.timeout(10):
-        while await app.state.runner.view(lambda view: view.scalar(due)):
+        while await bank_of(app).runner.view(lambda view: view.scalar(due)):
             await asyncio.sleep(0.02)
 
 
@@ -176,7 +176,7 @@ async def passed(app: FastAPI, seconds: int) -> None:
     """Let every letter be so much older."""
     us = seconds * 1_000_000
     values = {"expires_at": letters.c.expires_at - us, "sent_at": letters.c.sent_at - us}
-    async with app.state.database.begin() as connection:
+    async with bank_of(app).database.begin() as connection:
         await connection.execute(update(letters).values(values))
 
 
@@ -293,7 +293,7 @@ async def test_asking_is_the_same_work_whoever_is_known(
     await proved(client, box)
     await delivered(app)
     told: list[str] = []
-    engine = app.state.database.writer.sync_engine
+    engine = bank_of(app).database.writer.sync_engine
 
     def note(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
         if "outbox_deliveries SET" not in statement:  # the dispatcher's, in the background
@@ -323,7 +323,7 @@ async def test_somebody_switched_off_gets_no_letter_and_no_way_in(
     await proved(client, box)
     await post(client, "password-reset-tokens", email=ADA)
     token = await box.token("Set a new password")
-    async with app.state.database.begin() as connection:
+    async with bank_of(app).database.begin() as connection:
         await connection.execute(update(users).values(is_active=False))
     refused = await post(client, "password-resets", token=token, new_password=NEW)
     assert_problem(refused, 400, "token_invalid")
@@ -358,7 +358,7 @@ async def test_no_token_is_in_the_database(
     await proved(client, box)
     await post(client, "password-reset-tokens", email=ADA)
     token = await box.token("Set a new password")
-    async with app.state.database.view() as connection:
+    async with bank_of(app).database.view() as connection:
         rows = (await connection.execute(select(letters))).all()
         events = (await connection.execute(text("SELECT payload FROM outbox"))).all()
     assert len(rows) == 2
@@ -382,7 +382,7 @@ async def test_somebody_who_knows_the_password_and_no_code_is_told_of(
     await proved(client, box)
     ada = bearer(await logged_in(client))
     shown = (await client.post(f"{API}/users/me/totp", headers=ada)).json()
-    code = code_at(b32decode(shown["secret"]), app.state.clock)
+    code = code_at(b32decode(shown["secret"]), bank_of(app).clock)
     confirmed = await client.post(
         f"{API}/users/me/totp/confirmations", json={"code": code}, headers=ada
     )

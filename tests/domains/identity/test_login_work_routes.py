@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from guilder.core.actor import SYSTEM
 from guilder.domains.identity.commands.users import CreateUser, create_user
-from tests.support.app import app_on, started
+from tests.support.app import app_on, bank_of, started
 from tests.support.sizes import SEED, tell
 from tests.support.statements import statements
 
@@ -35,10 +35,10 @@ PER_REQUEST = {"x-request-id"}
 
 async def with_users(app: FastAPI, count: int) -> list[str]:
     """So many users with one password; hashing it once is enough."""
-    encoded = await app.state.passwords.hash("correct horse battery")
+    encoded = await bank_of(app).passwords.hash("correct horse battery")
     emails = [f"known{number}@example.test" for number in range(count)]
     for email in emails:
-        await app.state.runner.run(create_user, CreateUser(email, encoded), SYSTEM)
+        await bank_of(app).runner.run(create_user, CreateUser(email, encoded), SYSTEM)
     return emails
 
 
@@ -60,7 +60,7 @@ async def test_a_failed_login_is_the_same_work_and_answer_with_a_user_and_withou
         for number in range(7):
             heard, answers = [], []
             for email in (known, "unknown0@example.test"):
-                with statements(app.state.database) as said:
+                with statements(bank_of(app).database) as said:
                     answers.append(said_of(await client.post(path, json=WAYS[path](email))))
                 heard.append([sql for sql, _ in said])
             assert heard[0] == heard[1], number
@@ -75,13 +75,13 @@ async def test_one_password_is_checked_for_nobody_as_for_somebody(
     app = app_on(sqlite_url, tmp_path)
     async with started(app) as client:
         [known] = await with_users(app, 1)
-        real, hashes = app.state.passwords._fits, []
+        real, hashes = bank_of(app).passwords._fits, []
 
         def fits(encoded: str, password: str) -> bool:
             hashes.append(encoded.rpartition("$")[0].rpartition("$")[0])
             return bool(real(encoded, password))
 
-        monkeypatch.setattr(app.state.passwords, "_fits", fits)
+        monkeypatch.setattr(bank_of(app).passwords, "_fits", fits)
         for email in (known, "unknown0@example.test"):
             await client.post("/api/v1/sessions", json=WAYS["/api/v1/sessions"](email))
         assert len(hashes) == 2
@@ -120,7 +120,7 @@ async def test_the_time_of_a_failed_login_does_not_tell_whether_there_is_a_user(
             gc.enable()
     medians = {kind: statistics.median(all_) for kind, all_ in took.items()}
     difference = abs(medians["known"] - medians["unknown"])
-    tell("login", engine=app.state.database.writer.dialect.name, tries=len(took["known"]),
+    tell("login", engine=bank_of(app).database.writer.dialect.name, tries=len(took["known"]),
          median_ms={kind: round(median, 3) for kind, median in medians.items()},
          difference_ms=round(difference, 3),
          median_cpu_ms={kind: round(statistics.median(ms), 3) for kind, ms in worked.items()},

@@ -18,7 +18,7 @@ from guilder.db.engine import is_sqlite, postgres_dsn, sqlite_path
 from guilder.db.migrate import migration_engine
 from tests.domains.identity.test_sessions_routes import refresh, signed_up
 from tests.reliability.test_query_plans import nodes
-from tests.support.app import app_on, started
+from tests.support.app import app_on, bank_of, started
 from tests.support.sizes import tell
 from tests.support.statements import Said, statements
 
@@ -123,14 +123,14 @@ async def test_a_refresh_costs_the_same_whatever_sessions_there_are(
             await add_sessions(database_url, *whose, size - there)
             there = size
             token, _ = await refreshed(client, token, 5)  # statements are prepared, caches warm
-            with statements(app.state.database) as heard[size]:
+            with statements(bank_of(app).database) as heard[size]:
                 token, _ = await refreshed(client, token, 1)
             token, took = await refreshed(client, token, REFRESHES)
             medians[size] = statistics.median(took)
         found = await scans(database_url, heard[MANY])
         planted: Any = [("SELECT id FROM identity_sessions WHERE last_activity_at = 7", ())]
         assert await scans(database_url, planted)  # a scan would be seen
-    tell("refresh", engine=app.state.database.writer.dialect.name, statements=len(heard[MANY]),
+    tell("refresh", engine=bank_of(app).database.writer.dialect.name, statements=len(heard[MANY]),
          median_ms={size: round(median, 2) for size, median in medians.items()})  # fmt: skip
     assert [sql for sql, _ in heard[FEW]] == [sql for sql, _ in heard[MANY]]
     assert len(heard[MANY]) > 5

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.support.app import bank_of
+
 PASSWORD = "correct horse battery"
 ADA = {"email": "Ada@Example.test", "password": PASSWORD}
 USER_FIELDS = {
@@ -220,13 +222,13 @@ async def test_an_unknown_query_parameter_is_refused(client: httpx.AsyncClient) 
 
 async def test_the_token_proves_the_user(app: FastAPI, client: httpx.AsyncClient) -> None:
     body = (await client.post("/auth/signup", json=ADA)).json()
-    principal = await app.state.tokens.authenticate(body["access_token"])
+    principal = await bank_of(app).tokens.authenticate(body["access_token"])
     assert str(principal.user_id) == body["id"]
     assert principal.role == "user"
     assert principal.expires_at // 1_000_000 > 1_700_000_000
     for token in (body["refresh_token"], body["access_token"] + "x"):
         with pytest.raises(Exception, match="access token"):
-            await app.state.tokens.authenticate(token)
+            await bank_of(app).tokens.authenticate(token)
 
 
 def test_the_reference_shows_each_operation_once(app: FastAPI) -> None:

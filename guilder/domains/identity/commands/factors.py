@@ -210,7 +210,7 @@ class SecondFactors:
         user_id = actor.user_id
         if user_id is None:
             raise Unauthenticated()
-        totp = await self._runner.view(lambda view: factors.totp(view, user_id))
+        totp = await self._runner.view(factors.totp, user_id)
         now_us = self._runner.clock.now_us()
         if totp is None or totp.confirmed_at is not None or now_us - totp.created_at > ENROLMENT_US:
             raise TotpNotFound()
@@ -249,9 +249,7 @@ class SecondFactors:
             step = totp_step(self._secret(totp), code, self._runner.clock.now_us())
             return TotpStep(step) if step is not None and step > totp.last_step else None
         hash_ = recovery_hash(totp.user_id, code)
-        known = await self._runner.view(
-            lambda view: factors.has_recovery_code(view, totp.user_id, hash_)
-        )
+        known = await self._runner.view(factors.has_recovery_code, totp.user_id, hash_)
         return RecoveryCode(hash_) if known else None
 
     def _secret(self, totp: Totp) -> bytes:

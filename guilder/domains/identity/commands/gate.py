@@ -131,9 +131,7 @@ class Gate:
         Refuses as locked, whether or not there is such a user, after too many wrong passwords. Only
         who has the right one learns that a ``code`` is needed or wrong.
         """
-        found = await self._runner.view(
-            lambda view: repository.find_for_login(view, email, actor.ip_address, device)
-        )
+        found = await self._runner.view(repository.find_for_login, email, actor.ip_address, device)
         known = found is not None and found.is_known_device
         place = (actor.ip_address, device or "") if known else ()
         key = failures_key(email_key(email), *place)
@@ -188,13 +186,13 @@ class Gate:
         user = None
         if proved is not None:
             user_id = proved[0]
-            user = await self._runner.view(lambda view: repository.find_active_user(view, user_id))
+            user = await self._runner.view(repository.find_active_user, user_id)
         if proved is None or user is None:
             refused = RefusePasskey(None if proved is None else proved[0])
             await self._runner.run(refuse_passkey, refused, actor)
         self._refuse_unverified(user)
         known = await self._runner.view(
-            lambda view: repository.is_known_device(view, user.id, actor.ip_address, device)
+            repository.is_known_device, user.id, actor.ip_address, device
         )
         refresh_token, refresh_hash = new_opaque_token()
         command = OpenSession(
@@ -222,7 +220,7 @@ class Gate:
         user_id = actor.user_id
         if user_id is None or actor.session_id is None:
             raise Unauthenticated()
-        totp = await self._runner.view(lambda view: active_totp(view, user_id))
+        totp = await self._runner.view(active_totp, user_id)
         if totp is None:
             raise WrongFactor()
         checked = await self.factors.check(totp, code, actor, str(actor.session_id))
@@ -278,7 +276,7 @@ class Gate:
 
     async def _checked_password(self, password: str, actor: Actor) -> tuple[User, str]:
         """The acting user and the hash that the password fits; refuses a wrong one."""
-        found = await self._runner.view(lambda view: repository.find_with_password(view, actor))
+        found = await self._runner.view(repository.find_with_password, actor)
         if found is None:
             raise Unauthenticated()
         user, encoded = found
@@ -296,7 +294,7 @@ class Gate:
         use the token up.
         """
         hash_ = opaque_hash(token)
-        user = await self._runner.view(lambda view: user_of_token(view, hash_, Purpose.RESET))
+        user = await self._runner.view(user_of_token, hash_, Purpose.RESET)
         password_hash = await self.hashed(new, user.email, "/new_password")
         command = ResetPassword(hash_, password_hash, device)
         await self._runner.run(reset_password, command, actor)

@@ -73,7 +73,7 @@ class Guard:
         turn.waiting += 1
         try:
             async with turn.lock:
-                await self._runner.view(lambda view: refuse_locked(view, key))
+                await self._runner.view(refuse_locked, key)
                 yield
         finally:
             turn.waiting -= 1

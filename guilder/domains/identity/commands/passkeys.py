@@ -103,11 +103,11 @@ class PasskeyDesk:
 
     async def creation_options(self, actor: Actor) -> dict[str, Any]:
         """What a browser needs to make a passkey for the actor; good for this session alone."""
-        found = await self._runner.view(lambda view: logins.find_with_password(view, actor))
+        found = await self._runner.view(logins.find_with_password, actor)
         if found is None:
             raise Unauthenticated()
         user = found[0]
-        known = await self._runner.view(lambda view: factors.passkeys_of(view, user.id))
+        known = await self._runner.view(factors.passkeys_of, user.id)
         return self._passkeys.creation_options(
             user.id.bytes, user.email, [one.credential_id for one in known], _create(actor)
         )
@@ -128,9 +128,7 @@ class PasskeyDesk:
         """Whose passkey has signed a challenge, and the proof, still to be used; None for none."""
         try:
             named = credential_id(credential)
-            passkey = await self._runner.view(
-                lambda view: factors.passkey_by_credential(view, named)
-            )
+            passkey = await self._runner.view(factors.passkey_by_credential, named)
             if passkey is None:
                 return None
             done = self._passkeys.asserted(

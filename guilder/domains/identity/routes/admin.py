@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
 from guilder.api.auth import may
-from guilder.api.exchange import exchange_of
-from guilder.api.idempotency import IdempotencyKey, run_idempotent
+from guilder.api.deps import TheRunner, TheTokens
+from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
@@ -43,7 +43,7 @@ router = APIRouter(prefix="/admin", tags=["admin"])
 @router.get("/users", response_model=PageOut[UserOut], responses=refusals(Forbidden))
 async def list_users(
     actor: UsersReader,
-    request: Request,
+    runner: TheRunner,
     page: PageQuery,
     q: Annotated[
         QueryText | None, Query(description="A part of the e-mail address or the name.")
@@ -53,16 +53,14 @@ async def list_users(
 ) -> Reply:
     """All users, newest first."""
     wanted = UserFilter(q, None if role is None else Role(role), is_active)
-    runner = exchange_of(request).services.runner
-    found = await runner.view(lambda view: queries.list_users(view, actor, wanted, page))
+    found = await runner.view(queries.list_users, actor, wanted, page)
     return json_response(200, page_body(found, UserOut.model_validate))
 
 
 @router.get("/users/{user_id}", response_model=UserOut, responses=refusals(Forbidden, UserNotFound))
-async def get_user(user_id: Uuid, actor: UsersReader, request: Request) -> Reply:
+async def get_user(user_id: Uuid, actor: UsersReader, runner: TheRunner) -> Reply:
     """A user."""
-    runner = exchange_of(request).services.runner
-    found = await runner.view(lambda view: queries.get_user(view, actor, user_id))
+    found = await runner.view(queries.get_user, actor, user_id)
     return json_response(200, UserOut.model_validate(found))
 
 
@@ -72,14 +70,13 @@ async def get_user(user_id: Uuid, actor: UsersReader, request: Request) -> Reply
     responses=refusals(Forbidden, UserNotFound, LastAdmin, Invalid),
 )
 async def change_user(
-    user_id: Uuid, body: AccessChange, actor: UsersWriter, request: Request
+    user_id: Uuid, body: AccessChange, actor: UsersWriter, runner: TheRunner, tokens: TheTokens
 ) -> Reply:
     """Change what a user may do, or switch them off, which ends their sessions."""
-    services = exchange_of(request).services
     role = None if body.role is None else Role(body.role)
     command = ChangeAccess(user_id, role, body.is_active)
-    user = await services.runner.run(change_access, command, actor)
-    services.tokens.forget()
+    user = await runner.run(change_access, command, actor)
+    tokens.forget()
     return json_response(200, UserOut.model_validate(user))
 
 
@@ -90,18 +87,15 @@ async def change_user(
     responses=refusals(Forbidden, UserNotFound, Invalid),
 )
 async def create_user_rotation(
-    user_id: Uuid, body: RotationCreate, actor: Rotator, request: Request, _key: IdempotencyKey
+    user_id: Uuid, body: RotationCreate, actor: Rotator, once: TheOnce, tokens: TheTokens
 ) -> Reply:
     """Refuse what a user was given so far: access and refresh tokens alike, after the grace.
 
     They can sign in at once. Refreshing within the grace does not help beyond it.
     """
-    exchange = exchange_of(request)
     command = RotateUser(user_id, body.reason, body.grace_seconds)
-    reply = await run_idempotent(
-        exchange.services.runner, rotate_user, command, actor, exchange, RotationOut.model_validate
-    )
-    exchange.services.tokens.forget()
+    reply = await once.run(rotate_user, command, actor, RotationOut.model_validate)
+    tokens.forget()
     return reply
 
 
@@ -112,19 +106,15 @@ async def create_user_rotation(
     responses=refusals(Forbidden, Invalid),
 )
 async def create_rotation(
-    body: RotationCreate, actor: Rotator, request: Request, _key: IdempotencyKey
+    body: RotationCreate, actor: Rotator, once: TheOnce, tokens: TheTokens
 ) -> Reply:
     """Refuse what anybody was given so far, after the grace: everybody has to sign in again.
 
     That includes the admin who asks.
     """
-    exchange = exchange_of(request)
     command = RotateEverybody(body.reason, body.grace_seconds)
-    reply = await run_idempotent(
-        exchange.services.runner, rotate_everybody, command, actor, exchange,
-        RotationOut.model_validate,
-    )  # fmt: skip
-    exchange.services.tokens.forget()
+    reply = await once.run(rotate_everybody, command, actor, RotationOut.model_validate)
+    tokens.forget()
     return reply
 
 
@@ -133,9 +123,10 @@ async def create_rotation(
     status_code=204,
     responses=refusals(Forbidden, StepUpRequired, UserNotFound),
 )
-async def delete_factors(user_id: Uuid, actor: FreshUsersWriter, request: Request) -> Reply:
+async def delete_factors(
+    user_id: Uuid, actor: FreshUsersWriter, runner: TheRunner, tokens: TheTokens
+) -> Reply:
     """Take all second factors and passkeys from a user who has lost them; their sessions end."""
-    services = exchange_of(request).services
-    await services.runner.run(remove_factors, RemoveFactors(user_id), actor)
-    services.tokens.forget()
+    await runner.run(remove_factors, RemoveFactors(user_id), actor)
+    tokens.forget()
     return Reply(204)

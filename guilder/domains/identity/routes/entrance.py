@@ -3,12 +3,13 @@
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 
 from guilder.api.auth import AnonymousActor
+from guilder.api.deps import Part, TheExchange, TheRunner
 from guilder.api.errors import InvalidText, UnsupportedMediaType
-from guilder.api.exchange import Exchange, exchange_of
-from guilder.api.idempotency import IdempotencyKey, run_idempotent
+from guilder.api.exchange import Exchange
+from guilder.api.idempotency import TheOnce
 from guilder.api.json_gate import parse
 from guilder.api.openapi import refusals
 from guilder.api.policies import LOGIN, REFRESH, SIGN_UP, limited
@@ -55,20 +56,14 @@ router = APIRouter(tags=["identity"])
 auth_router = APIRouter(prefix="/auth", tags=["identity"])
 
 
-async def device_of(request: Request) -> str | None:
+async def device_of(exchange: TheExchange) -> str | None:
     """What the client says it is, short and printable; None when it says nothing."""
-    agent = exchange_of(request).header(b"user-agent") or ""
+    agent = exchange.header(b"user-agent") or ""
     return "".join(filter(str.isprintable, agent))[:LONGEST_DEVICE].strip() or None
 
 
-async def gate_of(request: Request) -> Gate:
-    """The gate that the composition root has made."""
-    gate: Gate = exchange_of(request).services.gate
-    return gate
-
-
 Device = Annotated[str | None, Depends(device_of)]
-TheGate = Annotated[Gate, Depends(gate_of)]
+TheGate = Annotated[Gate, Depends(Part(Gate))]
 
 
 def either(model: type[RequestBody]) -> dict[str, Any]:
@@ -116,16 +111,13 @@ async def create_user_route(
     body: UserCreate,
     actor: AnonymousActor,
     gate: TheGate,
-    request: Request,
-    _key: IdempotencyKey,
+    once: TheOnce,
 ) -> Reply:
     """Sign up without signing in."""
     command = CreateUser(body.email, await gate.hashed(body.password, body.email), body.full_name)
-    exchange = exchange_of(request)
-    return await run_idempotent(
-        exchange.services.runner, create_user, command, actor, exchange,
-        UserOut.model_validate, secrets=("password",),
-    )  # fmt: skip
+    return await once.run(
+        create_user, command, actor, UserOut.model_validate, secrets=("password",)
+    )
 
 
 @router.post(
@@ -177,12 +169,14 @@ async def create_tokens(body: TokenCreate, actor: AnonymousActor, gate: TheGate)
     openapi_extra=either(UserCreate),
 )
 @limited(SIGN_UP)
-async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device: Device) -> Reply:
+async def sign_up(
+    runner: TheRunner, exchange: TheExchange, actor: AnonymousActor, gate: TheGate, device: Device
+) -> Reply:
     """Sign up and in, by JSON or a form; without tokens where addresses are proved first."""
-    new = await read_either(exchange_of(request), UserCreate)
+    new = await read_either(exchange, UserCreate)
     if gate.requires_verification:
         command = CreateUser(new.email, await gate.hashed(new.password, new.email), new.full_name)
-        user = await exchange_of(request).services.runner.run(create_user, command, actor)
+        user = await runner.run(create_user, command, actor)
         return json_response(201, SignUpOut.model_validate(user))
     signed_in = await gate.sign_up(new.email, new.password, new.full_name, actor, device)
     return json_response(201, signed_up(signed_in))
@@ -204,8 +198,10 @@ async def sign_up(request: Request, actor: AnonymousActor, gate: TheGate, device
     openapi_extra=either(Login),
 )
 @limited(LOGIN)
-async def log_in(request: Request, actor: AnonymousActor, gate: TheGate, device: Device) -> Reply:
+async def log_in(
+    exchange: TheExchange, actor: AnonymousActor, gate: TheGate, device: Device
+) -> Reply:
     """Sign in by the OAuth2 password flow, by a form or JSON."""
-    given = await read_either(exchange_of(request), Login)
+    given = await read_either(exchange, Login)
     signed_in = await gate.log_in(given.address, given.password, actor, device, given.totp_code)
     return json_response(200, logged_in(signed_in))

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends
 
 from guilder.api.auth import may
-from guilder.api.exchange import exchange_of
+from guilder.api.deps import Part, TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.policies import LOGIN, limited
 from guilder.api.replies import Reply, json_response
@@ -34,19 +34,20 @@ from guilder.domains.identity.schemas.factors import (
     factors_out,
 )
 from guilder.infra.qr import qr_svg
+from guilder.infra.settings import Settings
 
 ProfileReader = Annotated[Actor, may(Permission.PROFILE_READ)]
 SecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE)]
+TheSettings = Annotated[Settings, Depends(Part(Settings))]
 FreshSecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE, fresh=True)]
 
 router = APIRouter(tags=["identity"])
 
 
 @router.get("/users/me/factors", response_model=FactorsOut)
-async def get_factors(actor: ProfileReader, request: Request) -> Reply:
+async def get_factors(actor: ProfileReader, runner: TheRunner) -> Reply:
     """What one has beside the password."""
-    runner = exchange_of(request).services.runner
-    found = await runner.view(lambda view: queries.get_factors(view, actor))
+    found = await runner.view(queries.get_factors, actor)
     return json_response(200, factors_out(found))
 
 
@@ -56,9 +57,8 @@ async def get_factors(actor: ProfileReader, request: Request) -> Reply:
     response_model=TotpOut,
     responses=refusals(StepUpRequired, TotpActive),
 )
-async def create_totp(actor: FreshSecurityWriter, gate: TheGate, request: Request) -> Reply:
+async def create_totp(actor: FreshSecurityWriter, gate: TheGate, settings: TheSettings) -> Reply:
     """Begin to set up an authenticator app. Its secret is shown here and never again."""
-    settings = exchange_of(request).services.settings
     user, secret = await gate.factors.enrol(actor)
     uri = totp_uri(secret, user.email, settings.sender.display_name)
     return json_response(201, TotpOut(secret=base32(secret), otpauth_uri=uri, qr_svg=qr_svg(uri)))
@@ -71,23 +71,22 @@ async def create_totp(actor: FreshSecurityWriter, gate: TheGate, request: Reques
     responses=refusals(WrongFactor, TotpNotFound, Invalid),
 )
 async def confirm_totp(
-    body: TotpConfirmation, actor: SecurityWriter, gate: TheGate, request: Request
+    body: TotpConfirmation, actor: SecurityWriter, gate: TheGate, tokens: TheTokens
 ) -> Reply:
     """Show that the app works, within a quarter of an hour; from then on it is asked for.
 
     The recovery codes are shown here and never again. All other sessions end.
     """
     codes = await gate.factors.confirm(body.code, actor)
-    exchange_of(request).services.tokens.forget()
+    tokens.forget()
     return json_response(201, RecoveryCodesOut(recovery_codes=codes))
 
 
 @router.delete("/users/me/totp", status_code=204, responses=refusals(StepUpRequired, TotpNotFound))
-async def delete_totp(actor: FreshSecurityWriter, request: Request) -> Reply:
+async def delete_totp(actor: FreshSecurityWriter, runner: TheRunner, tokens: TheTokens) -> Reply:
     """Give up the authenticator app and its recovery codes. All other sessions end."""
-    services = exchange_of(request).services
-    await services.runner.run(remove_totp, RemoveTotp(), actor)
-    services.tokens.forget()
+    await runner.run(remove_totp, RemoveTotp(), actor)
+    tokens.forget()
     return Reply(204)
 
 
@@ -113,7 +112,7 @@ async def create_recovery_codes(actor: FreshSecurityWriter, gate: TheGate) -> Re
 )
 @limited(LOGIN)
 async def create_step_up(
-    body: StepUpCreate, actor: SecurityWriter, gate: TheGate, request: Request
+    body: StepUpCreate, actor: SecurityWriter, gate: TheGate, tokens: TheTokens
 ) -> Reply:
     """Prove again that it is you, for what an access token alone is not enough for.
 
@@ -128,5 +127,5 @@ async def create_step_up(
         assert body.credential is not None
         credential = body.credential.as_browsers_write_it()
         expires_at = await gate.step_up_by_passkey(credential, actor)
-    exchange_of(request).services.tokens.forget(actor.session_id)
+    tokens.forget(actor.session_id)
     return json_response(201, StepUpOut(expires_at=expires_at))

@@ -2,14 +2,15 @@
 
 from typing import Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from guilder.api.auth import AnonymousActor
-from guilder.api.exchange import exchange_of
+from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.policies import RECOVERY, limited
 from guilder.api.replies import Reply, json_response
 from guilder.core.errors import Invalid, Overloaded
+from guilder.db.run import Runner
 from guilder.domains.identity.commands.letters import (
     AskForLetter,
     VerifyEmail,
@@ -30,10 +31,10 @@ router = APIRouter(tags=["identity"])
 @router.post("/email-verification-tokens", status_code=201, response_model=Told)
 @limited(RECOVERY)
 async def ask_for_verification(
-    body: AddressGiven, actor: AnonymousActor, request: Request
+    body: AddressGiven, actor: AnonymousActor, runner: TheRunner
 ) -> Reply:
     """Send the letter that proves an address once more. The answer never tells who is known."""
-    return await _asked(Purpose.VERIFICATION, body, actor, request)
+    return await _asked(Purpose.VERIFICATION, body, actor, runner)
 
 
 @router.post(
@@ -43,18 +44,18 @@ async def ask_for_verification(
     responses=refusals(TokenInvalid, TokenExpired),
 )
 @limited(RECOVERY)
-async def verify(body: TokenGiven, actor: AnonymousActor, request: Request) -> Reply:
+async def verify(body: TokenGiven, actor: AnonymousActor, runner: TheRunner) -> Reply:
     """Prove an address by the token that was sent there, good once and for 24 hours."""
     command = VerifyEmail(opaque_hash(body.token))
-    await exchange_of(request).services.runner.run(verify_email, command, actor)
+    await runner.run(verify_email, command, actor)
     return json_response(201, Told(message="The e-mail address is confirmed."))
 
 
 @router.post("/password-reset-tokens", status_code=201, response_model=Told)
 @limited(RECOVERY)
-async def ask_for_reset(body: AddressGiven, actor: AnonymousActor, request: Request) -> Reply:
+async def ask_for_reset(body: AddressGiven, actor: AnonymousActor, runner: TheRunner) -> Reply:
     """Send a letter with which a new password can be set. The answer never tells who is known."""
-    return await _asked(Purpose.RESET, body, actor, request)
+    return await _asked(Purpose.RESET, body, actor, runner)
 
 
 @router.post(
@@ -65,20 +66,20 @@ async def ask_for_reset(body: AddressGiven, actor: AnonymousActor, request: Requ
 )
 @limited(RECOVERY)
 async def reset(
-    body: PasswordReset, actor: AnonymousActor, gate: TheGate, device: Device, request: Request
+    body: PasswordReset, actor: AnonymousActor, gate: TheGate, device: Device, tokens: TheTokens
 ) -> Reply:
     """Set a new password by the token of a letter, good once and for 15 minutes.
 
     All sessions end.
     """
     await gate.reset_password(body.token, body.new_password, actor, device)
-    exchange_of(request).services.tokens.forget()
+    tokens.forget()
     return json_response(201, Told(message="The password is changed and all sessions have ended."))
 
 
 async def _asked(
-    purpose: Purpose, body: AddressGiven, actor: AnonymousActor, request: Request
+    purpose: Purpose, body: AddressGiven, actor: AnonymousActor, runner: Runner
 ) -> Reply:
     command = AskForLetter(purpose, body.email)
-    await exchange_of(request).services.runner.run(ask_for_letter, command, actor)
+    await runner.run(ask_for_letter, command, actor)
     return json_response(201, ASKED)

@@ -3,10 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
-from guilder.api.auth import may
-from guilder.api.exchange import exchange_of
+from guilder.api.auth import TokenCache, may
+from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
@@ -14,6 +14,7 @@ from guilder.api.schema import Uuid
 from guilder.core.actor import Actor
 from guilder.core.errors import Invalid, Overloaded
 from guilder.core.permissions import Permission
+from guilder.db.run import Runner
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.sessions import (
     EndOtherSessions,
@@ -45,64 +46,64 @@ router = APIRouter(tags=["identity"])
 
 
 @router.get("/sessions", response_model=PageOut[SessionOut])
-async def list_sessions(actor: ProfileReader, request: Request, page: PageQuery) -> Reply:
+async def list_sessions(actor: ProfileReader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own sessions, ended ones too, newest first."""
-    runner = exchange_of(request).services.runner
-    found = await runner.view(lambda view: queries.list_sessions(view, actor, page))
+    found = await runner.view(queries.list_sessions, actor, page)
     return json_response(200, page_body(found, lambda one: session_out(one, actor.session_id)))
 
 
 @router.get(
     "/sessions/{session_id}", response_model=SessionOut, responses=refusals(SessionNotFound)
 )
-async def get_session(session_id: Uuid, actor: ProfileReader, request: Request) -> Reply:
+async def get_session(session_id: Uuid, actor: ProfileReader, runner: TheRunner) -> Reply:
     """One of one's own sessions."""
-    runner = exchange_of(request).services.runner
-    found = await runner.view(lambda view: queries.get_session(view, actor, session_id))
+    found = await runner.view(queries.get_session, actor, session_id)
     return json_response(200, session_out(found, actor.session_id))
 
 
 @router.delete("/sessions/current", status_code=204)
-async def delete_current_session(actor: SecurityWriter, request: Request) -> Reply:
+async def delete_current_session(
+    actor: SecurityWriter, runner: TheRunner, tokens: TheTokens
+) -> Reply:
     """Log out: the session's tokens stop working."""
     assert actor.session_id is not None  # no other kind of token signs in
-    return await _end(request, actor, actor.session_id)
+    return await _end(runner, tokens, actor, actor.session_id)
 
 
 @router.delete("/sessions/{session_id}", status_code=204, responses=refusals(SessionNotFound))
-async def delete_session(session_id: Uuid, actor: SecurityWriter, request: Request) -> Reply:
+async def delete_session(
+    session_id: Uuid, actor: SecurityWriter, runner: TheRunner, tokens: TheTokens
+) -> Reply:
     """End one of one's own sessions: its tokens stop working within a second, everywhere."""
-    return await _end(request, actor, session_id)
+    return await _end(runner, tokens, actor, session_id)
 
 
 @router.delete("/sessions", status_code=204)
-async def delete_other_sessions(actor: SecurityWriter, request: Request) -> Reply:
+async def delete_other_sessions(
+    actor: SecurityWriter, runner: TheRunner, tokens: TheTokens
+) -> Reply:
     """End all of one's own sessions but this one."""
-    services = exchange_of(request).services
-    await services.runner.run(end_other_sessions, EndOtherSessions(), actor)
-    services.tokens.forget()
+    await runner.run(end_other_sessions, EndOtherSessions(), actor)
+    tokens.forget()
     return Reply(204)
 
 
-async def _end(request: Request, actor: Actor, session_id: UUID) -> Reply:
-    services = exchange_of(request).services
-    await services.runner.run(end_session, EndSession(session_id), actor)
-    services.tokens.forget(session_id)
+async def _end(runner: Runner, tokens: TokenCache, actor: Actor, session_id: UUID) -> Reply:
+    await runner.run(end_session, EndSession(session_id), actor)
+    tokens.forget(session_id)
     return Reply(204)
 
 
 @router.get("/users/me", response_model=UserOut)
-async def get_me(actor: ProfileReader, request: Request) -> Reply:
+async def get_me(actor: ProfileReader, runner: TheRunner) -> Reply:
     """Who has signed in."""
-    runner = exchange_of(request).services.runner
-    user = await runner.view(lambda view: queries.get_me(view, actor))
+    user = await runner.view(queries.get_me, actor)
     return json_response(200, UserOut.model_validate(user))
 
 
 @router.patch("/users/me", response_model=UserOut, responses=refusals(Invalid))
-async def change_me(body: UserChange, actor: ProfileWriter, request: Request) -> Reply:
+async def change_me(body: UserChange, actor: ProfileWriter, runner: TheRunner) -> Reply:
     """Change how one is called."""
-    runner = exchange_of(request).services.runner
     user = await runner.run(change_name, ChangeName(body.full_name), actor)
     return json_response(200, UserOut.model_validate(user))
 
@@ -113,9 +114,9 @@ async def change_me(body: UserChange, actor: ProfileWriter, request: Request) ->
     responses=refusals(WrongPassword, AccountLocked, WeakPassword, Invalid, Overloaded),
 )
 async def change_password(
-    body: PasswordChange, actor: SecurityWriter, gate: TheGate, device: Device, request: Request
+    body: PasswordChange, actor: SecurityWriter, gate: TheGate, device: Device, tokens: TheTokens
 ) -> Reply:
     """Change one's password. All other sessions end."""
     await gate.change_password(body.current_password, body.new_password, actor, device)
-    exchange_of(request).services.tokens.forget()
+    tokens.forget()
     return Reply(204)

@@ -1,9 +1,9 @@
 """Passkeys: made, seen and removed by their owner, and a way to come in."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from guilder.api.auth import AnonymousActor
-from guilder.api.exchange import exchange_of
+from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.policies import LOGIN, limited
@@ -39,10 +39,9 @@ router = APIRouter(prefix="/passkeys", tags=["identity"])
 
 
 @router.get("", response_model=PageOut[PasskeyOut])
-async def list_passkeys(actor: ProfileReader, request: Request, page: PageQuery) -> Reply:
+async def list_passkeys(actor: ProfileReader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own passkeys, newest first."""
-    runner = exchange_of(request).services.runner
-    found = await runner.view(lambda view: queries.list_passkeys(view, actor, page))
+    found = await runner.view(queries.list_passkeys, actor, page)
     return json_response(200, page_body(found, passkey_out))
 
 
@@ -74,11 +73,12 @@ async def create_passkey(body: PasskeyCreate, actor: SecurityWriter, gate: TheGa
 @router.delete(
     "/{passkey_id}", status_code=204, responses=refusals(StepUpRequired, PasskeyNotFound)
 )
-async def delete_passkey(passkey_id: Uuid, actor: FreshSecurityWriter, request: Request) -> Reply:
+async def delete_passkey(
+    passkey_id: Uuid, actor: FreshSecurityWriter, runner: TheRunner, tokens: TheTokens
+) -> Reply:
     """Remove one of one's own passkeys. All other sessions end."""
-    services = exchange_of(request).services
-    await services.runner.run(remove_passkey, RemovePasskey(passkey_id), actor)
-    services.tokens.forget()
+    await runner.run(remove_passkey, RemovePasskey(passkey_id), actor)
+    tokens.forget()
     return Reply(204)
 
 
