@@ -21,11 +21,11 @@ from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
-from guilder.domains.accounts.queries import AccountDirectory
-from guilder.domains.identity.commands.factors import SecondFactors
-from guilder.domains.identity.commands.gate import Gate
-from guilder.domains.identity.commands.passkeys import PasskeyDesk
+from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.identity.queries import session_user
+from guilder.domains.identity.services.authentication import AuthenticationService
+from guilder.domains.identity.services.factors import SecondFactorService
+from guilder.domains.identity.services.passkeys import PasskeyService
 from guilder.domains.identity.subscribers import TYPES as LETTERS
 from guilder.domains.identity.subscribers import LetterSender
 from guilder.domains.ledger.ports import Store
@@ -33,6 +33,7 @@ from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.queries import number_cipher
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
+from guilder.domains.transfers.services import TransferService
 from guilder.infra.crypto import AesGcmSealer
 from guilder.infra.dispatcher import Dispatcher, Subscriber, routes_of
 from guilder.infra.geoip import Places, nowhere
@@ -42,8 +43,9 @@ from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.passkeys import Passkeys
-from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.passwords import Argon2Passwords, common_passwords
 from guilder.infra.production import key_refusals
+from guilder.infra.qr import qr_svg
 from guilder.infra.ratelimit import FirstThatAnswers, LocalRateLimiter, RedisRateLimiter
 from guilder.infra.secrets import FolderSecrets, GivenSecrets, MountedSecrets
 from guilder.infra.settings import PREFIX, BadSettings, Settings
@@ -68,9 +70,12 @@ class Bank:
     keys: Keys
     passwords: Argon2Passwords
     sealer: Sealer
-    gate: Gate
+    authentication: AuthenticationService
+    factors: SecondFactorService
+    passkeys: PasskeyService
     tokens: TokenCache
     directory: AccountDirectory
+    transfers: TransferService
     cipher: NumberCipher
     telemetry: Telemetry
     redis: RedisRateLimiter | None
@@ -89,9 +94,11 @@ class Bank:
             self.database,
             self.runner,
             self.poster,
-            self.gate,
+            self.authentication,
+            self.factors,
+            self.passkeys,
             self.tokens,
-            self.directory,
+            self.transfers,
             self.cipher,
             self.telemetry,
             self.dispatcher,
@@ -152,7 +159,12 @@ async def build(
     access_tokens = AccessTokens(keys.signing, clock)
     place_of = Places(settings.geoip_database).of if settings.geoip_database else nowhere
     sealer = AesGcmSealer(keys.encryption)
-    passkeys = Passkeys(settings.address, settings.sender.display_name, keys.signing, clock)
+    bank_name = settings.sender.display_name
+    party = Passkeys(settings.address, bank_name, keys.signing, clock)
+    factors = SecondFactorService(runner, sealer, bank_name, qr_svg)
+    passkeys = PasskeyService(runner, party)
+    poster = Poster(ledger_store(settings.database, clock), telemetry)
+    directory = AccountDirectory(runner)
     redis_url = settings.redis_url.get_secret_value()
     redis = RedisRateLimiter(redis_url) if redis_url and settings.rate_limits else None
     return Bank(
@@ -160,29 +172,33 @@ async def build(
         clock=clock,
         database=database,
         runner=runner,
-        poster=Poster(ledger_store(settings.database, clock), telemetry),
+        poster=poster,
         keys=keys,
         passwords=passwords,
         sealer=sealer,
-        gate=Gate(
+        authentication=AuthenticationService(
             runner,
             passwords,
             access_tokens,
             RefreshTokens(keys.signing),
-            SecondFactors(runner, sealer),
-            PasskeyDesk(runner, passkeys),
+            factors,
+            passkeys,
+            common_passwords=common_passwords(),
             requires_verification=settings.requires_verification,
             place_of=place_of,
         ),
+        factors=factors,
+        passkeys=passkeys,
         tokens=TokenCache(SessionAuthenticator(runner, access_tokens), clock),
-        directory=AccountDirectory(runner),
+        directory=directory,
+        transfers=TransferService(directory, poster, clock),
         cipher=cipher,
         telemetry=telemetry,
         redis=redis,
         limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,
         mailer=mailer(settings, clock),
         letter_tokens=LetterTokens(keys.signing),
-        letters=Letters(settings.sender.display_name, settings.address),
+        letters=Letters(bank_name, settings.address),
         subscribers=subscribers,
         dispatcher=Dispatcher(Deliveries(database, clock), [s.name for s in subscribers]),
     )

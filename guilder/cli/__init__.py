@@ -309,7 +309,7 @@ def _anchor_of(text: str | None, option: str) -> tuple[int, str] | None:
 
 async def _create_admin(settings: Settings, email: str, password: str) -> User:
     async with opened(settings) as bank:
-        encoded = await bank.gate.hashed(password, email)
+        encoded = await bank.authentication.hashed(password, email)
         command = CreateUser(email, encoded, role=Role.ADMIN, email_verified=True)
         return await bank.runner.run(create_user, command, SYSTEM)
 

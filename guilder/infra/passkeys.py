@@ -8,8 +8,7 @@ to see to, by its hash.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -37,6 +36,7 @@ from webauthn.helpers.structs import (
 )
 
 from guilder.core.clock import MINUTE_US, Clock
+from guilder.core.passkeys import Assertion, Challenge, Credential, NewPasskey, PasskeyRefused
 from guilder.infra.keys import KeyRing, PerKey, ring_of
 from guilder.infra.secrets import derived_key
 
@@ -54,39 +54,6 @@ _NO_PASSKEY: Final = (
     ArithmeticError, RecursionError,
 )  # fmt: skip
 """What parsers of binary objects raise about one that somebody has made up."""
-
-type Credential = Mapping[str, Any]
-"""What a browser gives, as ``PublicKeyCredential.toJSON()`` writes it."""
-
-
-class PasskeyRefused(ValueError):
-    """It is no answer to a challenge of ours. Never says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """A challenge that was answered: its hash, and when it ends."""
-
-    hash: bytes
-    ends_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class NewPasskey:
-    """A passkey that an authenticator has made."""
-
-    credential_id: bytes
-    public_key: bytes
-    sign_count: int
-    challenge: Challenge
-
-
-@dataclass(frozen=True, slots=True)
-class Assertion:
-    """A passkey has signed a challenge, and now counts so many signatures."""
-
-    sign_count: int
-    challenge: Challenge
 
 
 class Passkeys:
@@ -129,6 +96,14 @@ class Passkeys:
             user_verification=UserVerificationRequirement.REQUIRED,
         )
         return options_to_json_dict(options)
+
+    @staticmethod
+    def credential_id(credential: Credential) -> bytes:
+        """Which passkey it says it is; raises ``PasskeyRefused`` for what names none."""
+        try:
+            return base64url_to_bytes(credential["rawId"])
+        except (KeyError, TypeError, ValueError):
+            raise PasskeyRefused from None
 
     def made(self, credential: Credential, purpose: str) -> NewPasskey:
         """The passkey that was made; refuses one for anything but the challenge of that purpose."""
@@ -195,14 +170,6 @@ class Passkeys:
         if _ends_at(challenge) <= self._clock.now_us():
             raise PasskeyRefused
         return challenge
-
-
-def credential_id(credential: Credential) -> bytes:
-    """Which passkey it says it is; refuses what is no such name."""
-    try:
-        return base64url_to_bytes(credential["rawId"])
-    except (KeyError, TypeError, ValueError):
-        raise PasskeyRefused from None
 
 
 def _mac(key: bytes, head: bytes, purpose: str) -> bytes:

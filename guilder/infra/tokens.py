@@ -1,4 +1,4 @@
-"""Tokens: signed access tokens that carry their claims, and opaque ones that carry nothing."""
+"""Tokens that the bank's keys make: access tokens, successors of refresh tokens, letters' own."""
 
 import base64
 import hashlib
@@ -18,10 +18,10 @@ from jwt.utils import base64url_decode, base64url_encode
 from guilder.core.clock import SECOND_US, Clock
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
+from guilder.core.tokens import ACCESS_SECONDS
 from guilder.infra.keys import KeyRing, PerKey, ring_of
 from guilder.infra.secrets import derived_key
 
-ACCESS_SECONDS: Final = 15 * 60
 LONGEST_TOKEN: Final = 4096
 ALGORITHM: Final = "EdDSA"
 ISSUER: Final = "guilder"
@@ -238,14 +238,3 @@ class LetterTokens:
         """The token: 256 bits that look random; another one once the key was rotated."""
         made = hmac.digest(self._keys.current(), letter_id.bytes, "sha256")
         return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
-
-
-def new_opaque_token() -> tuple[str, bytes]:
-    """A token of 32 random bytes for the client, and the hash of it for the database."""
-    token = secrets.token_urlsafe(32)
-    return token, opaque_hash(token)
-
-
-def opaque_hash(token: str) -> bytes:
-    """SHA-256 of a token: it has 256 random bits, so a slow hash would add nothing."""
-    return hashlib.sha256(token.encode()).digest()

@@ -75,9 +75,9 @@ GUARDS: list[tuple[str, str, str]] = [
      "for row in rows"),
     ("guilder/domains/transfers/queries.py", "if not own and not sees_everything(actor):",
      "if False:"),
-    ("guilder/domains/transfers/commands.py",
+    ("guilder/domains/transfers/services.py",
      "if source is not None and owns(payer.actor, source.owner):", "if source is not None:"),
-    ("guilder/domains/transfers/commands.py",
+    ("guilder/domains/transfers/services.py",
      "not may_read(actor, account.owner)", "False"),
     ("guilder/core/ownership.py", "owner is not None and owner == actor.acts_for",
      "owner is not None"),
@@ -89,7 +89,7 @@ GUARDS: list[tuple[str, str, str]] = [
     (RULES, "Ok(letter) if now_us < letter.expires_at else Err(TokenExpired())", "Ok(letter)"),
     ("guilder/domains/identity/repository/letters.py",
      "letters.c.hash == hash_, users.c.is_active", "letters.c.hash == hash_"),
-    ("guilder/domains/identity/commands/gate.py",
+    ("guilder/domains/identity/services/authentication.py",
      "            self._refuse_unverified(found.user)\n", ""),
 ]  # fmt: skip
 

@@ -98,7 +98,7 @@ class World:
 
     async def _person(self, name: str, role: Role) -> dict[str, Any]:
         email = f"{name}@example.test"
-        encoded = await bank_of(self.app).gate.hashed(PASSWORD, email)
+        encoded = await bank_of(self.app).authentication.hashed(PASSWORD, email)
         command = CreateUser(email, encoded, role=role)
         await bank_of(self.app).runner.run(create_user, command, SYSTEM)
         body = await self._login(name)

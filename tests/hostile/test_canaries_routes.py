@@ -27,12 +27,12 @@ from guilder.api.replies import to_json
 from guilder.api.schema import RequestBody
 from guilder.core.actor import SYSTEM
 from guilder.core.errors import Invalid
+from guilder.core.tokens import opaque_hash
 from guilder.db.engine import Database
 from guilder.domains.identity.commands.letters import SendLetter, send_letter
 from guilder.domains.identity.models import letters as letter_rows
 from guilder.infra.logging import configure_logging
 from guilder.infra.secrets import derived_key
-from guilder.infra.tokens import opaque_hash
 from tests.access.test_matrix_routes import ALL, World
 from tests.cli.serving import environment, run
 from tests.domains.identity.codes import code_at

@@ -15,7 +15,7 @@ from guilder.core.actor import Actor
 from guilder.core.page import PageRequest
 from guilder.domains.accounts import queries
 from guilder.domains.accounts.commands import OpenAccount, open_account
-from guilder.domains.accounts.queries import AccountDirectory
+from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.accounts.schemas import account_body, product_body
 from guilder.domains.ledger.poster import Poster
 

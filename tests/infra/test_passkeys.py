@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 from webauthn.helpers import encode_cbor, parse_cbor
 
 from guilder.core.clock import SECOND_US, FixedClock
-from guilder.infra.passkeys import CHALLENGE_US, NewPasskey, PasskeyRefused, Passkeys, credential_id
+from guilder.core.passkeys import NewPasskey, PasskeyRefused
+from guilder.infra.passkeys import CHALLENGE_US, Passkeys
 from tests.support.authenticator import PRESENT, VERIFIED, Authenticator, b64, unb64
 
 NOW = 1_800_000_000_000_000
@@ -60,7 +61,7 @@ def test_a_passkey_is_made_and_signs(passkeys: Passkeys, phone: Authenticator) -
     assert made.challenge.ends_at == NOW + CHALLENGE_US
     for count in (2, 3):
         answer = phone.get(passkeys.request_options(ASSERT))
-        assert credential_id(answer) == made.credential_id
+        assert Passkeys.credential_id(answer) == made.credential_id
         assert check(passkeys, made, answer, count - 1) == count
 
 
@@ -289,4 +290,4 @@ def test_an_attestation_that_nobody_asked_for_is_refused(
 def test_what_has_no_name_is_no_passkey(rubbish: Any) -> None:
     for credential in ({"rawId": rubbish}, {}):
         with pytest.raises(PasskeyRefused):
-            credential_id(credential)
+            Passkeys.credential_id(credential)

@@ -13,15 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
+from guilder.core.tokens import ACCESS_SECONDS
 from guilder.infra.keys import KeyRing
 from guilder.infra.secrets import FolderSecrets, GivenSecrets, derived_key
 from guilder.infra.tokens import (
-    ACCESS_SECONDS,
     KEEP_SECONDS,
     AccessTokens,
     RefreshTokens,
-    new_opaque_token,
-    opaque_hash,
 )
 
 SECRET = b"s" * 32
@@ -208,14 +206,6 @@ def test_the_refusal_says_nothing_about_the_token(tokens: AccessTokens) -> None:
         tokens.read(signed(tokens, typ="canary"))
     assert refused.value.detail == "A valid access token is required."
     assert refused.value.__suppress_context__
-
-
-def test_opaque_tokens_are_random_and_known_by_their_hash() -> None:
-    token, digest = new_opaque_token()
-    assert len(base64.urlsafe_b64decode(token + "=")) == 32
-    assert opaque_hash(token) == digest
-    assert len(digest) == 32
-    assert new_opaque_token()[0] != token
 
 
 def rings(folder: Path, clock: FixedClock) -> tuple[KeyRing, KeyRing]:

@@ -1,6 +1,6 @@
 """Reads of accounts: balances, lines, statements, and the directory of immutable facts."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -10,12 +10,11 @@ from guilder.core.clock import day_date, iso_instant
 from guilder.core.ids import NumberCipher
 from guilder.core.ownership import owns
 from guilder.core.page import Page, PageRequest, cursor_number, cut
-from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts import repository
 from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture, at
 from guilder.domains.accounts.repository import AccountRow
-from guilder.domains.accounts.rules import Month, category, is_account_number, line_id
+from guilder.domains.accounts.rules import Month, category, line_id
 from guilder.domains.ledger import queries as ledger
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.queries import Balance, LineFilter, LineRow, Totals
@@ -219,9 +218,6 @@ async def statement(
     return Statement(row, month, totals, lines, found.has_more)
 
 
-_ID_LENGTH: Final = 36
-
-
 class Fact(NamedTuple):
     """What never changes of an account: its id as text, ledger number, owner and currency."""
 
@@ -231,67 +227,8 @@ class Fact(NamedTuple):
     currency: str
 
 
-class AccountDirectory:
-    """Finds accounts by id or by account number without a query once they have been seen.
-
-    Only immutable facts are kept, so no process can be behind another; what is not known here is
-    looked up, for all names of a request in one query. The oldest entries go when it is full.
-    """
-
-    def __init__(self, runner: Runner, capacity: int = 100_000) -> None:
-        self._runner = runner
-        self._capacity = capacity
-        self._facts: dict[str, Fact] = {}
-
-    def known(self, name: str) -> Fact | None:
-        """The account of an id (canonical text) or an account number, if seen before."""
-        return self._facts.get(name)
-
-    async def resolve(self, names: Iterable[str]) -> dict[str, Fact]:
-        """The accounts of ids and account numbers; names without an account are absent."""
-        facts = self._facts
-        found: dict[str, Fact] = {}
-        missing = []
-        for name in names:
-            fact = facts.get(name)
-            if fact is None:
-                missing.append(name)
-            else:
-                found[name] = fact
-        if missing:
-            loaded = await self._load(missing)
-            found.update(loaded)
-            facts.update(loaded)
-            while len(facts) > self._capacity:
-                del facts[next(iter(facts))]
-        return found
-
-    async def bank(self, asset: str, role: str) -> Fact:
-        """One of the bank's own accounts, by its role in the chart; it has no owner."""
-        code = f"{asset}.{role}"
-        fact = self._facts.get(code)
-        if fact is None:
-            fact = await self._runner.view(_bank_fact, asset, role)
-            self._facts[code] = fact
-        return fact
-
-    async def _load(self, names: list[str]) -> dict[str, Fact]:
-        numbers = {name for name in names if is_account_number(name)}
-        ids = {UUID(name) for name in names if len(name) == _ID_LENGTH}
-        if not numbers and not ids:
-            return {}
-        rows = await self._runner.view(repository.facts, ids, numbers)
-        found = {}
-        for row in rows:
-            fact = Fact(str(row.id), row.ledger_number, row.owner_user_id, row.currency)
-            if row.id in ids:
-                found[fact.id] = fact
-            if row.account_number in numbers:
-                found[row.account_number] = fact
-        return found
-
-
-async def _bank_fact(view: View, asset: str, role: str) -> Fact:
+async def bank_fact(view: View, asset: str, role: str) -> Fact:
+    """One of the bank's own accounts; raises ``AccountNotFound`` before it is opened."""
     number = await ledger.bank_account(view, asset, role)
     if number is None:
         raise AccountNotFound()

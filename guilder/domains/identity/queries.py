@@ -7,8 +7,8 @@ from guilder.core.errors import Forbidden, Unauthenticated
 from guilder.core.page import Page, PageRequest, cursor_id, cut
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
-from guilder.domains.identity.errors import SessionNotFound, UserNotFound
-from guilder.domains.identity.repository import factors, letters
+from guilder.domains.identity.errors import AccountLocked, SessionNotFound, UserNotFound
+from guilder.domains.identity.repository import factors, failures, letters
 from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.rules import Factors, Passkey, Session, User, UserFilter
 
@@ -108,6 +108,13 @@ async def list_users(view: View, actor: Actor, wanted: UserFilter, page: PageReq
     before = cursor_id(page)
     rows = await repository.newest_users(view, wanted, before, page.limit + 1, page.offset)
     return cut(rows, page, lambda user: str(user.id))
+
+
+async def refuse_locked(view: View, key: bytes) -> None:
+    """Refuse while the way is locked."""
+    known = await failures.failures_of(view, key)
+    if known is not None and (seconds := known.locked_seconds(view.now_us)):
+        raise AccountLocked(retry_after_seconds=seconds)
 
 
 def _require_permission(actor: Actor) -> None:

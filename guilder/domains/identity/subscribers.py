@@ -9,6 +9,7 @@ from guilder.core.actor import SYSTEM
 from guilder.core.clock import HOUR_US, MINUTE_US, to_datetime
 from guilder.core.events import Delivery
 from guilder.core.ports import Mail, Mailer
+from guilder.core.tokens import LetterTokenSource, opaque_hash
 from guilder.db.run import Runner
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.letters import (
@@ -20,7 +21,6 @@ from guilder.domains.identity.commands.letters import (
 from guilder.domains.identity.events import LetterAsked, PasswordChanged, SignedInAnew
 from guilder.domains.identity.rules import LOCK_US, Purpose
 from guilder.infra.mail.letters import Letter, Letters
-from guilder.infra.tokens import LetterTokens, opaque_hash
 
 TYPES: Final = (LetterAsked.type, PasswordChanged.type, SignedInAnew.type)
 _UNKNOWN_DEVICE: Final = "unknown"
@@ -31,7 +31,7 @@ class LetterSender:
     """Writes the letter that an event calls for and sends it; ``address`` is the bank's own."""
 
     runner: Runner
-    tokens: LetterTokens
+    tokens: LetterTokenSource
     letters: Letters
     mailer: Mailer
     address: str

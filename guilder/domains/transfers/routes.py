@@ -17,30 +17,29 @@ from guilder.api.routing import lean
 from guilder.api.schema import QueryFlag, ResponseBody, Uuid
 from guilder.core.actor import Actor
 from guilder.core.errors import FieldError, Invalid
-from guilder.core.ids import NumberCipher, uuid7
-from guilder.core.ownership import owns
+from guilder.core.ids import NumberCipher
 from guilder.core.permissions import Permission
-from guilder.db.run import Runner
-from guilder.domains.accounts.queries import AccountDirectory
 from guilder.domains.ledger import errors as refused
-from guilder.domains.ledger.poster import Poster
-from guilder.domains.transfers import commands, queries
+from guilder.domains.transfers import queries
 from guilder.domains.transfers.schemas import (
     BatchCreate,
     BatchOut,
     DepositCreate,
     TransferCreate,
     TransferOut,
+    batch_body,
+    posted_body,
     read_batch,
     read_transfer,
+    transfer_body,
 )
+from guilder.domains.transfers.services import Deposit, TransferService
 
 Reader = Annotated[Actor, may(Permission.TRANSFERS_READ)]
 Mover = Annotated[Actor, may(Permission.TRANSFERS_WRITE)]
 Depositor = Annotated[Actor, may(Permission.SIMULATIONS_WRITE)]
 TheCipher = Annotated[NumberCipher, Depends(Part(NumberCipher))]
-TheDirectory = Annotated[AccountDirectory, Depends(Part(AccountDirectory))]
-ThePoster = Annotated[Poster, Depends(Part(Poster))]
+TheTransfers = Annotated[TransferService, Depends(Part(TransferService))]
 
 BATCH_BYTES: Final = 8_000_000
 _REFUSED: Final = refusals(
@@ -71,29 +70,19 @@ DryRun = Annotated[
 
 async def post_transfer(exchange: Exchange) -> Reply:
     """Answers ``POST /transfers``."""
-    parts, payer = exchange.parts, _payer(exchange)
-    dry_run, key = _dry_run(exchange), key_text(exchange)
+    parts, dry_run, key = exchange.parts, _dry_run(exchange), key_text(exchange)
     values = read_transfer(exchange.document)
-    names = (values["from_account_id"], commands.payee_of(values))
-    known = await parts[AccountDirectory].resolve(names)
-    posting = commands.posting_of(values, known, payer, key)
-    result = await commands.post_one(parts[Poster], posting, dry_run=dry_run)
-    sides = (known[names[0]].id, known[names[1]].id)
-    body = queries.made_body(posting, result, sides, parts[NumberCipher])
-    body["balance_after"] = result.debit_after
-    return _answer(body, dry_run=dry_run, replayed=result.status == "replayed")
+    posted = await parts[TransferService].transfer(values, exchange.actor, key, dry_run=dry_run)
+    body = posted_body(posted, parts[NumberCipher])
+    return _answer(body, dry_run=dry_run, replayed=posted.result.status == "replayed")
 
 
 async def post_transfers(exchange: Exchange) -> Reply:
     """Answers ``POST /transfers/batches``."""
-    parts, payer = exchange.parts, _payer(exchange)
-    dry_run, key = _dry_run(exchange), key_text(exchange)
+    parts, dry_run, key = exchange.parts, _dry_run(exchange), key_text(exchange)
     values = read_batch(exchange.document)
-    label = str(uuid7(parts[Runner].clock.now_us()))
-    known = await parts[AccountDirectory].resolve(commands.names_in(values["transfers"]))
-    unit = commands.batch_of(values, known, payer, key, label, dry_run=dry_run)
-    outcome = await commands.post_batch(parts[Poster], unit)
-    body = queries.batch_body(outcome, parts[NumberCipher], dry_run=dry_run)
+    outcome = await parts[TransferService].batch(values, exchange.actor, key, dry_run=dry_run)
+    body = batch_body(outcome, parts[NumberCipher], dry_run=dry_run)
     return _answer(body, dry_run=dry_run, replayed=outcome.replayed)
 
 
@@ -134,8 +123,8 @@ async def list_transfers(
     actor: Reader, runner: TheRunner, cipher: TheCipher, page: PageQuery
 ) -> Reply:
     """Transfers from or to any of one's own accounts, newest first."""
-    found = await runner.view(queries.list_transfers, actor, page, cipher)
-    return json_response(200, page_body(found, lambda body: body))
+    found = await runner.view(queries.list_transfers, actor, page)
+    return json_response(200, page_body(found, lambda transfer: transfer_body(transfer, cipher)))
 
 
 @router.get(
@@ -147,10 +136,8 @@ async def get_transfer(
     transfer_id: Uuid, actor: Reader, runner: TheRunner, cipher: TheCipher
 ) -> Reply:
     """A transfer from or to one of one's own accounts."""
-    return json_response(
-        200,
-        await runner.view(queries.get_transfer, actor, transfer_id, cipher),
-    )
+    found = await runner.view(queries.get_transfer, actor, transfer_id, cipher)
+    return json_response(200, transfer_body(found, cipher))
 
 
 @simulations_router.post(
@@ -164,28 +151,16 @@ async def create_deposit(
     body: DepositCreate,
     actor: Depositor,
     exchange: TheExchange,
-    directory: TheDirectory,
-    poster: ThePoster,
+    transfers: TheTransfers,
     cipher: TheCipher,
     _key: IdempotencyKey,
     dry_run: DryRun = False,
 ) -> Reply:
     """Money from outside, out of nowhere: how a new account of the sandbox gets some."""
-    key = key_text(exchange)
-    bank, account = await commands.deposit_sides(directory, actor, body.account_id, body.currency)
-    posting = commands.deposit_of(bank, account, actor, body.amount, body.description, key)
-    result = await commands.post_one(poster, posting, dry_run=dry_run)
-    made = queries.made_body(posting, result, (bank.id, account.id), cipher)
-    if owns(actor, account.owner):
-        made["balance_after"] = result.credit_after
-    return _answer(made, dry_run=dry_run, replayed=result.status == "replayed")
-
-
-def _payer(exchange: Exchange) -> commands.Payer:
-    """The caller, who may move money."""
-    actor = exchange.actor
-    assert actor.user_id is not None  # whoever has one of these roles has signed in
-    return commands.Payer(actor, str(actor.user_id))
+    wanted = Deposit(body.account_id, body.amount, body.currency, body.description)
+    posted = await transfers.deposit(wanted, actor, key_text(exchange), dry_run=dry_run)
+    replayed = posted.result.status == "replayed"
+    return _answer(posted_body(posted, cipher), dry_run=dry_run, replayed=replayed)
 
 
 def _dry_run(exchange: Exchange) -> bool:

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Annotated, Any, Final, Literal, Self, get_args
 from uuid import UUID
 
+import msgspec
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
@@ -27,10 +28,17 @@ from guilder.api.schema import (
     UuidText,
 )
 from guilder.api.validation import read_body
+from guilder.core.clock import day_date, iso_instant
+from guilder.core.ids import NumberCipher
+from guilder.core.money import EXPONENTS
 from guilder.domains.accounts.rules import ACCOUNT_NUMBER
+from guilder.domains.ledger.rules.state import UnitResult
+from guilder.domains.transfers.queries import Transfer
+from guilder.domains.transfers.services import Posted
 
 MOST_TRANSFERS: Final = 2_000
 LONGEST_KEY: Final = 255
+_NONE_GIVEN: Final = msgspec.Raw(b"{}")
 _BAD_KEY: Final = (
     "invalid_key", f"The key must have 1 to {LONGEST_KEY} printable ASCII characters."
 )  # fmt: skip
@@ -143,6 +151,7 @@ class BatchOut(ResponseBody):
 
 
 type Values = dict[str, Any]
+type Body = dict[str, Any]
 type Checks = Mapping[str, Callable[[Any], Any]]
 
 
@@ -209,3 +218,91 @@ def _sound(item: Any, checks: Checks) -> Values:
 def _unsound() -> Broken:
     """Never shown: the model says what is wrong."""
     return Broken("invalid", "The value is not valid.")
+
+
+def posted_body(posted: Posted, cipher: NumberCipher) -> Body:
+    """A transfer that was posted, in its wire form: made of what never changes."""
+    posting, result = posted.posting, posted.result
+    number, booked_at = result.number, result.booked_at
+    body = _body(
+        cipher.uuid_text(number, booked_at) if number else None,
+        (posted.payer, posted.payee),
+        (posting.amount, posting.asset),
+        (posting.description, posting.reference, posting.metadata),
+        booked_at,
+        posting.value_on,
+    )
+    if posted.balance_after is not None:
+        body["balance_after"] = posted.balance_after
+    return body
+
+
+def transfer_body(transfer: Transfer, cipher: NumberCipher) -> Body:
+    """A transfer that is read, in the same wire form."""
+    row = transfer.row
+    body = _body(
+        cipher.uuid_text(row.id, row.booked_at),
+        (transfer.payer, transfer.payee),
+        (row.amount, row.asset),
+        (row.description, row.reference, row.metadata),
+        row.booked_at,
+        row.value_on,
+    )
+    if transfer.balance_after is not None:
+        body["balance_after"] = transfer.balance_after
+    return body
+
+
+def batch_body(outcome: UnitResult, cipher: NumberCipher, *, dry_run: bool) -> Body:
+    """What became of a batch, transfer by transfer."""
+    results: list[Body] = []
+    rejected = 0
+    uuid_text = cipher.uuid_text
+    for index, result in enumerate(outcome.results):
+        refusal = result.refusal
+        if refusal is None:
+            number = result.number
+            transfer_id = uuid_text(number, result.booked_at) if number else None
+            results.append(
+                {
+                    "index": index,
+                    "status": result.status,
+                    "transfer_id": transfer_id,
+                    "balance_after": result.debit_after,
+                }
+            )
+        else:
+            rejected += 1
+            results.append({"index": index, "status": "rejected", "code": refusal.code})
+    return {
+        "id": None if dry_run else outcome.label,
+        "accepted": len(results) - rejected,
+        "rejected": rejected,
+        "results": results,
+    }
+
+
+def _body(
+    public_id: str | None,
+    sides: tuple[str, str],
+    money: tuple[int, str],
+    words: tuple[str | None, str | None, str | None],
+    booked_at: int,
+    value_on: int | None,
+) -> Body:
+    booked = iso_instant(booked_at)
+    return {
+        "id": public_id,
+        "status": "posted",
+        "from_account_id": sides[0],
+        "to_account_id": sides[1],
+        "amount": money[0],
+        "currency": money[1],
+        "exponent": EXPONENTS[money[1]],
+        "description": words[0],
+        "reference": words[1],
+        "metadata": _NONE_GIVEN if words[2] is None else msgspec.Raw(words[2].encode()),
+        "created_at": booked,
+        "booked_at": booked,
+        "value_on": booked[:10] if value_on is None else day_date(value_on).isoformat(),
+    }

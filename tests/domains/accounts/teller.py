@@ -82,7 +82,7 @@ class Desk:
 
     async def sign_up(self, role: Role = Role.USER) -> Customer:
         """Somebody new."""
-        gate, runner = bank_of(self.app).gate, bank_of(self.app).runner
+        gate, runner = bank_of(self.app).authentication, bank_of(self.app).runner
         email = f"customer{next(self._names)}@example.test"
         command = CreateUser(email, await gate.hashed(PASSWORD, email), None, role)
         user = await runner.run(create_user, command, SYSTEM)

@@ -14,9 +14,10 @@ from guilder.db.unit_of_work import View
 from guilder.domains.accounts import queries
 from guilder.domains.accounts.commands import OpenAccount, open_account
 from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture
-from guilder.domains.accounts.queries import AccountDirectory, Statement
+from guilder.domains.accounts.queries import Statement
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import Month
+from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.poster import Poster

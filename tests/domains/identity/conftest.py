@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from guilder.core.clock import FixedClock
 from guilder.db.engine import Database
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.gate import Gate
+from guilder.domains.identity.services.authentication import AuthenticationService
 from tests.domains.identity.doors import gate_of
 from tests.support.app import app_on, started
 
@@ -41,5 +41,5 @@ async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
 
 
 @pytest.fixture
-def gate(runner: Runner, clock: FixedClock) -> Gate:
+def gate(runner: Runner, clock: FixedClock) -> AuthenticationService:
     return gate_of(runner, clock)

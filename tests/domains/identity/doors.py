@@ -10,14 +10,16 @@ from guilder.core.errors import Unauthenticated
 from guilder.core.permissions import Role
 from guilder.core.ports import PasswordHasher
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.factors import SecondFactors
-from guilder.domains.identity.commands.gate import Gate, SignedIn
-from guilder.domains.identity.commands.passkeys import PasskeyDesk
 from guilder.domains.identity.queries import get_factors, session_user
 from guilder.domains.identity.rules import Factors, User
+from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
+from guilder.domains.identity.services.factors import SecondFactorService
+from guilder.domains.identity.services.passkeys import PasskeyService
 from guilder.infra.crypto import AesGcmSealer
+from guilder.infra.geoip import nowhere
 from guilder.infra.passkeys import Passkeys
-from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.passwords import Argon2Passwords, common_passwords
+from guilder.infra.qr import qr_svg
 from guilder.infra.tokens import AccessTokens, RefreshTokens
 from tests.domains.identity.codes import code_at
 
@@ -36,14 +38,16 @@ def cheap_passwords() -> Argon2Passwords:
 
 def gate_of(
     runner: Runner, clock: Clock, passwords: PasswordHasher | None = None, secret: bytes = SECRET
-) -> Gate:
-    return Gate(
+) -> AuthenticationService:
+    return AuthenticationService(
         runner,
         passwords or cheap_passwords(),
         AccessTokens(secret, clock),
         RefreshTokens(secret),
-        SecondFactors(runner, AesGcmSealer([secret])),
-        PasskeyDesk(runner, Passkeys(ADDRESS, "Bank", secret, clock)),
+        SecondFactorService(runner, AesGcmSealer([secret]), "Bank", qr_svg),
+        PasskeyService(runner, Passkeys(ADDRESS, "Bank", secret, clock)),
+        common_passwords=common_passwords(),
+        place_of=nowhere,
     )
 
 
@@ -51,15 +55,20 @@ def actor_of(who: SignedIn) -> Actor:
     return Actor(who.user.id, Role.USER, "request-3", "192.0.2.1", who.session.id)
 
 
-async def enrol(gate: Gate, who: SignedIn, clock: FixedClock) -> tuple[bytes, list[str]]:
+async def enrol(
+    gate: AuthenticationService, who: SignedIn, clock: FixedClock
+) -> tuple[bytes, list[str]]:
     """An app that counts, whose last used step is of now, and its recovery codes."""
-    _, secret = await gate.factors.enrol(actor_of(who))
+    secret = (await gate.factors.enrol(actor_of(who))).secret
     codes = await gate.factors.confirm(code_at(secret, clock), actor_of(who))
     return secret, codes
 
 
 async def log_in(
-    gate: Gate, code: str | None = None, actor: Actor = OWNER, device: str = "Browser"
+    gate: AuthenticationService,
+    code: str | None = None,
+    actor: Actor = OWNER,
+    device: str = "Browser",
 ) -> SignedIn:
     return await gate.log_in(EMAIL, PASSWORD, actor, device, code)
 

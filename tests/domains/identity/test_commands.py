@@ -10,9 +10,9 @@ from guilder.core.actor import ANONYMOUS, SYSTEM, Actor
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
 from guilder.core.permissions import Role
+from guilder.core.tokens import opaque_hash
 from guilder.db.audit import audit_events
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.gate import Gate
 from guilder.domains.identity.commands.sessions import (
     OpenSession,
     SignUp,
@@ -24,8 +24,8 @@ from guilder.domains.identity.errors import EmailTaken, InvalidCredentials, Weak
 from guilder.domains.identity.models import refresh_tokens, sessions, users
 from guilder.domains.identity.queries import session_user, user_by_email
 from guilder.domains.identity.rules import SESSION_US, Session, User
+from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.infra.passwords import Argon2Passwords
-from guilder.infra.tokens import opaque_hash
 from tests.domains.identity.doors import gate_of
 
 NOW = 1_800_000_000_000_000
@@ -51,7 +51,7 @@ def passwords() -> CountingPasswords:
 
 
 @pytest.fixture
-def gate(runner: Runner, passwords: CountingPasswords, clock: FixedClock) -> Gate:
+def gate(runner: Runner, passwords: CountingPasswords, clock: FixedClock) -> AuthenticationService:
     return gate_of(runner, clock, passwords)
 
 
@@ -152,7 +152,9 @@ async def test_a_session_is_good_while_it_lasts_and_for_its_user_alone(
         await whose()
 
 
-async def test_the_gate_lets_in_who_has_the_password(gate: Gate, runner: Runner) -> None:
+async def test_the_gate_lets_in_who_has_the_password(
+    gate: AuthenticationService, runner: Runner
+) -> None:
     new = await gate.sign_up("Ada@example.test", PASSWORD, "Ada", CALLER, "Browser")
     again = await gate.log_in("ada@example.test", PASSWORD, CALLER, None)
     assert new.user == again.user
@@ -166,13 +168,15 @@ async def test_the_gate_lets_in_who_has_the_password(gate: Gate, runner: Runner)
     assert re.match(r"p2\.[0-9a-f]{16}\$argon2id\$", encoded)
 
 
-async def test_a_password_fits_in_every_encoding_of_its_characters(gate: Gate) -> None:
+async def test_a_password_fits_in_every_encoding_of_its_characters(
+    gate: AuthenticationService,
+) -> None:
     await gate.sign_up("a@b.test", "cafe\N{COMBINING ACUTE ACCENT} au lait", None, CALLER, None)
     await gate.log_in("a@b.test", "caf\N{LATIN SMALL LETTER E WITH ACUTE} au lait", CALLER, None)
 
 
 async def test_what_is_wrong_with_a_login_is_not_told_and_costs_the_same(
-    gate: Gate, runner: Runner, passwords: CountingPasswords
+    gate: AuthenticationService, runner: Runner, passwords: CountingPasswords
 ) -> None:
     await gate.sign_up("a@b.test", PASSWORD, None, CALLER, None)
     off = (await gate.sign_up("off@b.test", PASSWORD, None, CALLER, None)).user
@@ -190,14 +194,16 @@ async def test_what_is_wrong_with_a_login_is_not_told_and_costs_the_same(
     assert passwords.verified == [True, False, True]
 
 
-async def test_a_weak_password_is_refused_before_any_work(gate: Gate, runner: Runner) -> None:
+async def test_a_weak_password_is_refused_before_any_work(
+    gate: AuthenticationService, runner: Runner
+) -> None:
     with pytest.raises(WeakPassword):
         await gate.sign_up("a@b.test", "short", None, CALLER, None)
     assert await runner.view(lambda view: user_by_email(view, "a@b.test")) is None
 
 
 async def test_the_audit_trail_tells_who_came_in_and_holds_no_secret(
-    gate: Gate, runner: Runner
+    gate: AuthenticationService, runner: Runner
 ) -> None:
     signed_in = await gate.sign_up("a@b.test", PASSWORD, None, CALLER, None)
     await gate.log_in("a@b.test", PASSWORD, CALLER, None)

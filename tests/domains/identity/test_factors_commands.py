@@ -18,7 +18,6 @@ from guilder.domains.identity.commands.factors import (
     remove_factors,
     remove_totp,
 )
-from guilder.domains.identity.commands.gate import Gate, SignedIn
 from guilder.domains.identity.commands.sessions import OpenSession, open_session
 from guilder.domains.identity.errors import (
     AccountLocked,
@@ -33,6 +32,7 @@ from guilder.domains.identity.errors import (
 from guilder.domains.identity.models import users
 from guilder.domains.identity.queries import get_factors, session_user
 from guilder.domains.identity.rules import Factors, base32, normal_code
+from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.infra.crypto import AesGcmSealer
 from tests.db import owner
 from tests.domains.identity.codes import code_at
@@ -54,14 +54,14 @@ from tests.domains.identity.doors import (
 
 
 @pytest.fixture
-async def ada(gate: Gate) -> SignedIn:
+async def ada(gate: AuthenticationService) -> SignedIn:
     return await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
 
 
 async def test_an_app_counts_once_it_has_shown_a_code(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    _, secret = await gate.factors.enrol(actor_of(ada))
+    secret = (await gate.factors.enrol(actor_of(ada))).secret
     await log_in(gate)
     assert (await factors_of(runner, ada)).totp is None
     with pytest.raises(WrongFactor):
@@ -82,7 +82,7 @@ async def test_an_app_counts_once_it_has_shown_a_code(
 
 
 async def test_who_has_not_the_password_learns_nothing_of_factors(
-    gate: Gate, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     secret, codes = await enrol(gate, ada, clock)
     clock.advance(seconds=30)
@@ -99,7 +99,7 @@ async def test_who_has_not_the_password_learns_nothing_of_factors(
     ("steps", "taken"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)]
 )
 async def test_a_clock_may_be_off_by_one_step(
-    gate: Gate, clock: FixedClock, ada: SignedIn, steps: int, taken: bool
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn, steps: int, taken: bool
 ) -> None:
     secret, _ = await enrol(gate, ada, clock)
     clock.advance(seconds=300)
@@ -111,7 +111,7 @@ async def test_a_clock_may_be_off_by_one_step(
 
 
 async def test_a_step_and_those_before_it_are_used_once(
-    gate: Gate, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     secret, _ = await enrol(gate, ada, clock)
     clock.advance(seconds=300)
@@ -125,7 +125,9 @@ async def test_a_step_and_those_before_it_are_used_once(
     await log_in(gate, code_at(secret, clock, 1))
 
 
-async def test_a_used_code_is_a_wrong_code(gate: Gate, clock: FixedClock, ada: SignedIn) -> None:
+async def test_a_used_code_is_a_wrong_code(
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
+) -> None:
     """And counts as one: it may have been read over a shoulder."""
     secret, codes = await enrol(gate, ada, clock)
     await log_in(gate, codes[0])
@@ -137,7 +139,7 @@ async def test_a_used_code_is_a_wrong_code(gate: Gate, clock: FixedClock, ada: S
 
 
 async def test_of_two_who_come_with_one_code_one_is_let_in(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     secret, codes = await enrol(gate, ada, clock)
     database = Database(runner.database.url)
@@ -152,7 +154,7 @@ async def test_of_two_who_come_with_one_code_one_is_let_in(
 
 
 async def test_of_two_commands_with_one_checked_factor_one_is_let_in(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     """The race after the check, which decides."""
     secret, codes = await enrol(gate, ada, clock)
@@ -180,7 +182,7 @@ async def test_of_two_commands_with_one_checked_factor_one_is_let_in(
 
 
 async def test_a_recovery_code_is_used_once(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     _, codes = await enrol(gate, ada, clock)
     await log_in(gate, codes[3].lower().replace("-", " "))
@@ -195,7 +197,7 @@ async def test_a_recovery_code_is_used_once(
 
 
 async def test_new_recovery_codes_kill_the_old_ones(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     with pytest.raises(TotpNotFound):
         await gate.factors.renew_codes(actor_of(ada))
@@ -209,7 +211,7 @@ async def test_new_recovery_codes_kill_the_old_ones(
 
 
 async def test_guesses_of_codes_are_bounded_and_the_owner_is_not_locked_out(
-    gate: Gate, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     """A thief has the password; the owner's known device has a count of its own."""
     secret, codes = await enrol(gate, ada, clock)
@@ -237,18 +239,18 @@ async def test_guesses_of_codes_are_bounded_and_the_owner_is_not_locked_out(
 
 
 async def test_a_set_up_is_replaced_ends_and_is_done_once(
-    gate: Gate, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     with pytest.raises(TotpNotFound):
         await gate.factors.confirm(WRONG, actor_of(ada))
-    _, first = await gate.factors.enrol(actor_of(ada))
-    _, second = await gate.factors.enrol(actor_of(ada))
+    first = (await gate.factors.enrol(actor_of(ada))).secret
+    second = (await gate.factors.enrol(actor_of(ada))).secret
     with pytest.raises(WrongFactor):
         await gate.factors.confirm(code_at(first, clock), actor_of(ada))
     clock.advance(seconds=901)
     with pytest.raises(TotpNotFound):
         await gate.factors.confirm(code_at(second, clock), actor_of(ada))
-    _, third = await gate.factors.enrol(actor_of(ada))
+    third = (await gate.factors.enrol(actor_of(ada))).secret
     code = code_at(third, clock)
     assert await outcomes(*(gate.factors.confirm(code, actor_of(ada)) for _ in range(3))) == [
         "TotpNotFound", "TotpNotFound", "list",
@@ -258,7 +260,7 @@ async def test_a_set_up_is_replaced_ends_and_is_done_once(
 
 
 async def test_other_sessions_end_when_an_app_comes_or_goes(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     for _ in range(2):
         other = await log_in(gate)
@@ -276,7 +278,7 @@ async def test_other_sessions_end_when_an_app_comes_or_goes(
 
 
 async def test_an_admin_helps_who_has_lost_everything(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     root = Actor(None, Role.ADMIN)
     await enrol(gate, ada, clock)
@@ -289,7 +291,7 @@ async def test_an_admin_helps_who_has_lost_everything(
 
 
 async def test_who_is_switched_off_can_do_nothing_with_factors(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     secret, _ = await enrol(gate, ada, clock)
     clock.advance(seconds=30)
@@ -309,7 +311,7 @@ async def test_who_is_switched_off_can_do_nothing_with_factors(
 
 
 async def test_nobody_and_who_has_no_session_can_do_nothing_with_factors(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     keyed = Actor(ada.user.id, Role.USER)  # an API key has no session
     with pytest.raises(Unauthenticated):
@@ -330,7 +332,7 @@ async def test_nobody_and_who_has_no_session_can_do_nothing_with_factors(
 
 
 async def test_neither_secrets_nor_codes_are_in_the_database(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     secret, codes = await enrol(gate, ada, clock)
     clock.advance(seconds=30)
@@ -361,7 +363,7 @@ async def test_neither_secrets_nor_codes_are_in_the_database(
 
 
 async def test_wrong_codes_are_in_the_audit_trail(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     await enrol(gate, ada, clock)
     with pytest.raises(InvalidSecondFactor):
@@ -373,7 +375,7 @@ async def test_wrong_codes_are_in_the_audit_trail(
 
 
 async def test_sessions_outlive_the_migration_there_and_back(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     url = runner.database.url
     await runner.database.close()

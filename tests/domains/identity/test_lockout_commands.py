@@ -9,11 +9,11 @@ from guilder.core.clock import FixedClock
 from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.gate import Gate
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, WrongPassword
 from guilder.domains.identity.models import users
 from guilder.domains.identity.rules import failures_key
+from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.infra.passwords import Argon2Passwords
 from tests.db import owner
 from tests.domains.identity.doors import SECRET, gate_of
@@ -43,17 +43,19 @@ def passwords() -> Passwords:
 
 
 @pytest.fixture
-def gate(runner: Runner, passwords: Passwords, clock: FixedClock) -> Gate:
+def gate(runner: Runner, passwords: Passwords, clock: FixedClock) -> AuthenticationService:
     return gate_of(runner, clock, passwords)
 
 
 @pytest.fixture(autouse=True)
-async def ada(gate: Gate) -> Actor:
+async def ada(gate: AuthenticationService) -> Actor:
     signed_in = await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
     return Actor(signed_in.user.id, Role.USER, session_id=signed_in.session.id)
 
 
-async def fail(gate: Gate, times: int, email: str = EMAIL, actor: Actor = STRANGER) -> None:
+async def fail(
+    gate: AuthenticationService, times: int, email: str = EMAIL, actor: Actor = STRANGER
+) -> None:
     for _ in range(times):
         with pytest.raises(InvalidCredentials):
             await gate.log_in(email, "wrong horse battery", actor, "Robot")
@@ -61,7 +63,7 @@ async def fail(gate: Gate, times: int, email: str = EMAIL, actor: Actor = STRANG
 
 @pytest.mark.parametrize("email", [EMAIL, "ADA@B.test", "nobody@b.test"])
 async def test_five_wrong_passwords_lock_for_fifteen_minutes(
-    gate: Gate, clock: FixedClock, passwords: Passwords, email: str
+    gate: AuthenticationService, clock: FixedClock, passwords: Passwords, email: str
 ) -> None:
     await fail(gate, 5, email)
     tried = passwords.tried
@@ -79,7 +81,7 @@ async def test_five_wrong_passwords_lock_for_fifteen_minutes(
         await gate.log_in(email, PASSWORD, STRANGER, "Robot")
 
 
-async def test_a_strangers_guesses_do_not_lock_the_owner_out(gate: Gate) -> None:
+async def test_a_strangers_guesses_do_not_lock_the_owner_out(gate: AuthenticationService) -> None:
     await fail(gate, 5)
     with pytest.raises(AccountLocked):
         await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
@@ -90,7 +92,9 @@ async def test_a_strangers_guesses_do_not_lock_the_owner_out(gate: Gate) -> None
         await gate.log_in(EMAIL, PASSWORD, STRANGER, "Browser")
 
 
-async def test_a_known_device_is_locked_by_its_own_guesses_alone(gate: Gate) -> None:
+async def test_a_known_device_is_locked_by_its_own_guesses_alone(
+    gate: AuthenticationService,
+) -> None:
     for _ in range(5):
         with pytest.raises(InvalidCredentials):
             await gate.log_in(EMAIL, "wrong horse battery", OWNER, "Browser")
@@ -99,13 +103,15 @@ async def test_a_known_device_is_locked_by_its_own_guesses_alone(gate: Gate) -> 
     await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
 
 
-async def test_the_right_password_begins_the_count_anew(gate: Gate) -> None:
+async def test_the_right_password_begins_the_count_anew(gate: AuthenticationService) -> None:
     for device in ("Phone", "Tablet", None):
         await fail(gate, 4)
         await gate.log_in(EMAIL, PASSWORD, STRANGER, device)
 
 
-async def test_failures_of_long_ago_do_not_count(gate: Gate, clock: FixedClock) -> None:
+async def test_failures_of_long_ago_do_not_count(
+    gate: AuthenticationService, clock: FixedClock
+) -> None:
     for _ in range(4):
         await fail(gate, 4)
         clock.advance(seconds=901)
@@ -114,7 +120,7 @@ async def test_failures_of_long_ago_do_not_count(gate: Gate, clock: FixedClock) 
 
 @pytest.mark.parametrize("email", [EMAIL, "nobody@b.test"])
 async def test_of_guesses_that_arrive_together_five_are_tried(
-    gate: Gate, passwords: Passwords, email: str
+    gate: AuthenticationService, passwords: Passwords, email: str
 ) -> None:
     outcomes = await asyncio.gather(
         *(gate.log_in(email, f"guess number {n:04}", STRANGER, "Robot") for n in range(30)),
@@ -128,7 +134,7 @@ async def test_of_guesses_that_arrive_together_five_are_tried(
 
 
 async def test_of_guesses_through_two_processes_six_are_tried_at_most(
-    gate: Gate, database_url: str, clock: FixedClock, passwords: Passwords
+    gate: AuthenticationService, database_url: str, clock: FixedClock, passwords: Passwords
 ) -> None:
     database = Database(database_url)
     other = gate_of(Runner(database, clock), clock, passwords)
@@ -144,7 +150,9 @@ async def test_of_guesses_through_two_processes_six_are_tried_at_most(
     assert 5 <= passwords.tried <= 6
 
 
-async def test_many_who_have_the_right_password_come_in_together(gate: Gate) -> None:
+async def test_many_who_have_the_right_password_come_in_together(
+    gate: AuthenticationService,
+) -> None:
     sessions = await asyncio.gather(
         *(gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot") for _ in range(12))
     )
@@ -160,7 +168,9 @@ async def test_first_failures_that_are_counted_at_once_all_count(runner: Runner)
     assert rows == [(4,)]
 
 
-async def test_a_thief_of_a_session_cannot_try_passwords_for_long(gate: Gate, ada: Actor) -> None:
+async def test_a_thief_of_a_session_cannot_try_passwords_for_long(
+    gate: AuthenticationService, ada: Actor
+) -> None:
     for _ in range(5):
         with pytest.raises(WrongPassword):
             await gate.change_password("wrong horse battery", "another password", ada)
@@ -170,7 +180,7 @@ async def test_a_thief_of_a_session_cannot_try_passwords_for_long(gate: Gate, ad
 
 
 async def test_neither_addresses_nor_guesses_are_in_the_tables(
-    gate: Gate, database_url: str
+    gate: AuthenticationService, database_url: str
 ) -> None:
     await fail(gate, 1, "secret-admirer@b.test")
     for table in ("identity_failures", "audit_events"):
@@ -180,7 +190,7 @@ async def test_neither_addresses_nor_guesses_are_in_the_tables(
 
 
 async def test_an_outdated_hash_is_made_anew_at_the_next_login(
-    gate: Gate, runner: Runner, database_url: str, passwords: Passwords
+    gate: AuthenticationService, runner: Runner, database_url: str, passwords: Passwords
 ) -> None:
     weak = Argon2Passwords(SECRET, memory_kib=32, time_cost=1)
     async with runner.database.begin() as connection:

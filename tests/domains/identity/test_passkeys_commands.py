@@ -15,7 +15,6 @@ from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.factors import RemoveFactors, remove_factors
-from guilder.domains.identity.commands.gate import Gate, SignedIn
 from guilder.domains.identity.commands.passkeys import RemovePasskey, remove_passkey
 from guilder.domains.identity.commands.sessions import OpenSession, open_session
 from guilder.domains.identity.errors import (
@@ -30,6 +29,7 @@ from guilder.domains.identity.errors import (
 from guilder.domains.identity.models import passkeys, used_challenges, users
 from guilder.domains.identity.queries import get_factors, list_passkeys, session_user
 from guilder.domains.identity.rules import MOST_PASSKEYS, Passkey
+from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.db import owner
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.doors import ADDRESS, STRANGER, gate_of, whose
@@ -45,12 +45,12 @@ def phone() -> Authenticator:
 
 
 @pytest.fixture
-async def ada(gate: Gate) -> SignedIn:
+async def ada(gate: AuthenticationService) -> SignedIn:
     return await gate.sign_up("ada@b.test", PASSWORD, None, CALLER, "Browser")
 
 
 @pytest.fixture
-async def eve(gate: Gate) -> SignedIn:
+async def eve(gate: AuthenticationService) -> SignedIn:
     return await gate.sign_up("eve@b.test", PASSWORD, None, CALLER, "Browser")
 
 
@@ -58,24 +58,30 @@ def actor_of(who: SignedIn) -> Actor:
     return Actor(who.user.id, Role.USER, "request-3", "192.0.2.1", who.session.id)
 
 
-async def make(gate: Gate, who: SignedIn, phone: Authenticator, name: str = "Phone") -> Passkey:
+async def make(
+    gate: AuthenticationService, who: SignedIn, phone: Authenticator, name: str = "Phone"
+) -> Passkey:
     options = await gate.passkeys.creation_options(actor_of(who))
     return await gate.passkeys.add(name, phone.create(options), actor_of(who))
 
 
-def sign(gate: Gate, phone: Authenticator, **cheat: Any) -> dict[str, Any]:
+def sign(gate: AuthenticationService, phone: Authenticator, **cheat: Any) -> dict[str, Any]:
     return phone.get(gate.passkeys.request_options(), **cheat)
 
 
-async def come_in(gate: Gate, credential: dict[str, Any]) -> SignedIn:
+async def come_in(gate: AuthenticationService, credential: dict[str, Any]) -> SignedIn:
     return await gate.log_in_by_passkey(credential, CALLER, "Browser")
 
 
 async def test_who_has_a_passkey_comes_in_by_it_alone(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, phone: Authenticator
+    gate: AuthenticationService,
+    runner: Runner,
+    clock: FixedClock,
+    ada: SignedIn,
+    phone: Authenticator,
 ) -> None:
     made = await make(gate, ada, phone)
-    _, secret = await gate.factors.enrol(actor_of(ada))
+    secret = (await gate.factors.enrol(actor_of(ada))).secret
     await gate.factors.confirm(code_at(secret, clock), actor_of(ada))
     clock.advance(seconds=60)
     signed_in = await come_in(gate, sign(gate, phone))
@@ -98,7 +104,7 @@ async def test_who_has_a_passkey_comes_in_by_it_alone(
     ids=lambda cheat: next(iter(cheat)),
 )  # fmt: skip
 async def test_what_does_not_fit_is_refused_with_the_same_words(
-    gate: Gate, ada: SignedIn, phone: Authenticator, cheat: dict[str, Any]
+    gate: AuthenticationService, ada: SignedIn, phone: Authenticator, cheat: dict[str, Any]
 ) -> None:
     await make(gate, ada, phone)
     with pytest.raises(InvalidPasskey):
@@ -113,7 +119,7 @@ async def test_what_does_not_fit_is_refused_with_the_same_words(
 
 
 async def test_a_signature_is_good_once(
-    gate: Gate, clock: FixedClock, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, clock: FixedClock, runner: Runner, ada: SignedIn
 ) -> None:
     """Of a passkey that does not count, too: the challenge is used up."""
     synced = Authenticator(ADDRESS, counts=False)
@@ -135,7 +141,7 @@ async def test_a_signature_is_good_once(
 
 
 async def test_of_two_checked_signatures_with_one_count_one_is_let_in(
-    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+    gate: AuthenticationService, runner: Runner, ada: SignedIn, phone: Authenticator
 ) -> None:
     """A copy of the key signs another challenge at the same moment."""
     await make(gate, ada, phone)
@@ -158,7 +164,11 @@ async def test_of_two_checked_signatures_with_one_count_one_is_let_in(
 
 
 async def test_a_challenge_that_ends_between_check_and_use_is_refused(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, phone: Authenticator
+    gate: AuthenticationService,
+    runner: Runner,
+    clock: FixedClock,
+    ada: SignedIn,
+    phone: Authenticator,
 ) -> None:
     """Else it could be used again once it is forgotten."""
     await make(gate, ada, phone)
@@ -172,7 +182,11 @@ async def test_a_challenge_that_ends_between_check_and_use_is_refused(
 
 
 async def test_used_challenges_are_forgotten_a_day_after_they_ended(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, phone: Authenticator
+    gate: AuthenticationService,
+    runner: Runner,
+    clock: FixedClock,
+    ada: SignedIn,
+    phone: Authenticator,
 ) -> None:
     await make(gate, ada, phone)
     for days, kept in ((0, 2), (1, 3), (1, 2)):
@@ -186,7 +200,7 @@ async def test_used_challenges_are_forgotten_a_day_after_they_ended(
 
 
 async def test_a_passkey_is_made_by_who_asked_for_it_in_that_session_and_once(
-    gate: Gate, ada: SignedIn, eve: SignedIn, phone: Authenticator
+    gate: AuthenticationService, ada: SignedIn, eve: SignedIn, phone: Authenticator
 ) -> None:
     options = await gate.passkeys.creation_options(actor_of(ada))
     credential = phone.create(options)
@@ -202,7 +216,7 @@ async def test_a_passkey_is_made_by_who_asked_for_it_in_that_session_and_once(
 
 
 async def test_a_passkey_that_is_known_is_not_taken_again(
-    gate: Gate, ada: SignedIn, eve: SignedIn, phone: Authenticator
+    gate: AuthenticationService, ada: SignedIn, eve: SignedIn, phone: Authenticator
 ) -> None:
     await make(gate, ada, phone)
     key = phone.keys[0]
@@ -217,7 +231,7 @@ async def test_a_passkey_that_is_known_is_not_taken_again(
 
 
 async def test_a_user_has_so_many_passkeys_at_most(
-    gate: Gate,
+    gate: AuthenticationService,
     runner: Runner,
     clock: FixedClock,
     ada: SignedIn,
@@ -239,7 +253,7 @@ async def test_a_user_has_so_many_passkeys_at_most(
 
 
 async def test_a_removed_passkey_opens_nothing_and_the_other_sessions_end(
-    gate: Gate, runner: Runner, ada: SignedIn, eve: SignedIn, phone: Authenticator
+    gate: AuthenticationService, runner: Runner, ada: SignedIn, eve: SignedIn, phone: Authenticator
 ) -> None:
     made = await make(gate, ada, phone)
     other = await come_in(gate, sign(gate, phone))
@@ -266,7 +280,7 @@ async def test_a_removed_passkey_opens_nothing_and_the_other_sessions_end(
 
 
 async def test_who_is_switched_off_does_not_come_in_by_a_passkey(
-    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+    gate: AuthenticationService, runner: Runner, ada: SignedIn, phone: Authenticator
 ) -> None:
     await make(gate, ada, phone)
     options = await gate.passkeys.creation_options(actor_of(ada))
@@ -289,7 +303,7 @@ async def test_who_is_switched_off_does_not_come_in_by_a_passkey(
 
 
 async def test_an_address_is_proved_before_a_passkey_opens_anything(
-    gate: Gate, ada: SignedIn, phone: Authenticator
+    gate: AuthenticationService, ada: SignedIn, phone: Authenticator
 ) -> None:
     await make(gate, ada, phone)
     gate.requires_verification = True
@@ -298,7 +312,7 @@ async def test_an_address_is_proved_before_a_passkey_opens_anything(
 
 
 async def test_a_passkey_steps_up_the_sessions_of_its_owner(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, eve: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn, eve: SignedIn
 ) -> None:
     phone, other = Authenticator(ADDRESS), Authenticator(ADDRESS)
     await make(gate, ada, phone)
@@ -315,7 +329,7 @@ async def test_a_passkey_steps_up_the_sessions_of_its_owner(
 
 
 async def test_an_admin_takes_passkeys_away(
-    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+    gate: AuthenticationService, runner: Runner, ada: SignedIn, phone: Authenticator
 ) -> None:
     await make(gate, ada, phone)
     await runner.run(remove_factors, RemoveFactors(ada.user.id), Actor(None, Role.ADMIN))
@@ -325,14 +339,16 @@ async def test_an_admin_takes_passkeys_away(
         await come_in(gate, sign(gate, phone))
 
 
-async def test_asking_for_challenges_leaves_nothing_behind(gate: Gate, runner: Runner) -> None:
+async def test_asking_for_challenges_leaves_nothing_behind(
+    gate: AuthenticationService, runner: Runner
+) -> None:
     for _ in range(3):
         gate.passkeys.request_options()
     assert await owner.rows(runner.database.url, "SELECT * FROM identity_used_challenges") == []
 
 
 async def test_a_passkey_on_a_new_device_is_told_once(
-    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+    gate: AuthenticationService, runner: Runner, ada: SignedIn, phone: Authenticator
 ) -> None:
     async def told() -> int:
         types = await owner.rows(runner.database.url, "SELECT type FROM outbox")
@@ -347,7 +363,7 @@ async def test_a_passkey_on_a_new_device_is_told_once(
 
 
 async def test_who_is_refused_with_a_passkey_is_in_the_audit_trail(
-    gate: Gate, runner: Runner, ada: SignedIn, phone: Authenticator
+    gate: AuthenticationService, runner: Runner, ada: SignedIn, phone: Authenticator
 ) -> None:
     await make(gate, ada, phone)
     other = Authenticator(ADDRESS)

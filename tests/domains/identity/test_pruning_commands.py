@@ -9,13 +9,13 @@ from guilder.core.clock import FixedClock
 from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.gate import Gate, SignedIn
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.commands.pruning import DropWhatIsOver, drop_what_is_over, prune
 from guilder.domains.identity.commands.sessions import EndSession, end_session
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, RefreshReused
 from guilder.domains.identity.models import failures
 from guilder.domains.identity.rules import failures_key
+from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.db import owner
 
 PASSWORD = "correct horse battery"
@@ -24,7 +24,7 @@ FAILURES, TOKENS, SESSIONS = "identity_failures", "identity_refresh_tokens", "id
 
 
 @pytest.fixture
-async def ada(gate: Gate) -> SignedIn:
+async def ada(gate: AuthenticationService) -> SignedIn:
     return await gate.sign_up("ada@b.test", PASSWORD, None, CALLER, "Browser")
 
 
@@ -40,7 +40,7 @@ async def end(runner: Runner, who: SignedIn) -> None:
 
 
 async def test_failures_go_when_they_no_longer_count_and_a_lock_stays_while_it_lasts(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     for _ in range(5):
         with pytest.raises(InvalidCredentials):
@@ -58,7 +58,9 @@ async def test_failures_go_when_they_no_longer_count_and_a_lock_stays_while_it_l
     assert await kept(runner) == (0, 1, 1)
 
 
-async def test_a_lock_is_not_shortened(gate: Gate, runner: Runner, clock: FixedClock) -> None:
+async def test_a_lock_is_not_shortened(
+    gate: AuthenticationService, runner: Runner, clock: FixedClock
+) -> None:
     for _ in range(5):
         with pytest.raises(InvalidCredentials):
             await gate.log_in("eve@b.test", "wrong horse battery", CALLER, None)
@@ -69,7 +71,7 @@ async def test_a_lock_is_not_shortened(gate: Gate, runner: Runner, clock: FixedC
 
 
 async def test_used_tokens_stay_as_long_as_their_reuse_must_be_seen(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     token = ada.refresh_token
     for _ in range(4):
@@ -86,7 +88,7 @@ async def test_used_tokens_stay_as_long_as_their_reuse_must_be_seen(
 
 @pytest.mark.parametrize("how", ["ended", "expired"])
 async def test_tokens_go_a_day_and_sessions_ninety_days_after_the_end(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, how: str
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn, how: str
 ) -> None:
     if how == "ended":
         await end(runner, ada)
@@ -109,7 +111,7 @@ async def test_tokens_go_a_day_and_sessions_ninety_days_after_the_end(
 
 
 async def test_no_run_takes_more_than_its_share(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     for _ in range(4):
         await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
@@ -123,7 +125,7 @@ async def test_no_run_takes_more_than_its_share(
 
 
 async def test_several_processes_may_prune_at_once(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     stays = await gate.sign_up("eve@b.test", PASSWORD, None, CALLER, None)
     for _ in range(20):

@@ -12,7 +12,6 @@ from guilder.core.page import PageRequest
 from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.gate import SignedIn
 from guilder.domains.identity.commands.rotations import (
     RotateEverybody,
     RotateUser,
@@ -23,6 +22,7 @@ from guilder.domains.identity.errors import RefreshInvalid, UserNotFound
 from guilder.domains.identity.queries import list_sessions, session_user
 from guilder.domains.identity.repository import rotations
 from guilder.domains.identity.rules import Rotation
+from guilder.domains.identity.services.authentication import SignedIn
 from guilder.infra.tokens import AccessTokens, Claims
 from tests.db import owner
 from tests.domains.identity.doors import SECRET, gate_of

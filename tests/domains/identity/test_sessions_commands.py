@@ -11,7 +11,6 @@ from guilder.core.errors import Forbidden, Unauthenticated
 from guilder.core.page import PageRequest
 from guilder.core.permissions import Role
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.gate import Gate, SignedIn
 from guilder.domains.identity.commands.sessions import (
     EndOtherSessions,
     EndSession,
@@ -45,6 +44,7 @@ from guilder.domains.identity.queries import (
 )
 from guilder.domains.identity.repository.logins import find_with_password
 from guilder.domains.identity.rules import UserFilter
+from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.infra.tokens import AccessTokens
 from tests.db import owner
 from tests.domains.identity.doors import SECRET, gate_of
@@ -60,12 +60,12 @@ def access(clock: FixedClock) -> AccessTokens:
 
 
 @pytest.fixture
-def gate(runner: Runner, clock: FixedClock) -> Gate:
+def gate(runner: Runner, clock: FixedClock) -> AuthenticationService:
     return gate_of(runner, clock)
 
 
 @pytest.fixture
-async def ada(gate: Gate) -> SignedIn:
+async def ada(gate: AuthenticationService) -> SignedIn:
     return await gate.sign_up("ada@b.test", PASSWORD, "Ada", CALLER, "Browser")
 
 
@@ -94,7 +94,11 @@ async def ending(runner: Runner, who: SignedIn) -> str | None:
 
 
 async def test_a_refresh_token_gives_a_new_pair_of_the_same_session(
-    gate: Gate, runner: Runner, access: AccessTokens, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService,
+    runner: Runner,
+    access: AccessTokens,
+    clock: FixedClock,
+    ada: SignedIn,
 ) -> None:
     clock.advance(days=20)
     following = await gate.refresh(ada.refresh_token, CALLER)
@@ -112,7 +116,7 @@ async def test_a_refresh_token_gives_a_new_pair_of_the_same_session(
 
 
 async def test_a_session_that_is_not_refreshed_ends_after_thirty_days(
-    gate: Gate, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     clock.advance(days=30)
     with pytest.raises(RefreshInvalid):
@@ -121,7 +125,7 @@ async def test_a_session_that_is_not_refreshed_ends_after_thirty_days(
 
 @pytest.mark.parametrize("token", ["", "x", "\N{EURO SIGN}", "x" * 1000])
 async def test_a_token_that_was_never_given_out_is_refused(
-    gate: Gate, ada: SignedIn, token: str
+    gate: AuthenticationService, ada: SignedIn, token: str
 ) -> None:
     for wrong in (token, ada.access_token, ada.refresh_token[:-1], ada.refresh_token + "="):
         with pytest.raises(RefreshInvalid):
@@ -130,7 +134,7 @@ async def test_a_token_that_was_never_given_out_is_refused(
 
 
 async def test_a_client_that_asks_twice_is_given_the_same_pair(
-    gate: Gate, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     first = await gate.refresh(ada.refresh_token, CALLER)
     clock.advance(seconds=10)
@@ -139,7 +143,7 @@ async def test_a_client_that_asks_twice_is_given_the_same_pair(
 
 
 async def test_of_many_who_ask_at_once_all_are_given_the_same_pair(
-    gate: Gate, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     pairs = await asyncio.gather(*(gate.refresh(ada.refresh_token, CALLER) for _ in range(8)))
     assert len({(pair.access_token, pair.refresh_token) for pair in pairs}) == 1
@@ -147,7 +151,7 @@ async def test_of_many_who_ask_at_once_all_are_given_the_same_pair(
 
 
 async def test_a_token_that_is_used_again_later_ends_the_session(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     other = await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
     thief = await gate.refresh(ada.refresh_token, CALLER)
@@ -162,7 +166,7 @@ async def test_a_token_that_is_used_again_later_ends_the_session(
 
 
 async def test_a_token_whose_successor_was_used_ends_the_session_at_once(
-    gate: Gate, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     second = await gate.refresh(ada.refresh_token, CALLER)
     await gate.refresh(second.refresh_token, CALLER)
@@ -172,7 +176,7 @@ async def test_a_token_whose_successor_was_used_ends_the_session_at_once(
 
 
 async def test_reuse_is_in_the_audit_trail_and_the_tokens_are_not(
-    gate: Gate, runner: Runner, database_url: str, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, database_url: str, ada: SignedIn
 ) -> None:
     second = await gate.refresh(ada.refresh_token, CALLER)
     third = await gate.refresh(second.refresh_token, CALLER)
@@ -194,7 +198,7 @@ async def test_reuse_is_in_the_audit_trail_and_the_tokens_are_not(
 
 
 async def test_who_is_switched_off_gets_no_new_pair(
-    gate: Gate, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     async with runner.database.begin() as connection:
         await connection.execute(users.update().values(is_active=False))
@@ -207,7 +211,7 @@ async def test_who_is_switched_off_gets_no_new_pair(
 
 
 async def test_a_session_that_has_ended_is_good_for_nothing(
-    gate: Gate, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     other = await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
     await runner.run(end_session, EndSession(other.session.id), actor_of(ada))
@@ -221,7 +225,7 @@ async def test_a_session_that_has_ended_is_good_for_nothing(
 
 
 async def test_nobody_ends_or_sees_the_session_of_another(
-    gate: Gate, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     eve = await gate.sign_up("eve@b.test", PASSWORD, None, CALLER, None)
     with pytest.raises(SessionNotFound):
@@ -234,7 +238,9 @@ async def test_nobody_ends_or_sees_the_session_of_another(
     assert [session.id for session in page.items] == [eve.session.id]
 
 
-async def test_all_other_sessions_end_at_once(gate: Gate, runner: Runner, ada: SignedIn) -> None:
+async def test_all_other_sessions_end_at_once(
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
+) -> None:
     others = [await gate.log_in("ada@b.test", PASSWORD, CALLER, None) for _ in range(3)]
     await runner.run(end_other_sessions, EndOtherSessions(), actor_of(ada))
     assert [await is_good(runner, who) for who in (ada, *others)] == [True, False, False, False]
@@ -243,7 +249,7 @@ async def test_all_other_sessions_end_at_once(gate: Gate, runner: Runner, ada: S
 
 
 async def test_sessions_are_listed_page_by_page_newest_first(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     made = [ada.session.id]
     for _ in range(4):
@@ -258,7 +264,7 @@ async def test_sessions_are_listed_page_by_page_newest_first(
 
 
 async def test_a_changed_password_lets_in_and_ends_the_other_sessions(
-    gate: Gate, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     other = await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
     await gate.change_password(PASSWORD, "another good password", actor_of(ada))
@@ -270,7 +276,7 @@ async def test_a_changed_password_lets_in_and_ends_the_other_sessions(
 
 
 async def test_of_two_who_change_the_password_at_once_one_wins(
-    gate: Gate, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     """Else who is thrown out by a change could take the account back with the old password."""
     stored = await runner.view(lambda view: find_with_password(view, actor_of(ada)))
@@ -284,7 +290,7 @@ async def test_of_two_who_change_the_password_at_once_one_wins(
 
 
 async def test_a_password_is_changed_only_by_who_knows_it(
-    gate: Gate, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     with pytest.raises(WrongPassword):
         await gate.change_password("wrong horse battery", "another good password", actor_of(ada))
@@ -296,7 +302,7 @@ async def test_a_password_is_changed_only_by_who_knows_it(
 
 @pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])
 async def test_who_has_an_old_hash_of_bcrypt_signs_in_and_has_one_of_ours(
-    gate: Gate, runner: Runner, database_url: str, prefix: str
+    gate: AuthenticationService, runner: Runner, database_url: str, prefix: str
 ) -> None:
     old = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", prefix)
     await runner.run(create_user, CreateUser("bea@b.test", old), SYSTEM)

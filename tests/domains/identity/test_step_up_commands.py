@@ -5,7 +5,6 @@ import pytest
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.gate import Gate, SignedIn
 from guilder.domains.identity.commands.sessions import EndSession, end_session
 from guilder.domains.identity.commands.step_up import StepUp, step_up
 from guilder.domains.identity.errors import (
@@ -16,6 +15,7 @@ from guilder.domains.identity.errors import (
 )
 from guilder.domains.identity.queries import session_user
 from guilder.domains.identity.repository.logins import find_with_password
+from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.doors import (
     EMAIL,
@@ -29,12 +29,12 @@ from tests.domains.identity.doors import (
 
 
 @pytest.fixture
-async def ada(gate: Gate) -> SignedIn:
+async def ada(gate: AuthenticationService) -> SignedIn:
     return await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
 
 
 async def test_stepping_up_takes_the_factor_of_who_has_one(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     async def proved_at() -> int | None:
         return (
@@ -66,7 +66,7 @@ async def test_stepping_up_takes_the_factor_of_who_has_one(
 
 
 async def test_guesses_while_stepping_up_are_bounded(
-    gate: Gate, clock: FixedClock, ada: SignedIn
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     secret, _ = await enrol(gate, ada, clock)
     clock.advance(seconds=300)
@@ -81,7 +81,7 @@ async def test_guesses_while_stepping_up_are_bounded(
 
 
 async def test_what_changed_while_the_password_was_checked_is_seen(
-    gate: Gate, runner: Runner, ada: SignedIn
+    gate: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     found = await runner.view(lambda v: find_with_password(v, actor_of(ada)))
     assert found is not None

@@ -1,49 +1,27 @@
-"""Authenticator apps and recovery codes: set up, checked, used once, taken away.
+"""Authenticator apps and recovery codes: set up, used once, taken away."""
 
-The secret of an app is sealed in the database, for codes are made from it. What is checked before a
-transaction is used within it, so that of two who come with one code one is let in.
-"""
-
-import secrets
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final
+from typing import ClassVar
 from uuid import UUID
 
-from guilder.core.actor import Actor
 from guilder.core.errors import Unauthenticated
-from guilder.core.ports import Sealer
-from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity.commands.lockout import CountFailure, Guard, count_failure
+from guilder.domains.identity.commands.lockout import CountFailure
 from guilder.domains.identity.errors import (
     TotpActive,
     TotpNotFound,
     UserNotFound,
-    WrongFactor,
 )
 from guilder.domains.identity.repository import factors, logins
 from guilder.domains.identity.rules import (
-    ENROLMENT_US,
-    RECOVERY_CODES,
-    TOTP_SECRET_BYTES,
     Ending,
     Factor,
     PasskeyProof,
-    Purpose,
     RecoveryCode,
     Totp,
     TotpStep,
     User,
-    failures_key,
-    is_totp_code,
-    normal_code,
-    recovery_hash,
-    totp_step,
 )
-
-_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32 that look like no other: 5 bits each
-_GROUPS: Final = 4
-_GROUP: Final = 5
 
 
 async def use_factor(uow: UnitOfWork, user_id: UUID, factor: Factor) -> bool:
@@ -176,93 +154,3 @@ class CountWrongCode(CountFailure):
     """A wrong code."""
 
     action: ClassVar[str] = "factor.refuse"
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A right code, and what wrong ones were counted under."""
-
-    factor: Factor
-    failures_key: bytes
-
-
-class SecondFactors:
-    """What of second factors needs the sealer, and bounds how many codes are tried."""
-
-    def __init__(self, runner: Runner, sealer: Sealer) -> None:
-        self._runner = runner
-        self._sealer = sealer
-        self._guard = Guard(runner)
-
-    async def enrol(self, actor: Actor) -> tuple[User, bytes]:
-        """Begin to set up an app; its secret is shown once."""
-        if actor.user_id is None:
-            raise Unauthenticated()
-        secret = secrets.token_bytes(TOTP_SECRET_BYTES)
-        sealed = self._sealer.seal(secret, _place(actor.user_id))
-        return await self._runner.run(enrol_totp, EnrolTotp(sealed), actor), secret
-
-    async def confirm(self, code: str, actor: Actor) -> list[str]:
-        """Let the app count that shows this code; gives recovery codes, shown once.
-
-        Refuses a wrong code, and an app whose setting up began too long ago.
-        """
-        user_id = actor.user_id
-        if user_id is None:
-            raise Unauthenticated()
-        totp = await self._runner.view(factors.totp, user_id)
-        now_us = self._runner.clock.now_us()
-        if totp is None or totp.confirmed_at is not None or now_us - totp.created_at > ENROLMENT_US:
-            raise TotpNotFound()
-        step = totp_step(self._secret(totp), normal_code(code), now_us)
-        if step is None:
-            raise WrongFactor()
-        codes, hashes = _new_codes(user_id)
-        await self._runner.run(confirm_totp, ConfirmTotp(totp, step, hashes), actor)
-        return codes
-
-    async def renew_codes(self, actor: Actor) -> list[str]:
-        """New recovery codes, shown once, in the place of the old ones."""
-        if actor.user_id is None:
-            raise Unauthenticated()
-        codes, hashes = _new_codes(actor.user_id)
-        await self._runner.run(renew_recovery_codes, RenewRecoveryCodes(hashes), actor)
-        return codes
-
-    async def check(self, totp: Totp, text: str, actor: Actor, *place: str) -> Checked | None:
-        """The factor that a code of the user's app, or a recovery code, stands for.
-
-        None for a wrong one, which is counted for the user and the ``place`` it was given at;
-        refuses as locked after too many.
-        """
-        key = failures_key("second factor of", str(totp.user_id), *place)
-        async with self._guard.attempt(key):
-            factor = await self._read(totp, normal_code(text))
-            if factor is not None:
-                return Checked(factor, key)
-            wrong = CountWrongCode(key, totp.user_id, Purpose.CODES)
-            await self._runner.run(count_failure, wrong, actor)
-            return None
-
-    async def _read(self, totp: Totp, code: str) -> Factor | None:
-        if is_totp_code(code):
-            step = totp_step(self._secret(totp), code, self._runner.clock.now_us())
-            return TotpStep(step) if step is not None and step > totp.last_step else None
-        hash_ = recovery_hash(totp.user_id, code)
-        known = await self._runner.view(factors.has_recovery_code, totp.user_id, hash_)
-        return RecoveryCode(hash_) if known else None
-
-    def _secret(self, totp: Totp) -> bytes:
-        return self._sealer.unseal(totp.secret, _place(totp.user_id))
-
-
-def _place(user_id: UUID) -> str:
-    return f"identity_totps|secret|{user_id}"
-
-
-def _new_codes(user_id: UUID) -> tuple[list[str], tuple[bytes, ...]]:
-    codes = [
-        "-".join("".join(secrets.choice(_LETTERS) for _ in range(_GROUP)) for _ in range(_GROUPS))
-        for _ in range(RECOVERY_CODES)
-    ]
-    return codes, tuple(recovery_hash(user_id, normal_code(code)) for code in codes)

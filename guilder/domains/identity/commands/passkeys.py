@@ -1,14 +1,12 @@
 """Passkeys: made, removed, and what they sign checked."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Never
+from typing import ClassVar, Never
 from uuid import UUID
 
-from guilder.core.actor import Actor
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
-from guilder.db.run import Runner
+from guilder.core.passkeys import NewPasskey
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.factors import end_others
 from guilder.domains.identity.errors import (
@@ -19,10 +17,7 @@ from guilder.domains.identity.errors import (
     WrongFactor,
 )
 from guilder.domains.identity.repository import factors, logins
-from guilder.domains.identity.rules import MOST_PASSKEYS, Passkey, PasskeyProof
-from guilder.infra.passkeys import NewPasskey, PasskeyRefused, Passkeys, credential_id
-
-_ASSERT: Final = "assert"
+from guilder.domains.identity.rules import MOST_PASSKEYS, Passkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,58 +87,3 @@ async def refuse_passkey(uow: UnitOfWork, cmd: RefusePasskey) -> Never:
     """Refuse; the audit trail tells whose it is, where that is known."""
     uow.tell(cmd.user_id)
     raise InvalidPasskey()
-
-
-class PasskeyDesk:
-    """What of passkeys needs to know where the bank is and which key signs its challenges."""
-
-    def __init__(self, runner: Runner, passkeys: Passkeys) -> None:
-        self._runner = runner
-        self._passkeys = passkeys
-
-    async def creation_options(self, actor: Actor) -> dict[str, Any]:
-        """What a browser needs to make a passkey for the actor; good for this session alone."""
-        found = await self._runner.view(logins.find_with_password, actor)
-        if found is None:
-            raise Unauthenticated()
-        user = found[0]
-        known = await self._runner.view(factors.passkeys_of, user.id)
-        return self._passkeys.creation_options(
-            user.id.bytes, user.email, [one.credential_id for one in known], _create(actor)
-        )
-
-    async def add(self, name: str, credential: Mapping[str, Any], actor: Actor) -> Passkey:
-        """Store a passkey that was made for such options; refuses any other."""
-        try:
-            new = self._passkeys.made(credential, _create(actor))
-        except PasskeyRefused:
-            raise WrongFactor() from None
-        return await self._runner.run(add_passkey, AddPasskey(name, new), actor)
-
-    def request_options(self) -> dict[str, Any]:
-        """What a browser needs to have a challenge signed by any passkey of this bank."""
-        return self._passkeys.request_options(_ASSERT)
-
-    async def check(self, credential: Mapping[str, Any]) -> tuple[UUID, PasskeyProof] | None:
-        """Whose passkey has signed a challenge, and the proof, still to be used; None for none."""
-        try:
-            named = credential_id(credential)
-            passkey = await self._runner.view(factors.passkey_by_credential, named)
-            if passkey is None:
-                return None
-            done = self._passkeys.asserted(
-                credential,
-                _ASSERT,
-                passkey.user_id.bytes,
-                passkey.public_key,
-                passkey.sign_count,
-            )
-        except PasskeyRefused:
-            return None
-        return passkey.user_id, PasskeyProof(
-            passkey.id, done.sign_count, done.challenge.hash, done.challenge.ends_at
-        )
-
-
-def _create(actor: Actor) -> str:
-    return f"create {actor.user_id} {actor.session_id}"

@@ -17,7 +17,6 @@ from guilder.api.replies import Reply, json_response
 from guilder.api.schema import RequestBody
 from guilder.api.validation import read_body
 from guilder.core.errors import BadRequest, Invalid, Overloaded
-from guilder.domains.identity.commands.gate import Gate
 from guilder.domains.identity.commands.users import (
     CreateUser,
     create_user,
@@ -46,6 +45,7 @@ from guilder.domains.identity.schemas.logins import (
     session_created,
     signed_up,
 )
+from guilder.domains.identity.services.authentication import AuthenticationService
 
 LONGEST_DEVICE: Final = 200
 JSON: Final = "application/json"
@@ -63,7 +63,7 @@ async def device_of(exchange: TheExchange) -> str | None:
 
 
 Device = Annotated[str | None, Depends(device_of)]
-TheGate = Annotated[Gate, Depends(Part(Gate))]
+TheAuthentication = Annotated[AuthenticationService, Depends(Part(AuthenticationService))]
 
 
 def either(model: type[RequestBody]) -> dict[str, Any]:
@@ -110,11 +110,13 @@ def _form(body: bytes) -> dict[str, str]:
 async def create_user_route(
     body: UserCreate,
     actor: AnonymousActor,
-    gate: TheGate,
+    authentication: TheAuthentication,
     once: TheOnce,
 ) -> Reply:
     """Sign up without signing in."""
-    command = CreateUser(body.email, await gate.hashed(body.password, body.email), body.full_name)
+    command = CreateUser(
+        body.email, await authentication.hashed(body.password, body.email), body.full_name
+    )
     return await once.run(
         create_user, command, actor, UserOut.model_validate, secrets=("password",)
     )
@@ -135,13 +137,15 @@ async def create_user_route(
 )
 @limited(LOGIN)
 async def create_session(
-    body: SessionCreate, actor: AnonymousActor, gate: TheGate, device: Device
+    body: SessionCreate, actor: AnonymousActor, authentication: TheAuthentication, device: Device
 ) -> Reply:
     """Sign in. Whether the address has a user cannot be told from the answer.
 
     Who has an authenticator app gives its code as well; only who has the right password learns so.
     """
-    signed_in = await gate.log_in(body.email, body.password, actor, device, body.totp_code)
+    signed_in = await authentication.log_in(
+        body.email, body.password, actor, device, body.totp_code
+    )
     return json_response(201, session_created(signed_in))
 
 
@@ -152,13 +156,17 @@ async def create_session(
     responses=refusals(RefreshInvalid, RefreshReused),
 )
 @limited(REFRESH)
-async def create_tokens(body: TokenCreate, actor: AnonymousActor, gate: TheGate) -> Reply:
+async def create_tokens(
+    body: TokenCreate, actor: AnonymousActor, authentication: TheAuthentication
+) -> Reply:
     """A new pair for a refresh token, which is dead from then on.
 
     Using it again ends the session, for two parties have it; only a client that asks twice within
     ten seconds, and has not used the new pair, is given the same pair again.
     """
-    return json_response(201, session_created(await gate.refresh(body.refresh_token, actor)))
+    return json_response(
+        201, session_created(await authentication.refresh(body.refresh_token, actor))
+    )
 
 
 @auth_router.post(
@@ -170,15 +178,21 @@ async def create_tokens(body: TokenCreate, actor: AnonymousActor, gate: TheGate)
 )
 @limited(SIGN_UP)
 async def sign_up(
-    runner: TheRunner, exchange: TheExchange, actor: AnonymousActor, gate: TheGate, device: Device
+    runner: TheRunner,
+    exchange: TheExchange,
+    actor: AnonymousActor,
+    authentication: TheAuthentication,
+    device: Device,
 ) -> Reply:
     """Sign up and in, by JSON or a form; without tokens where addresses are proved first."""
     new = await read_either(exchange, UserCreate)
-    if gate.requires_verification:
-        command = CreateUser(new.email, await gate.hashed(new.password, new.email), new.full_name)
+    if authentication.requires_verification:
+        command = CreateUser(
+            new.email, await authentication.hashed(new.password, new.email), new.full_name
+        )
         user = await runner.run(create_user, command, actor)
         return json_response(201, SignUpOut.model_validate(user))
-    signed_in = await gate.sign_up(new.email, new.password, new.full_name, actor, device)
+    signed_in = await authentication.sign_up(new.email, new.password, new.full_name, actor, device)
     return json_response(201, signed_up(signed_in))
 
 
@@ -199,9 +213,11 @@ async def sign_up(
 )
 @limited(LOGIN)
 async def log_in(
-    exchange: TheExchange, actor: AnonymousActor, gate: TheGate, device: Device
+    exchange: TheExchange, actor: AnonymousActor, authentication: TheAuthentication, device: Device
 ) -> Reply:
     """Sign in by the OAuth2 password flow, by a form or JSON."""
     given = await read_either(exchange, Login)
-    signed_in = await gate.log_in(given.address, given.password, actor, device, given.totp_code)
+    signed_in = await authentication.log_in(
+        given.address, given.password, actor, device, given.totp_code
+    )
     return json_response(200, logged_in(signed_in))

@@ -22,8 +22,7 @@ from guilder.domains.identity.errors import (
     WrongFactor,
     WrongPassword,
 )
-from guilder.domains.identity.routes.entrance import TheGate
-from guilder.domains.identity.rules import base32, totp_uri
+from guilder.domains.identity.routes.entrance import TheAuthentication
 from guilder.domains.identity.schemas.factors import (
     FactorsOut,
     RecoveryCodesOut,
@@ -32,13 +31,13 @@ from guilder.domains.identity.schemas.factors import (
     TotpConfirmation,
     TotpOut,
     factors_out,
+    totp_out,
 )
-from guilder.infra.qr import qr_svg
-from guilder.infra.settings import Settings
+from guilder.domains.identity.services.factors import SecondFactorService
 
 ProfileReader = Annotated[Actor, may(Permission.PROFILE_READ)]
 SecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE)]
-TheSettings = Annotated[Settings, Depends(Part(Settings))]
+TheFactors = Annotated[SecondFactorService, Depends(Part(SecondFactorService))]
 FreshSecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE, fresh=True)]
 
 router = APIRouter(tags=["identity"])
@@ -57,11 +56,9 @@ async def get_factors(actor: ProfileReader, runner: TheRunner) -> Reply:
     response_model=TotpOut,
     responses=refusals(StepUpRequired, TotpActive),
 )
-async def create_totp(actor: FreshSecurityWriter, gate: TheGate, settings: TheSettings) -> Reply:
+async def create_totp(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     """Begin to set up an authenticator app. Its secret is shown here and never again."""
-    user, secret = await gate.factors.enrol(actor)
-    uri = totp_uri(secret, user.email, settings.sender.display_name)
-    return json_response(201, TotpOut(secret=base32(secret), otpauth_uri=uri, qr_svg=qr_svg(uri)))
+    return json_response(201, totp_out(await factors.enrol(actor)))
 
 
 @router.post(
@@ -71,13 +68,13 @@ async def create_totp(actor: FreshSecurityWriter, gate: TheGate, settings: TheSe
     responses=refusals(WrongFactor, TotpNotFound, Invalid),
 )
 async def confirm_totp(
-    body: TotpConfirmation, actor: SecurityWriter, gate: TheGate, tokens: TheTokens
+    body: TotpConfirmation, actor: SecurityWriter, factors: TheFactors, tokens: TheTokens
 ) -> Reply:
     """Show that the app works, within a quarter of an hour; from then on it is asked for.
 
     The recovery codes are shown here and never again. All other sessions end.
     """
-    codes = await gate.factors.confirm(body.code, actor)
+    codes = await factors.confirm(body.code, actor)
     tokens.forget()
     return json_response(201, RecoveryCodesOut(recovery_codes=codes))
 
@@ -96,9 +93,9 @@ async def delete_totp(actor: FreshSecurityWriter, runner: TheRunner, tokens: The
     response_model=RecoveryCodesOut,
     responses=refusals(StepUpRequired, TotpNotFound),
 )
-async def create_recovery_codes(actor: FreshSecurityWriter, gate: TheGate) -> Reply:
+async def create_recovery_codes(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     """New recovery codes, shown here and never again; the old ones are dead."""
-    codes = await gate.factors.renew_codes(actor)
+    codes = await factors.renew_codes(actor)
     return json_response(201, RecoveryCodesOut(recovery_codes=codes))
 
 
@@ -112,7 +109,7 @@ async def create_recovery_codes(actor: FreshSecurityWriter, gate: TheGate) -> Re
 )
 @limited(LOGIN)
 async def create_step_up(
-    body: StepUpCreate, actor: SecurityWriter, gate: TheGate, tokens: TheTokens
+    body: StepUpCreate, actor: SecurityWriter, authentication: TheAuthentication, tokens: TheTokens
 ) -> Reply:
     """Prove again that it is you, for what an access token alone is not enough for.
 
@@ -120,12 +117,12 @@ async def create_step_up(
     five minutes, in this session; so does signing in.
     """
     if body.password is not None:
-        expires_at = await gate.step_up_by_password(body.password, actor)
+        expires_at = await authentication.step_up_by_password(body.password, actor)
     elif body.totp_code is not None:
-        expires_at = await gate.step_up_by_code(body.totp_code, actor)
+        expires_at = await authentication.step_up_by_code(body.totp_code, actor)
     else:
         assert body.credential is not None
         credential = body.credential.as_browsers_write_it()
-        expires_at = await gate.step_up_by_passkey(credential, actor)
+        expires_at = await authentication.step_up_by_passkey(credential, actor)
     tokens.forget(actor.session_id)
     return json_response(201, StepUpOut(expires_at=expires_at))

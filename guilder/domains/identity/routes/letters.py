@@ -10,6 +10,7 @@ from guilder.api.openapi import refusals
 from guilder.api.policies import RECOVERY, limited
 from guilder.api.replies import Reply, json_response
 from guilder.core.errors import Invalid, Overloaded
+from guilder.core.tokens import opaque_hash
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.letters import (
     AskForLetter,
@@ -18,10 +19,9 @@ from guilder.domains.identity.commands.letters import (
     verify_email,
 )
 from guilder.domains.identity.errors import TokenExpired, TokenInvalid, WeakPassword
-from guilder.domains.identity.routes.entrance import Device, TheGate
+from guilder.domains.identity.routes.entrance import Device, TheAuthentication
 from guilder.domains.identity.rules import Purpose
 from guilder.domains.identity.schemas.logins import AddressGiven, PasswordReset, TokenGiven, Told
-from guilder.infra.tokens import opaque_hash
 
 ASKED: Final = Told(message="If that address is known here, a letter is on its way to it.")
 
@@ -66,13 +66,17 @@ async def ask_for_reset(body: AddressGiven, actor: AnonymousActor, runner: TheRu
 )
 @limited(RECOVERY)
 async def reset(
-    body: PasswordReset, actor: AnonymousActor, gate: TheGate, device: Device, tokens: TheTokens
+    body: PasswordReset,
+    actor: AnonymousActor,
+    authentication: TheAuthentication,
+    device: Device,
+    tokens: TheTokens,
 ) -> Reply:
     """Set a new password by the token of a letter, good once and for 15 minutes.
 
     All sessions end.
     """
-    await gate.reset_password(body.token, body.new_password, actor, device)
+    await authentication.reset_password(body.token, body.new_password, actor, device)
     tokens.forget()
     return json_response(201, Told(message="The password is changed and all sessions have ended."))
 

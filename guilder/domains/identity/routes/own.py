@@ -29,7 +29,7 @@ from guilder.domains.identity.errors import (
     WeakPassword,
     WrongPassword,
 )
-from guilder.domains.identity.routes.entrance import Device, TheGate
+from guilder.domains.identity.routes.entrance import Device, TheAuthentication
 from guilder.domains.identity.schemas.logins import (
     PasswordChange,
     SessionOut,
@@ -114,9 +114,13 @@ async def change_me(body: UserChange, actor: ProfileWriter, runner: TheRunner) -
     responses=refusals(WrongPassword, AccountLocked, WeakPassword, Invalid, Overloaded),
 )
 async def change_password(
-    body: PasswordChange, actor: SecurityWriter, gate: TheGate, device: Device, tokens: TheTokens
+    body: PasswordChange,
+    actor: SecurityWriter,
+    authentication: TheAuthentication,
+    device: Device,
+    tokens: TheTokens,
 ) -> Reply:
     """Change one's password. All other sessions end."""
-    await gate.change_password(body.current_password, body.new_password, actor, device)
+    await authentication.change_password(body.current_password, body.new_password, actor, device)
     tokens.forget()
     return Reply(204)

@@ -1,9 +1,11 @@
 """Passkeys: made, seen and removed by their owner, and a way to come in."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
 
 from guilder.api.auth import AnonymousActor
-from guilder.api.deps import TheRunner, TheTokens
+from guilder.api.deps import Part, TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.policies import LOGIN, limited
@@ -20,7 +22,7 @@ from guilder.domains.identity.errors import (
     TooManyPasskeys,
     WrongFactor,
 )
-from guilder.domains.identity.routes.entrance import Device, TheGate
+from guilder.domains.identity.routes.entrance import Device, TheAuthentication
 from guilder.domains.identity.routes.factors import (
     FreshSecurityWriter,
     ProfileReader,
@@ -34,6 +36,9 @@ from guilder.domains.identity.schemas.factors import (
     passkey_out,
 )
 from guilder.domains.identity.schemas.logins import SessionCreatedOut, session_created
+from guilder.domains.identity.services.passkeys import PasskeyService
+
+ThePasskeys = Annotated[PasskeyService, Depends(Part(PasskeyService))]
 
 router = APIRouter(prefix="/passkeys", tags=["identity"])
 
@@ -51,9 +56,9 @@ async def list_passkeys(actor: ProfileReader, runner: TheRunner, page: PageQuery
     response_model=PasskeyOptionsOut,
     responses=refusals(StepUpRequired),
 )
-async def create_registration(actor: FreshSecurityWriter, gate: TheGate) -> Reply:
+async def create_registration(actor: FreshSecurityWriter, passkeys: ThePasskeys) -> Reply:
     """What a browser needs to make a passkey: good for five minutes, once, in this session."""
-    options = await gate.passkeys.creation_options(actor)
+    options = await passkeys.creation_options(actor)
     return json_response(201, PasskeyOptionsOut(public_key=options))
 
 
@@ -63,10 +68,12 @@ async def create_registration(actor: FreshSecurityWriter, gate: TheGate) -> Repl
     response_model=PasskeyOut,
     responses=refusals(WrongFactor, PasskeyTaken, TooManyPasskeys, Invalid),
 )
-async def create_passkey(body: PasskeyCreate, actor: SecurityWriter, gate: TheGate) -> Reply:
+async def create_passkey(
+    body: PasskeyCreate, actor: SecurityWriter, passkeys: ThePasskeys
+) -> Reply:
     """Keep the passkey that the browser has made for such a registration."""
     credential = body.credential.as_browsers_write_it()
-    passkey = await gate.passkeys.add(body.name, credential, actor)
+    passkey = await passkeys.add(body.name, credential, actor)
     return json_response(201, passkey_out(passkey))
 
 
@@ -84,9 +91,9 @@ async def delete_passkey(
 
 @router.post("/challenges", status_code=201, response_model=PasskeyOptionsOut)
 @limited(LOGIN)
-async def create_challenge(_actor: AnonymousActor, gate: TheGate) -> Reply:
+async def create_challenge(_actor: AnonymousActor, passkeys: ThePasskeys) -> Reply:
     """What a browser needs to sign in or to step up by a passkey: for five minutes, and once."""
-    return json_response(201, PasskeyOptionsOut(public_key=gate.passkeys.request_options()))
+    return json_response(201, PasskeyOptionsOut(public_key=passkeys.request_options()))
 
 
 @router.post(
@@ -97,9 +104,9 @@ async def create_challenge(_actor: AnonymousActor, gate: TheGate) -> Reply:
 )
 @limited(LOGIN)
 async def create_passkey_session(
-    body: PasskeyLogin, actor: AnonymousActor, gate: TheGate, device: Device
+    body: PasskeyLogin, actor: AnonymousActor, authentication: TheAuthentication, device: Device
 ) -> Reply:
     """Sign in by a passkey that has signed a challenge. No code is asked for beside it."""
     credential = body.credential.as_browsers_write_it()
-    signed_in = await gate.log_in_by_passkey(credential, actor, device)
+    signed_in = await authentication.log_in_by_passkey(credential, actor, device)
     return json_response(201, session_created(signed_in))

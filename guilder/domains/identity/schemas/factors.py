@@ -15,8 +15,9 @@ from guilder.api.schema import (
     Text255,
     integer_rule,
 )
-from guilder.domains.identity.rules import Factors, Passkey
+from guilder.domains.identity.rules import Factors, Passkey, base32
 from guilder.domains.identity.schemas.logins import Code, KnownPassword
+from guilder.domains.identity.services.factors import Enrolment
 
 LONGEST_BLOB: Final = 16_384
 """Characters of what an authenticator says, in base64url."""
@@ -146,6 +147,15 @@ class FactorsOut(ResponseBody):
 
 class StepUpOut(ResponseBody):
     expires_at: Instant
+
+
+def totp_out(enrolment: Enrolment) -> TotpOut:
+    """The answer to ``POST /users/me/totp``."""
+    return TotpOut(
+        secret=base32(enrolment.secret),
+        otpauth_uri=enrolment.otpauth_uri,
+        qr_svg=enrolment.qr_svg,
+    )
 
 
 def factors_out(factors: Factors) -> FactorsOut:

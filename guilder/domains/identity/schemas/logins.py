@@ -18,14 +18,14 @@ from guilder.api.schema import (
     text_rule,
 )
 from guilder.core.permissions import Role
-from guilder.domains.identity.commands.gate import SignedIn
+from guilder.core.tokens import ACCESS_SECONDS
 from guilder.domains.identity.rules import (
     LONGEST_PASSWORD,
     MOST_GRACE_SECONDS,
     SHORTEST_PASSWORD,
     Session,
 )
-from guilder.infra.tokens import ACCESS_SECONDS
+from guilder.domains.identity.services.authentication import SignedIn
 
 LONGEST_EMAIL: Final = 254
 LONGEST_TOKEN: Final = 100

@@ -8,15 +8,18 @@ code; a batch runs ``posting_of`` thousands of times a request.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from guilder.core.actor import Actor
+from guilder.core.clock import Clock
 from guilder.core.errors import IdempotencyConflict
+from guilder.core.ids import uuid7
 from guilder.core.ownership import may_read, owns
 from guilder.db.idempotency import digest
-from guilder.domains.accounts.queries import AccountDirectory, Fact
+from guilder.domains.accounts.queries import Fact
+from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.ledger.errors import AccountNotFound, CurrencyMismatch
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Posting, Result, Unit, UnitResult
@@ -30,6 +33,92 @@ UNKNOWN_PAYEE: Final = -2
 SETTLEMENT: Final = "settlement"
 
 _canonical: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """Money from outside that is to be booked on an account; ``amount`` in minor units."""
+
+    account_id: str
+    amount: int
+    currency: str
+    description: str | None
+
+
+class Posted(NamedTuple):
+    """A transfer that was posted now, or before under the same key; or would be, on a dry run.
+
+    ``payer`` and ``payee`` are the accounts' ids; ``balance_after`` is that of the actor's own
+    side, None when neither is.
+    """
+
+    posting: Posting
+    result: Result
+    payer: str
+    payee: str
+    balance_after: int | None
+
+
+class TransferService:
+    """Takes what clients ask for through the poster."""
+
+    def __init__(self, directory: AccountDirectory, poster: Poster, clock: Clock) -> None:
+        self._directory = directory
+        self._poster = poster
+        self._clock = clock
+
+    async def transfer(
+        self, values: Values, actor: Actor, key_text: str | None, *, dry_run: bool
+    ) -> Posted:
+        """Post one transfer; raises what it is refused with. A dry run spends no key."""
+        payer_name, payee_name = values["from_account_id"], payee_of(values)
+        known = await self._directory.resolve((payer_name, payee_name))
+        posting = posting_of(values, known, Payer.of(actor), key_text)
+        result = await self._post(posting, dry_run=dry_run)
+        return Posted(
+            posting, result, known[payer_name].id, known[payee_name].id, result.debit_after
+        )
+
+    async def batch(
+        self, values: Values, actor: Actor, key_text: str | None, *, dry_run: bool
+    ) -> UnitResult:
+        """Post a batch. Its results are kept under its key when anything was accepted.
+
+        Raises ``IdempotencyConflict`` for a key that was used for another request; what a transfer
+        is refused with stands in its result.
+        """
+        known = await self._directory.resolve(names_in(values["transfers"]))
+        label = str(uuid7(self._clock.now_us()))
+        unit = batch_of(values, known, Payer.of(actor), key_text, label, dry_run=dry_run)
+        outcome = await self._poster.submit(unit)
+        if outcome.conflict:
+            raise IdempotencyConflict()
+        return outcome
+
+    async def deposit(
+        self, wanted: Deposit, actor: Actor, key_text: str | None, *, dry_run: bool
+    ) -> Posted:
+        """Post money from outside, for the account's owner or an administrator.
+
+        Raises ``AccountNotFound`` for anybody else, and ``CurrencyMismatch``.
+        """
+        account = (await self._directory.resolve((wanted.account_id,))).get(wanted.account_id)
+        if account is None or not may_read(actor, account.owner):
+            raise AccountNotFound()
+        if account.currency != wanted.currency:
+            raise CurrencyMismatch()
+        bank = await self._directory.bank(wanted.currency, SETTLEMENT)
+        posting = deposit_of(bank, account, actor, wanted, key_text)
+        result = await self._post(posting, dry_run=dry_run)
+        after = result.credit_after if owns(actor, account.owner) else None
+        return Posted(posting, result, bank.id, account.id, after)
+
+    async def _post(self, posting: Posting, *, dry_run: bool) -> Result:
+        if dry_run:
+            posting.key = None
+        result = (await self._poster.submit(Unit([posting], dry_run=dry_run))).results[0]
+        result.raise_refused()
+        return result
 
 
 def payee_of(values: Values) -> str:
@@ -49,6 +138,12 @@ class Payer:
 
     actor: Actor
     text: str
+
+    @classmethod
+    def of(cls, actor: Actor) -> "Payer":
+        """The caller, who has signed in."""
+        assert actor.user_id is not None
+        return cls(actor, str(actor.user_id))
 
 
 def names_in(transfers: Sequence[Values]) -> set[str]:
@@ -93,15 +188,6 @@ def seal(posting: Posting, owner: str, key_text: str) -> None:
     p.fingerprint = _fingerprint(facts)
 
 
-async def post_one(poster: Poster, posting: Posting, *, dry_run: bool) -> Result:
-    """Post one transfer; raises what it is refused with. A dry run spends no key."""
-    if dry_run:
-        posting.key = None
-    result = (await poster.submit(Unit([posting], dry_run=dry_run))).results[0]
-    result.raise_refused()
-    return result
-
-
 def batch_of(
     values: Values,
     known: Mapping[str, Fact],
@@ -121,42 +207,17 @@ def batch_of(
     return unit
 
 
-async def post_batch(poster: Poster, unit: Unit) -> UnitResult:
-    """Post a batch. Its results are kept under its key when anything was accepted.
-
-    Refuses only a key that was used for another request; what a transfer is refused with stands
-    in its result.
-    """
-    outcome = await poster.submit(unit)
-    if outcome.conflict:
-        raise IdempotencyConflict()
-    return outcome
-
-
-async def deposit_sides(
-    directory: AccountDirectory, actor: Actor, account_id: str, currency: str
-) -> tuple[Fact, Fact]:
-    """The bank's settlement account and the customer's, for the owner or an administrator."""
-    account = (await directory.resolve((account_id,))).get(account_id)
-    if account is None or not may_read(actor, account.owner):
-        raise AccountNotFound()
-    if account.currency != currency:
-        raise CurrencyMismatch()
-    return await directory.bank(currency, SETTLEMENT), account
-
-
 def deposit_of(
-    bank: Fact, account: Fact, actor: Actor, amount: int, description: str | None,
-    key_text: str | None,
-) -> Posting:  # fmt: skip
+    bank: Fact, account: Fact, actor: Actor, wanted: Deposit, key_text: str | None
+) -> Posting:
     """The posting of a deposit."""
     posting = Posting(
         bank.number,
         account.number,
-        amount,
+        wanted.amount,
         account.currency,
         created_by=actor.user_id,
-        description=description or None,
+        description=wanted.description or None,
     )
     if key_text is not None:
         seal(posting, str(actor.user_id), key_text)

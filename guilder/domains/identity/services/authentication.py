@@ -1,10 +1,10 @@
-"""The gate: what of identity needs a password hasher or a signing key.
+"""Authentication: what of identity needs a password hasher or a signing key.
 
 Passwords are hashed before a transaction begins and checked between two: argon2 takes longer than
 any of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,15 +12,14 @@ from uuid import UUID
 from guilder.core.actor import Actor
 from guilder.core.errors import Unauthenticated
 from guilder.core.ports import PasswordHasher
+from guilder.core.tokens import AccessTokenIssuer, RefreshTokenChain, new_opaque_token, opaque_hash
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.factors import Checked, SecondFactors
 from guilder.domains.identity.commands.letters import (
     ResetPassword,
     reset_password,
     user_of_token,
 )
-from guilder.domains.identity.commands.lockout import Guard
-from guilder.domains.identity.commands.passkeys import PasskeyDesk, RefusePasskey, refuse_passkey
+from guilder.domains.identity.commands.passkeys import RefusePasskey, refuse_passkey
 from guilder.domains.identity.commands.sessions import (
     EndFamily,
     OpenSession,
@@ -59,9 +58,9 @@ from guilder.domains.identity.rules import (
     failures_key,
     normal_password,
 )
-from guilder.infra.geoip import nowhere
-from guilder.infra.passwords import common_passwords
-from guilder.infra.tokens import AccessTokens, RefreshTokens, new_opaque_token, opaque_hash
+from guilder.domains.identity.services.factors import Checked, SecondFactorService
+from guilder.domains.identity.services.lockout import AttemptGuard
+from guilder.domains.identity.services.passkeys import PasskeyService
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +73,21 @@ class SignedIn:
     refresh_token: str
 
 
-class Gate:
-    """Lets people in."""
+class AuthenticationService:
+    """Signs people up and in, renews their tokens, changes their passwords."""
 
     def __init__(
         self,
         runner: Runner,
         passwords: PasswordHasher,
-        access_tokens: AccessTokens,
-        refresh_tokens: RefreshTokens,
-        factors: SecondFactors,
-        passkeys: PasskeyDesk,
+        access_tokens: AccessTokenIssuer,
+        refresh_tokens: RefreshTokenChain,
+        factors: SecondFactorService,
+        passkeys: PasskeyService,
         *,
+        common_passwords: Container[str],
         requires_verification: bool = False,
-        place_of: Callable[[str], str | None] = nowhere,
+        place_of: Callable[[str], str | None],
     ) -> None:
         self.factors = factors
         self.passkeys = passkeys
@@ -96,12 +96,13 @@ class Gate:
         self._access_tokens = access_tokens
         self._refresh_tokens = refresh_tokens
         self.requires_verification = requires_verification
+        self._common_passwords = common_passwords
         self._place_of = place_of
-        self._guard = Guard(runner)
+        self._guard = AttemptGuard(runner)
 
     async def hashed(self, password: str, email: str, pointer: str = "/password") -> str:
         """The hash of a new password; refuses one that breaks the policy."""
-        normal = check_password(password, email, common_passwords(), pointer).unwrap()
+        normal = check_password(password, email, self._common_passwords, pointer).unwrap()
         return await self._passwords.hash(normal)
 
     async def sign_up(

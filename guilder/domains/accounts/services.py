@@ -1,0 +1,72 @@
+"""The directory of accounts: facts that never change, kept where the hot routes find them."""
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+from guilder.db.run import Runner
+from guilder.domains.accounts import repository
+from guilder.domains.accounts.queries import Fact, bank_fact
+from guilder.domains.accounts.rules import is_account_number
+
+_ID_LENGTH: Final = 36
+
+
+class AccountDirectory:
+    """Finds accounts by id or by account number without a query once they have been seen.
+
+    Only immutable facts are kept, so no process can be behind another; what is not known here is
+    looked up, for all names of a request in one query. The oldest entries go when it is full.
+    """
+
+    def __init__(self, runner: Runner, capacity: int = 100_000) -> None:
+        self._runner = runner
+        self._capacity = capacity
+        self._facts: dict[str, Fact] = {}
+
+    def known(self, name: str) -> Fact | None:
+        """The account of an id (canonical text) or an account number, if seen before."""
+        return self._facts.get(name)
+
+    async def resolve(self, names: Iterable[str]) -> dict[str, Fact]:
+        """The accounts of ids and account numbers; names without an account are absent."""
+        facts = self._facts
+        found: dict[str, Fact] = {}
+        missing = []
+        for name in names:
+            fact = facts.get(name)
+            if fact is None:
+                missing.append(name)
+            else:
+                found[name] = fact
+        if missing:
+            loaded = await self._load(missing)
+            found.update(loaded)
+            facts.update(loaded)
+            while len(facts) > self._capacity:
+                del facts[next(iter(facts))]
+        return found
+
+    async def bank(self, asset: str, role: str) -> Fact:
+        """One of the bank's own accounts, by its role in the chart; it has no owner."""
+        code = f"{asset}.{role}"
+        fact = self._facts.get(code)
+        if fact is None:
+            fact = await self._runner.view(bank_fact, asset, role)
+            self._facts[code] = fact
+        return fact
+
+    async def _load(self, names: list[str]) -> dict[str, Fact]:
+        numbers = {name for name in names if is_account_number(name)}
+        ids = {UUID(name) for name in names if len(name) == _ID_LENGTH}
+        if not numbers and not ids:
+            return {}
+        rows = await self._runner.view(repository.facts, ids, numbers)
+        found = {}
+        for row in rows:
+            fact = Fact(str(row.id), row.ledger_number, row.owner_user_id, row.currency)
+            if row.id in ids:
+                found[fact.id] = fact
+            if row.account_number in numbers:
+                found[row.account_number] = fact
+        return found

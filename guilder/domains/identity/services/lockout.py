@@ -1,0 +1,55 @@
+"""While somebody guesses, nobody is let in: attempts take turns, and none is made while locked."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from guilder.core.actor import Actor
+from guilder.db.run import Runner
+from guilder.domains.identity.commands.lockout import CountFailure, count_failure
+from guilder.domains.identity.queries import refuse_locked
+from guilder.domains.identity.rules import Purpose
+
+
+@dataclass(slots=True)
+class _Turn:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+
+class AttemptGuard:
+    """Lets one attempt a key through at a time, in this process, and none while it is locked.
+
+    So of guesses that arrive together no more are tried than in a row: five, and one more for every
+    other process.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._turns: dict[bytes, _Turn] = {}
+
+    @asynccontextmanager
+    async def attempt(self, key: bytes) -> AsyncIterator[None]:
+        """A block that checks a password; refuses as ``AccountLocked``."""
+        turn = self._turns.setdefault(key, _Turn())
+        turn.waiting += 1
+        try:
+            async with turn.lock:
+                await self._runner.view(refuse_locked, key)
+                yield
+        finally:
+            turn.waiting -= 1
+            if not turn.waiting:
+                self._turns.pop(key, None)
+
+    async def failed(
+        self,
+        key: bytes,
+        actor: Actor,
+        user_id: UUID | None = None,
+        letter: Purpose | None = None,
+    ) -> None:
+        """Count a wrong password, within the attempt; ``user_id`` is whose, where that is known."""
+        await self._runner.run(count_failure, CountFailure(key, user_id, letter), actor)

@@ -1,0 +1,70 @@
+"""Passkeys: options for browsers, and what authenticators answer to them."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from guilder.core.actor import Actor
+from guilder.core.errors import Unauthenticated
+from guilder.core.passkeys import Credential, PasskeyRefused, RelyingParty
+from guilder.db.run import Runner
+from guilder.domains.identity.commands.passkeys import AddPasskey, add_passkey
+from guilder.domains.identity.errors import WrongFactor
+from guilder.domains.identity.repository import factors, logins
+from guilder.domains.identity.rules import Passkey, PasskeyProof
+
+_ASSERT: Final = "assert"
+
+
+class PasskeyService:
+    """Makes passkeys and checks what they sign, with the bank as relying party."""
+
+    def __init__(self, runner: Runner, party: RelyingParty) -> None:
+        self._runner = runner
+        self._party = party
+
+    async def creation_options(self, actor: Actor) -> dict[str, Any]:
+        """What a browser needs to make a passkey for the actor; good for this session alone."""
+        found = await self._runner.view(logins.find_with_password, actor)
+        if found is None:
+            raise Unauthenticated()
+        user = found[0]
+        known = await self._runner.view(factors.passkeys_of, user.id)
+        return self._party.creation_options(
+            user.id.bytes, user.email, [one.credential_id for one in known], _create(actor)
+        )
+
+    async def add(self, name: str, credential: Credential, actor: Actor) -> Passkey:
+        """Store a passkey that was made for such options; refuses any other."""
+        try:
+            new = self._party.made(credential, _create(actor))
+        except PasskeyRefused:
+            raise WrongFactor() from None
+        return await self._runner.run(add_passkey, AddPasskey(name, new), actor)
+
+    def request_options(self) -> dict[str, Any]:
+        """What a browser needs to have a challenge signed by any passkey of this bank."""
+        return self._party.request_options(_ASSERT)
+
+    async def check(self, credential: Credential) -> tuple[UUID, PasskeyProof] | None:
+        """Whose passkey has signed a challenge, and the proof, still to be used; None for none."""
+        try:
+            named = self._party.credential_id(credential)
+            passkey = await self._runner.view(factors.passkey_by_credential, named)
+            if passkey is None:
+                return None
+            done = self._party.asserted(
+                credential,
+                _ASSERT,
+                passkey.user_id.bytes,
+                passkey.public_key,
+                passkey.sign_count,
+            )
+        except PasskeyRefused:
+            return None
+        return passkey.user_id, PasskeyProof(
+            passkey.id, done.sign_count, done.challenge.hash, done.challenge.ends_at
+        )
+
+
+def _create(actor: Actor) -> str:
+    return f"create {actor.user_id} {actor.session_id}"
