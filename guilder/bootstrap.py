@@ -12,7 +12,7 @@ from guilder.api.auth import Principal, TokenCache
 from guilder.api.limits import Limits
 from guilder.api.policies import RouteClass
 from guilder.core.clock import SECOND_US, Clock, SystemClock
-from guilder.core.events import Delivery
+from guilder.core.events import Subscriber
 from guilder.core.ids import NumberCipher
 from guilder.core.parts import Parts
 from guilder.core.ports import Mailer, RateLimiter, Sealer, SecretStore
@@ -25,9 +25,8 @@ from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.identity.queries import session_user
 from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.domains.identity.services.factors import SecondFactorService
+from guilder.domains.identity.services.letters import LetterSender
 from guilder.domains.identity.services.passkeys import PasskeyService
-from guilder.domains.identity.subscribers import TYPES as LETTERS
-from guilder.domains.identity.subscribers import LetterSender
 from guilder.domains.ledger.ports import Store
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.queries import number_cipher
@@ -35,7 +34,7 @@ from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.domains.transfers.services import TransferService
 from guilder.infra.crypto import AesGcmSealer
-from guilder.infra.dispatcher import Dispatcher, Subscriber, routes_of
+from guilder.infra.dispatcher import Dispatcher, routes_of
 from guilder.infra.geoip import Places, nowhere
 from guilder.infra.keys import ENCRYPTION_KEY, SECRET_KEY, BadKeys, KeyRing, Keys
 from guilder.infra.mail.addresses import ToConsole, ToFolder, ToServer
@@ -51,6 +50,7 @@ from guilder.infra.secrets import FolderSecrets, GivenSecrets, MountedSecrets
 from guilder.infra.settings import PREFIX, BadSettings, Settings
 from guilder.infra.telemetry import Telemetry
 from guilder.infra.tokens import KEEP_SECONDS, AccessTokens, LetterTokens, RefreshTokens
+from guilder.slices import SLICES
 
 CLOSE_SECONDS: Final = 3.0
 """How long the parts have to finish what they have taken in, when the bank closes."""
@@ -81,9 +81,9 @@ class Bank:
     redis: RedisRateLimiter | None
     limits: Limits | None
     mailer: Mailer
-    letters: Letters
     letter_tokens: LetterTokens
-    subscribers: tuple[Subscriber["Bank"], ...]
+    letters: LetterSender
+    subscribers: tuple[Subscriber, ...]
     dispatcher: Dispatcher
 
     @property
@@ -102,20 +102,14 @@ class Bank:
             self.cipher,
             self.telemetry,
             self.dispatcher,
+            self.letters,
             *([] if self.limits is None else [self.limits]),
         )
 
 
-async def _send_letter(bank: Bank, delivery: Delivery) -> None:
-    address = bank.settings.address
-    sender = LetterSender(bank.runner, bank.letter_tokens, bank.letters, bank.mailer, address)
-    await sender.handle(delivery)
-
-
-SUBSCRIBERS: Final[tuple[Subscriber[Bank], ...]] = (
-    Subscriber("identity.letters", LETTERS, _send_letter),
-)
-"""Who is told of what has happened, beyond those who ask. The worker delivers; see ``jobs_of``."""
+LETTERS: Final = tuple(letter for one in SLICES for letter in one.letters)
+SUBSCRIBERS: Final = tuple(subscriber for one in SLICES for subscriber in one.subscribers)
+"""Who reacts to what has happened. The worker delivers; see ``jobs_of``."""
 
 
 class SessionAuthenticator:
@@ -141,7 +135,7 @@ class SessionAuthenticator:
 async def build(
     settings: Settings,
     telemetry: Telemetry | None = None,
-    subscribers: tuple[Subscriber[Bank], ...] = SUBSCRIBERS,
+    subscribers: tuple[Subscriber, ...] = SUBSCRIBERS,
 ) -> Bank:
     """Make the parts and connect them, on a migrated database. Nothing runs yet."""
     telemetry = telemetry or Telemetry()
@@ -163,6 +157,8 @@ async def build(
     party = Passkeys(settings.address, bank_name, keys.signing, clock)
     factors = SecondFactorService(runner, sealer, bank_name, qr_svg)
     passkeys = PasskeyService(runner, party)
+    letter_tokens = LetterTokens(keys.signing)
+    post = mailer(settings, clock)
     poster = Poster(ledger_store(settings.database, clock), telemetry)
     directory = AccountDirectory(runner)
     redis_url = settings.redis_url.get_secret_value()
@@ -196,9 +192,15 @@ async def build(
         telemetry=telemetry,
         redis=redis,
         limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,
-        mailer=mailer(settings, clock),
-        letter_tokens=LetterTokens(keys.signing),
-        letters=Letters(bank_name, settings.address),
+        mailer=post,
+        letter_tokens=letter_tokens,
+        letters=LetterSender(
+            runner,
+            letter_tokens,
+            Letters(bank_name, settings.address, LETTERS),
+            post,
+            settings.address,
+        ),
         subscribers=subscribers,
         dispatcher=Dispatcher(Deliveries(database, clock), [s.name for s in subscribers]),
     )
@@ -287,7 +289,7 @@ def ledger_store(url: str, clock: Clock) -> Store:
 async def opened(
     settings: Settings,
     telemetry: Telemetry | None = None,
-    subscribers: tuple[Subscriber[Bank], ...] = SUBSCRIBERS,
+    subscribers: tuple[Subscriber, ...] = SUBSCRIBERS,
 ) -> AsyncIterator[Bank]:
     """A bank in business: migrated, its poster at work; closed in good order at the end.
 

@@ -21,42 +21,14 @@ from guilder.api.schema import ResponseBody
 from guilder.bootstrap import Bank, opened
 from guilder.core.errors import NotFound, Refusal, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, Database
-from guilder.domains.accounts import routes as accounts
-from guilder.domains.admin import routes as admin
-from guilder.domains.identity.routes import admin as users
-from guilder.domains.identity.routes import (
-    entrance,
-    factors,
-    letter_pages,
-    letters,
-    own,
-    passkeys,
-)
-from guilder.domains.ledger import routes as ledger
 from guilder.domains.ledger.poster import Poster
-from guilder.domains.transfers import routes as transfers
 from guilder.infra.dispatcher import Dispatcher
 from guilder.infra.settings import Settings, load_settings
 from guilder.infra.telemetry import METRICS_TYPE, Telemetry
+from guilder.slices import SLICES
 from guilder.worker import jobs_running
 
 API: Final = "/api/v1"
-ROUTERS: Final[tuple[APIRouter, ...]] = (
-    entrance.router,
-    entrance.auth_router,
-    letters.router,
-    own.router,
-    factors.router,
-    passkeys.router,
-    users.router,
-    accounts.router,
-    transfers.router,
-    transfers.simulations_router,
-    ledger.router,
-    admin.router,
-)
-"""Every router of the API, in the order of the reference."""
-
 DESCRIPTION: Final = (
     "Accounts and atomic transfers on a double-entry ledger. Amounts are integers of minor units; "
     "errors are RFC 9457 problems with a stable `code`; lists are pages with a cursor."
@@ -91,10 +63,10 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> Api:
     )
     app.state.ready = False
     app.include_router(system)
-    for router in ROUTERS:
+    for router in (router for one in SLICES for router in one.routers):
         app.include_router(router, prefix=API)
-    app.include_router(entrance.auth_router, include_in_schema=False)
-    app.include_router(letter_pages.router)
+    for router in (router for one in SLICES for router in one.root_routers):
+        app.include_router(router, include_in_schema=False)
     return app
 
 

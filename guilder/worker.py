@@ -5,51 +5,48 @@ Several processes may run them at once: each job is such that doing it twice doe
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from guilder.bootstrap import Bank
+from guilder.core.events import Subscriber
+from guilder.core.jobs import Job
+from guilder.core.parts import Parts
+from guilder.db.engine import Database
 from guilder.db.rate_limits import drop_full_buckets
-from guilder.domains.identity.commands.pruning import prune
-from guilder.domains.identity.subscribers import forget_old_letters
-from guilder.domains.ledger.subscribers import expire_due_holds
-from guilder.infra.dispatcher import POLL_SECONDS, Subscriber
+from guilder.db.run import Runner
+from guilder.infra.dispatcher import POLL_SECONDS, Dispatcher
+from guilder.slices import SLICES
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Something to do again and again, the next time so long after the last has ended."""
-
-    name: str
-    interval_seconds: float
-    work: Callable[[Bank], Coroutine[Any, Any, object]]
-
-
-JOBS: Final[tuple[Job, ...]] = (
-    Job("expire due holds", 1.0, lambda bank: expire_due_holds(bank.runner, bank.poster)),
-    Job("forget old letters", 3600.0, lambda bank: forget_old_letters(bank.runner)),
-    Job("drop old logins", 300.0, lambda bank: prune(bank.runner)),
-    Job("drop full buckets", 60.0, lambda bank: drop_full_buckets(bank.database, bank.clock)),
-)
+HOUSEKEEPING: Final = (
+    Job(
+        "drop full buckets", 60.0,
+        lambda parts: drop_full_buckets(parts[Database], parts[Runner].clock),
+    ),
+)  # fmt: skip
+"""What is to be done that is no slice's own."""
 
 
-def delivery_job(subscriber: Subscriber[Bank]) -> Job:
+def delivery_job(subscriber: Subscriber) -> Job:
     """Bring a subscriber its events; each has a job of its own, so that none waits for another."""
     return Job(
         f"deliver to {subscriber.name}",
         POLL_SECONDS,
-        lambda bank: bank.dispatcher.deliver_to(subscriber.name, partial(subscriber.handle, bank)),
+        lambda parts: parts[Dispatcher].deliver_to(
+            subscriber.name, partial(subscriber.handle, parts)
+        ),
     )
 
 
 def jobs_of(bank: Bank) -> tuple[Job, ...]:
     """All that is to be done for this bank."""
-    return (*JOBS, *[delivery_job(subscriber) for subscriber in bank.subscribers])
+    own = [job for one in SLICES for job in one.jobs]
+    return (*HOUSEKEEPING, *own, *[delivery_job(subscriber) for subscriber in bank.subscribers])
 
 
 @asynccontextmanager
@@ -57,7 +54,8 @@ async def jobs_running(bank: Bank, jobs: Sequence[Job] | None = None) -> AsyncIt
     """Do the jobs, all of them unless told which, in the background as long as the block lasts."""
     if jobs is None:
         jobs = jobs_of(bank)
-    tasks = [asyncio.create_task(_repeat(bank, job), name=f"job {job.name}") for job in jobs]
+    parts = bank.parts
+    tasks = [asyncio.create_task(_repeat(parts, job), name=f"job {job.name}") for job in jobs]
     try:
         yield
     finally:
@@ -66,15 +64,15 @@ async def jobs_running(bank: Bank, jobs: Sequence[Job] | None = None) -> AsyncIt
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _repeat(bank: Bank, job: Job) -> None:
+async def _repeat(parts: Parts, job: Job) -> None:
     while True:
-        await _once(bank, job)
+        await _once(parts, job)
         await asyncio.sleep(job.interval_seconds)
 
 
-async def _once(bank: Bank, job: Job) -> None:
+async def _once(parts: Parts, job: Job) -> None:
     """Do a job; one that fails is logged and tried again at its next time."""
-    task = asyncio.ensure_future(job.work(bank))
+    task = asyncio.ensure_future(job.work(parts))
     try:
         await asyncio.wait((task,))
     finally:

@@ -12,16 +12,17 @@ from guilder import bootstrap
 from guilder.bootstrap import Bank, close, mailer, opened
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
-from guilder.core.events import Delivery
+from guilder.core.events import Delivery, Subscriber, on
+from guilder.core.jobs import Job
+from guilder.core.parts import Parts
+from guilder.domains.identity.services.letters import VERIFY_EMAIL, LetterSender
 from guilder.domains.ledger.ports import no_more
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Unit, UnitResult
-from guilder.infra.dispatcher import Subscriber
-from guilder.infra.mail.letters import Letter
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.settings import Settings
-from guilder.worker import JOBS, Job, jobs_of, jobs_running
+from guilder.worker import jobs_of, jobs_running
 from tests.db import owner
 from tests.infra.dispatch import Tell, Told, tell
 
@@ -41,7 +42,7 @@ class Work:
     turns: int = 0
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __call__(self, _bank: Bank) -> None:
+    async def __call__(self, _parts: Parts) -> None:
         self.turns += 1
         if self.turns >= 3:
             self.enough.set()
@@ -69,7 +70,7 @@ async def test_jobs_are_done_again_and_again_whatever_fails(
 async def test_a_job_that_runs_is_ended_with_the_others(bank: Bank) -> None:
     begun = asyncio.Event()
 
-    async def endless(_bank: Bank) -> None:
+    async def endless(_parts: Parts) -> None:
         begun.set()
         await asyncio.sleep(3600)
 
@@ -78,20 +79,22 @@ async def test_a_job_that_runs_is_ended_with_the_others(bank: Bank) -> None:
 
 
 async def test_every_job_has_something_to_do(bank: Bank) -> None:
-    assert {job.name for job in JOBS} == {
+    assert {job.name for job in jobs_of(bank)} == {
         "expire due holds", "drop full buckets", "forget old letters", "drop old logins",
+        "deliver to identity.letters",
     }  # fmt: skip
     for job in jobs_of(bank):
         assert job.interval_seconds > 0
-        assert await job.work(bank) == 0
+        assert await job.work(bank.parts) == 0
 
 
-async def write_a_letter(bank: Bank, delivery: Delivery) -> None:
-    link = f"{bank.settings.address}/verify?token=made-from-{delivery.payload['number']}"
-    letter = bank.letters.compose(
-        Letter.VERIFY_EMAIL, "ada@example.com", delivery.key, link=link, hours=24
+async def write_a_letter(parts: Parts, event: Told, delivery: Delivery) -> None:
+    sender = parts[LetterSender]
+    link = f"{sender.address}/verify?token=made-from-{event.number}"
+    letter = sender.writer.compose(
+        VERIFY_EMAIL, "ada@example.com", delivery.key, link=link, hours=24
     )
-    await bank.mailer.send(letter)
+    await sender.mailer.send(letter)
 
 
 async def test_an_event_becomes_a_letter_which_the_database_does_not_know(
@@ -101,7 +104,7 @@ async def test_an_event_becomes_a_letter_which_the_database_does_not_know(
         "env": "test", "data_dir": tmp_path, "database_url": database_url,
         "mail_url": f"file:{tmp_path / 'mail'}", "mail_from": "Bank <bank@example.com>",
     }  # fmt: skip
-    wanted = (Subscriber("letters", ("test.told",), write_a_letter),)
+    wanted = (Subscriber("letters", on(Told, write_a_letter)),)
     settings = Settings.model_validate(values)
     async with asyncio.timeout(10), opened(settings, subscribers=wanted) as bank:
         await bank.runner.run(tell, Tell((Told("user:1", 1), Told("user:1", 2))), SYSTEM)
@@ -110,7 +113,7 @@ async def test_an_event_becomes_a_letter_which_the_database_does_not_know(
             while len(found := list((tmp_path / "mail").glob("*.eml"))) < 2:
                 await asyncio.sleep(0.02)
         for job in jobs_of(bank):
-            assert await job.work(bank) == 0
+            assert await job.work(bank.parts) == 0
     assert any("made-from-2" in path.read_text() for path in found)
     for table in ("outbox", "outbox_deliveries", "audit_events"):
         assert "made-from" not in str(await owner.rows(database_url, f"SELECT * FROM {table}"))

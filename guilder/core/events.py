@@ -1,9 +1,11 @@
-"""The shape of a domain event: a fact in the past tense, stored with the change it tells of."""
+"""Domain events: facts in the past tense, stored with the change they tell of, and who reacts."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
+
+from guilder.core.parts import Parts
 
 type Routes = Mapping[str, tuple[str, ...]]
 """For each type of event the names of the subscribers that it is delivered to."""
@@ -21,6 +23,11 @@ class Event(Protocol):
 
     def payload(self) -> Mapping[str, object]:
         """JSON-serialisable facts, ids and minor units; never a secret."""
+        ...
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """The event that a payload was made from, also by an older version of the code."""
         ...
 
 
@@ -52,3 +59,46 @@ class DeliveryFailed(Exception):
 
 class Undeliverable(DeliveryFailed):
     """Trying again is of no use: the delivery is dead at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What is done about events of one type."""
+
+    kind: type[Event]
+    react: Callable[[Parts, Any, Delivery], Coroutine[Any, Any, object]]
+
+
+def on[E: Event](
+    kind: type[E], react: Callable[[Parts, E, Delivery], Coroutine[Any, Any, object]]
+) -> Reaction:
+    """The reaction to events of a type. It is called outside any transaction.
+
+    It may be called twice for one event and raises what went wrong, ``Undeliverable`` when trying
+    again is of no use.
+    """
+    return Reaction(kind, react)
+
+
+class Subscriber:
+    """Someone who reacts to events, each type in one way.
+
+    The name is stored with what is due: a new name starts anew. Raises ``ValueError`` for two
+    reactions to one type.
+    """
+
+    def __init__(self, name: str, *reactions: Reaction) -> None:
+        self.name = name
+        self._reactions = {reaction.kind.type: reaction for reaction in reactions}
+        if len(self._reactions) < len(reactions):
+            raise ValueError(f"{name} reacts twice to one type of event")
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of events that are delivered here."""
+        return tuple(self._reactions)
+
+    async def handle(self, parts: Parts, delivery: Delivery) -> None:
+        """React to an event that has arrived."""
+        reaction = self._reactions[delivery.type]
+        await reaction.react(parts, reaction.kind.read(delivery.payload), delivery)

@@ -19,26 +19,13 @@ from typing import Any, Final
 
 from guilder.core.clock import SECOND_US
 from guilder.core.errors import Unavailable
-from guilder.core.events import Delivery, DeliveryFailed, Routes, Undeliverable
+from guilder.core.events import Delivery, DeliveryFailed, Routes, Subscriber, Undeliverable
 from guilder.db.deliveries import Backlog, Claimed, Deliveries
 
 POLL_SECONDS: Final = 0.5
 """How soon after its commit an event is looked for."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Subscriber[C]:
-    """Someone who wants events of some types. ``handle`` is called outside any transaction.
-
-    It may be called twice for one event and raises what went wrong, ``Undeliverable`` when trying
-    again is of no use. The name is stored with what is due: a new name starts anew.
-    """
-
-    name: str
-    types: tuple[str, ...]
-    handle: Callable[[C, Delivery], Coroutine[Any, Any, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +53,7 @@ class Patience:
 PATIENT: Final = Patience()
 
 
-def routes_of(subscribers: Iterable[Subscriber[Any]]) -> Routes:
+def routes_of(subscribers: Iterable[Subscriber]) -> Routes:
     """Whom each type of event goes to; refuses two subscribers of one name."""
     routes: dict[str, tuple[str, ...]] = {}
     names: set[str] = set()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from sqlalchemy import text
 
@@ -33,6 +33,10 @@ class Noted:
 
     def payload(self) -> Mapping[str, object]:
         return {"words": self.words}
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        return cls(**payload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,6 +35,10 @@ class Told:
 
     def payload(self) -> Mapping[str, object]:
         return {"number": self.number}
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        return cls("", payload["number"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from guilder.core.events import Delivery
-from guilder.infra.dispatcher import PATIENT, Subscriber, routes_of
-from tests.infra.dispatch import Office
+from guilder.core.events import Delivery, Subscriber, on
+from guilder.core.parts import Parts
+from guilder.infra.dispatcher import PATIENT, routes_of
+from tests.infra.dispatch import Mailed, Office, Told
 
 
 def test_rests_double_up_to_a_limit_and_differ() -> None:
@@ -15,11 +16,11 @@ def test_rests_double_up_to_a_limit_and_differ() -> None:
 
 
 def test_a_name_has_one_subscriber_and_what_the_poster_writes_has_none(sqlite_url: str) -> None:
-    async def handle(_context: None, _delivery: Delivery) -> None: ...
+    async def react(_parts: Parts, _event: Told, _delivery: Delivery) -> None: ...
 
-    one = Subscriber("one", ("a", "b"), handle)
-    two = Subscriber("two", ("b",), handle)
-    assert routes_of((one, two)) == {"a": ("one",), "b": ("one", "two")}
+    one = Subscriber("one", on(Told, react), on(Mailed, react))
+    two = Subscriber("two", on(Mailed, react))
+    assert routes_of((one, two)) == {"test.told": ("one",), "test.mailed": ("one", "two")}
     with pytest.raises(ValueError, match="two subscribers are called one"):
         routes_of((one, two, one))
     with pytest.raises(ValueError, match=r"ledger\.batch_posted"):

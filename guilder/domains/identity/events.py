@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 
@@ -22,6 +22,11 @@ class LetterAsked:
         """Which letter."""
         return {"letter_id": str(self.letter_id)}
 
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """The event of a payload."""
+        return cls(UUID(payload["letter_id"]))
+
 
 @dataclass(frozen=True, slots=True)
 class PasswordChanged:
@@ -40,6 +45,11 @@ class PasswordChanged:
         """Who, and on which device."""
         return {"user_id": str(self.user_id), "device_info": self.device_info}
 
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """The event of a payload."""
+        return cls(UUID(payload["user_id"]), payload["device_info"])
+
 
 @dataclass(frozen=True, slots=True)
 class SignedInAnew:
@@ -57,3 +67,8 @@ class SignedInAnew:
     def payload(self) -> Mapping[str, object]:
         """Who, and which session."""
         return {"user_id": str(self.user_id), "session_id": str(self.session_id)}
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """The event of a payload."""
+        return cls(UUID(payload["user_id"]), UUID(payload["session_id"]))

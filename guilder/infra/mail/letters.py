@@ -1,4 +1,4 @@
-"""The letters that the bank writes: what each says stands once, in ``templates/<letter>.jinja``.
+"""The letters that the bank writes: what each says stands once, in a template of its slice.
 
 From it both forms are made, the text by the parts of ``text.jinja`` and the HTML, in which every
 value is escaped, by those of ``html.jinja``. No letter repeats what strangers can choose, such as
@@ -7,12 +7,21 @@ the name given at sign-up: somebody else's address must not be a way to send adv
 
 import re
 import textwrap
-from enum import StrEnum
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PackageLoader,
+    PrefixLoader,
+    StrictUndefined,
+)
 
+from guilder.core.letters import LetterTemplate
 from guilder.core.ports import Mail
 
 LONGEST_VALUE: Final = 200
@@ -26,49 +35,43 @@ _GAP: Final = re.compile(r"\n{3,}")
 _LINK: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&()*+,;=%-]+")
 
 
-class Letter(StrEnum):
-    """Which letter, and what it is told besides ``link``."""
-
-    VERIFY_EMAIL = "verify_email"
-    """``hours`` that the link holds."""
-    RESET_PASSWORD = "reset_password"  # noqa: S105 - the name of a letter
-    """``minutes`` that the link holds."""
-    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of a letter
-    """``at`` (when) and ``device``; the link leads to a reset."""
-    NEW_SIGN_IN = "new_sign_in"
-    """``at``, ``device`` and ``ip_address``; the link leads to a reset."""
-    ACCOUNT_LOCKED = "account_locked"
-    """``minutes`` that it stays so; the link leads to a reset."""
-    CODES_GUESSED = "codes_guessed"
-    """The same, when the password was right and the codes were not."""
-
-
 class Letters:
-    """Writes letters in the name of a bank, ``address`` being where people reach it."""
+    """Writes ``letters`` in the name of a bank, ``address`` being where people reach it."""
 
-    def __init__(self, bank: str, address: str) -> None:
+    def __init__(self, bank: str, address: str, letters: Iterable[LetterTemplate]) -> None:
         known = {"bank": bank, "address": _checked_link(address)}
-        self._text = _environment("text", known, escape=False)
-        self._html = _environment("html", known, escape=True)
+        packages = {letter.package for letter in letters}
+        own = PrefixLoader({name: PackageLoader(name, "letters") for name in packages})
+        loader = ChoiceLoader([FileSystemLoader(_FOLDER), own])
+        self._text = _environment("text", loader, known, escape=False)
+        self._html = _environment("html", loader, known, escape=True)
 
-    def compose(self, letter: Letter, to: str, key: str, *, link: str, **values: str | int) -> Mail:
+    def compose(
+        self, letter: LetterTemplate, to: str, key: str, *, link: str, **values: str | int
+    ) -> Mail:
         """The letter to ``to``; ``key`` (of the delivery) makes it the same mail at every attempt.
 
         The link is finished: whoever calls has put the secret into it, and keeps it nowhere.
-        Refuses a link that is no web address, and a value that is missing.
+        Raises ``ValueError`` for a link that is no web address, and for other values than those
+        that the letter is told.
         """
+        if values.keys() != letter.values:
+            names = ", ".join(sorted(values.keys() ^ letter.values))
+            raise ValueError(f"{letter.name}: {names}")
         shown = {name: _one_line(str(value)) for name, value in values.items()}
         shown["link"] = _checked_link(link)
-        template = f"{letter.value}.jinja"
+        template = f"{letter.package}/{letter.name}.jinja"
         text = self._text.get_template(template).make_module(shown)
         html = self._html.get_template(template).render(shown)
         said = _GAP.sub("\n\n", str(text).strip())
         return Mail(key, to, str(vars(text)["subject"]), f"{said}\n", html)
 
 
-def _environment(form: str, known: dict[str, str], *, escape: bool) -> Environment:
+def _environment(
+    form: str, loader: BaseLoader, known: dict[str, str], *, escape: bool
+) -> Environment:
     made = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        loader=loader,
         autoescape=escape,  # noqa: S701 - the text form is text
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -10,12 +10,13 @@ from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
-from guilder.domains.identity.commands.pruning import DropWhatIsOver, drop_what_is_over, prune
+from guilder.domains.identity.commands.pruning import DropWhatIsOver, drop_what_is_over
 from guilder.domains.identity.commands.sessions import EndSession, end_session
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, RefreshReused
 from guilder.domains.identity.models import failures
 from guilder.domains.identity.rules import failures_key
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
+from guilder.domains.identity.subscribers import prune
 from tests.db import owner
 
 PASSWORD = "correct horse battery"

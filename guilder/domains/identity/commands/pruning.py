@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from guilder.core.actor import SYSTEM
 from guilder.core.clock import DAY_US
-from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.repository import pruning
 from guilder.domains.identity.rules import LOCK_US
@@ -37,11 +35,9 @@ async def drop_what_is_over(uow: UnitOfWork, cmd: DropWhatIsOver) -> int:
     )
 
 
-async def prune(runner: Runner) -> int:
-    """The worker's job: looks first, so that the audit trail tells only of what was done."""
-    if not await runner.view(lambda view: pruning.is_any_over(view, *_limits(view))):
-        return 0
-    return await runner.run(drop_what_is_over, DropWhatIsOver(), SYSTEM)
+async def is_any_over(view: View) -> bool:
+    """Whether there is anything to delete."""
+    return await pruning.is_any_over(view, *_limits(view))
 
 
 def _limits(view: View) -> tuple[int, int, int]:

@@ -1,0 +1,8 @@
+"""What accounts bring to the house."""
+
+from typing import Final
+
+from guilder.api.slices import Slice
+from guilder.domains.accounts import routes
+
+SLICE: Final = Slice(routers=(routes.router,))
