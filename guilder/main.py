@@ -136,7 +136,7 @@ class NotReady(Unavailable):
 @limited(READ)
 async def about() -> Reply:
     """What this is."""
-    return json_response(200, About(message="Guilder, a bank in a box.", version=__version__))
+    return json_response(200, {"message": "Guilder, a bank in a box.", "version": __version__})
 
 
 @system.get("/health", response_model=Health, responses=refusals(Unhealthy))
@@ -157,7 +157,7 @@ async def health(database: TheDatabase, poster: ThePoster) -> Reply:
 @limited(UNLIMITED)
 async def live() -> Reply:
     """That the process answers."""
-    return json_response(200, State(status="alive"))
+    return json_response(200, {"status": "alive"})
 
 
 @system.get("/health/ready", response_model=State, responses=refusals(NotReady))
@@ -166,7 +166,7 @@ async def ready(request: Request) -> Reply:
     """Whether requests should come here: not before the start is over, nor once it stops."""
     if not request.app.state.ready:
         raise NotReady()
-    return json_response(200, State(status="ready"))
+    return json_response(200, {"status": "ready"})
 
 
 @system.get("/metrics", response_class=PlainTextResponse, responses=refusals(NotFound))

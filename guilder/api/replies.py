@@ -1,27 +1,20 @@
 """Replies in JSON: encoded once, with as little in between as possible."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from pydantic import BaseModel
 from starlette.responses import Response
 
 JSON: Final = b"application/json"
 type RawHeaders = list[tuple[bytes, bytes]]
 
 
-def _other(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-_encode: Final = msgspec.json.Encoder(enc_hook=_other).encode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def to_json(value: object) -> bytes:
-    """Compact UTF-8 JSON of plain values, dataclasses, UUIDs and Pydantic models."""
+    """Compact UTF-8 JSON of plain values, UUIDs and dates."""
     return _encode(value)
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from guilder.api.auth import AnonymousActor, may
-from guilder.api.routing import Demands, demands_of
+from guilder.api.routing import Demands, demands_of, lean_endpoint
 from guilder.core.actor import Actor
 from guilder.core.permissions import Permission
 from guilder.infra.settings import Settings
@@ -69,6 +70,38 @@ def test_what_a_stolen_access_token_is_not_enough_for_is_a_decision(tmp_path: Pa
         operation = paths[path][method.lower()]
         assert operation["x-step-up"] is True
         assert "`step_up_required`" in operation["responses"]["403"]["description"]
+
+
+def unanswered(routes: Sequence[BaseRoute]) -> list[str]:
+    """Operations that do not answer with a finished reply; lean ones are declared only."""
+    return [
+        f"{context.path_format}: {context.endpoint.__name__}"
+        for context in iter_route_contexts(routes)
+        if isinstance(context.original_route, APIRoute)
+        and context.endpoint is not None
+        and lean_endpoint(context.endpoint) is None
+        and not _is_reply(get_type_hints(context.endpoint)["return"])
+    ]
+
+
+def _is_reply(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Response)
+
+
+def test_every_route_answers_with_a_reply(tmp_path: Path) -> None:
+    app = create_app(Settings.model_validate({"env": "test", "data_dir": tmp_path}))
+    assert unanswered(app.routes) == []
+
+
+def test_a_route_that_leaves_the_answer_to_fastapi_is_found() -> None:
+    app = FastAPI()
+
+    @app.get("/model")
+    async def model() -> dict[str, str]:
+        """Answers a dict."""
+        return {}
+
+    assert unanswered(app.routes)[-1] == "/model: model"
 
 
 def test_a_route_that_says_nothing_or_both_is_found() -> None:

@@ -6,15 +6,13 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from guilder.core.actor import Actor
-from guilder.core.clock import day_date, iso_instant
-from guilder.core.ids import NumberCipher
 from guilder.core.ownership import owns
 from guilder.core.page import Page, PageRequest, cursor_number, cut
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts import repository
 from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture, at
 from guilder.domains.accounts.repository import AccountRow
-from guilder.domains.accounts.rules import Month, category, line_id
+from guilder.domains.accounts.rules import Month
 from guilder.domains.ledger import queries as ledger
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.queries import Balance, LineFilter, LineRow, Totals
@@ -113,23 +111,11 @@ async def counterparties(
     return found
 
 
-@dataclass(slots=True)
-class Line:
-    """One side of a transfer as it goes over the wire. Thousands are made for a statement."""
+class Line(NamedTuple):
+    """One side of a transfer as the account's owner sees it, and who is on the other side."""
 
-    id: str
-    transfer_id: str
-    type: str
-    amount: int
-    currency: str
-    balance_after: int
-    description: str | None
-    reference: str | None
-    category: str
-    counterparty: dict[str, str | None]
-    booked_at: str
-    value_on: str
-    status: str
+    row: LineRow
+    counterparty: Counterparty
 
 
 async def list_lines(
@@ -138,7 +124,6 @@ async def list_lines(
     account_id: UUID,
     wanted: LineFilter,
     page: PageRequest,
-    cipher: NumberCipher,
     *,
     pending: bool = False,
 ) -> Page[Line]:
@@ -147,42 +132,16 @@ async def list_lines(
     if pending:
         return Page([], None)
     found = await ledger.lines(view, row.ledger_number, wanted, page)
-    return Page(await _lines(view, actor, found.items, cipher), found.next_cursor)
+    return Page(await _lines(view, actor, found.items), found.next_cursor)
 
 
-async def _lines(
-    view: View, actor: Actor, rows: Sequence[LineRow], cipher: NumberCipher
-) -> list[Line]:
+async def _lines(view: View, actor: Actor, rows: Sequence[LineRow]) -> list[Line]:
     others = await counterparties(view, actor, {_other_side(row) for row in rows})
-    return [_line(row, others[_other_side(row)], cipher) for row in rows]
+    return [Line(row, others[_other_side(row)]) for row in rows]
 
 
 def _other_side(row: LineRow) -> int:
     return row.transfer.debit_account if row.delta > 0 else row.transfer.credit_account
-
-
-def _line(row: LineRow, other: Counterparty, cipher: NumberCipher) -> Line:
-    transfer, credit = row.transfer, row.delta > 0
-    public_id = cipher.uuid_text(transfer.id, transfer.booked_at)
-    return Line(
-        line_id(public_id, credit),
-        public_id,
-        "credit" if credit else "debit",
-        abs(row.delta),
-        transfer.asset,
-        row.balance_after,
-        transfer.description,
-        transfer.reference,
-        category(transfer.kind, other.bank_code, credit),
-        {
-            "account_id": other.account_id,
-            "account_number": other.account_number,
-            "name": other.name,
-        },
-        iso_instant(transfer.booked_at),
-        day_date(ledger.value_day(transfer)).isoformat(),
-        "posted",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +155,7 @@ class Statement:
     truncated: bool
 
 
-async def statement(
-    view: View, actor: Actor, account_id: UUID, month: Month, cipher: NumberCipher
-) -> Statement:
+async def statement(view: View, actor: Actor, account_id: UUID, month: Month) -> Statement:
     """The statement of a calendar month in UTC, by booking; refuses one that cannot be."""
     row = await get_row(view, actor, account_id)
     if month.first > Month.of(await ledger.bank_now(view)).first:
@@ -214,7 +171,7 @@ async def statement(
         PageRequest(MOST_LINES),
         oldest_first=True,
     )
-    lines = await _lines(view, actor, found.items, cipher)
+    lines = await _lines(view, actor, found.items)
     return Statement(row, month, totals, lines, found.has_more)
 
 

@@ -33,6 +33,7 @@ from guilder.domains.accounts.schemas import (
     StatementOut,
     account_body,
     balance_body,
+    line_body,
     new_account,
     past_balance_body,
     product_body,
@@ -135,9 +136,9 @@ async def list_transactions(
     credit = None if type is None else type == "credit"
     wanted = LineFilter(from_, to, credit, min_amount, max_amount, q or None)
     found = await runner.view(
-        queries.list_lines, actor, account_id, wanted, page, cipher, pending=status == "pending"
+        queries.list_lines, actor, account_id, wanted, page, pending=status == "pending"
     )
-    return json_response(200, page_body(found, lambda line: line))
+    return json_response(200, page_body(found, lambda line: line_body(line, cipher)))
 
 
 @router.get(
@@ -153,5 +154,5 @@ async def get_statement(
     month: Annotated[Month, Query(description="A calendar month in UTC, `YYYY-MM`.")],
 ) -> Reply:
     """A month of an account: balances before and after, the sums between, and the lines."""
-    found = await runner.view(queries.statement, actor, account_id, rules.Month(month), cipher)
-    return json_response(200, statement_body(found))
+    found = await runner.view(queries.statement, actor, account_id, rules.Month(month))
+    return json_response(200, statement_body(found, cipher))

@@ -5,12 +5,13 @@ from typing import Any, Literal
 from uuid import UUID
 
 from guilder.api.schema import Currency, Instant, Name100, RequestBody, ResponseBody
-from guilder.core.clock import iso_instant
+from guilder.core.clock import day_date, iso_instant
+from guilder.core.ids import NumberCipher
 from guilder.core.money import exponent_of
-from guilder.domains.accounts.queries import Account, Statement
+from guilder.domains.accounts.queries import Account, Line, Statement
 from guilder.domains.accounts.repository import AccountRow
-from guilder.domains.accounts.rules import PRODUCTS, Product
-from guilder.domains.ledger.queries import Balance
+from guilder.domains.accounts.rules import PRODUCTS, Product, category, line_id
+from guilder.domains.ledger.queries import Balance, value_day
 
 type Body = dict[str, Any]
 
@@ -166,7 +167,33 @@ def past_balance_body(
     }
 
 
-def statement_body(statement: Statement) -> Body:
+def line_body(line: Line, cipher: NumberCipher) -> Body:
+    """A line in its wire form. Thousands are made for a statement."""
+    row, other = line
+    transfer, credit = row.transfer, row.delta > 0
+    public_id = cipher.uuid_text(transfer.id, transfer.booked_at)
+    return {
+        "id": line_id(public_id, credit),
+        "transfer_id": public_id,
+        "type": "credit" if credit else "debit",
+        "amount": abs(row.delta),
+        "currency": transfer.asset,
+        "balance_after": row.balance_after,
+        "description": transfer.description,
+        "reference": transfer.reference,
+        "category": category(transfer.kind, other.bank_code, credit),
+        "counterparty": {
+            "account_id": other.account_id,
+            "account_number": other.account_number,
+            "name": other.name,
+        },
+        "booked_at": iso_instant(transfer.booked_at),
+        "value_on": day_date(value_day(transfer)).isoformat(),
+        "status": "posted",
+    }
+
+
+def statement_body(statement: Statement, cipher: NumberCipher) -> Body:
     """A statement in its wire form."""
     part, totals, month = _part_body(statement.account), statement.totals, statement.month
     return {
@@ -179,7 +206,7 @@ def statement_body(statement: Statement) -> Body:
         "total_credits": totals.credits,
         "total_debits": totals.debits,
         "transaction_count": totals.count,
-        "transactions": statement.lines,
+        "transactions": [line_body(line, cipher) for line in statement.lines],
         "transactions_truncated": statement.truncated,
     }
 

@@ -15,7 +15,7 @@ from guilder.core.errors import Forbidden
 from guilder.core.permissions import Permission
 from guilder.domains.admin import queries
 from guilder.domains.admin.rules import AuditFilter
-from guilder.domains.admin.schemas import AuditEventOut
+from guilder.domains.admin.schemas import AuditEventOut, audit_event_body
 
 Auditor = Annotated[Actor, may(Permission.AUDIT_READ)]
 
@@ -48,4 +48,4 @@ async def list_audit_events(
     """
     wanted = AuditFilter(actor, action, phase, subject, from_, to)
     found = await runner.view(queries.list_audit_events, auditor, wanted, page)
-    return json_response(200, page_body(found, AuditEventOut.model_validate))
+    return json_response(200, page_body(found, audit_event_body))

@@ -4,6 +4,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 from guilder.api.schema import Instant, ResponseBody
+from guilder.core.clock import iso_instant
+from guilder.domains.admin.rules import AuditEvent
 
 
 class AuditEventOut(ResponseBody):
@@ -25,3 +27,22 @@ class AuditEventOut(ResponseBody):
     request_id: str
     ip_address: str
     detail: dict[str, Any] | None
+
+
+def audit_event_body(event: AuditEvent) -> dict[str, Any]:
+    """An event in its wire form."""
+    return {
+        "id": event.id,
+        "number": event.number,
+        "at": iso_instant(event.at),
+        "attempt_id": event.attempt_id,
+        "action": event.action,
+        "phase": event.phase,
+        "actor": event.actor,
+        "session_id": event.session_id,
+        "subject": event.subject,
+        "code": event.code,
+        "request_id": event.request_id,
+        "ip_address": event.ip_address,
+        "detail": event.detail,
+    }

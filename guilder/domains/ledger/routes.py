@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 from guilder.api.auth import may
 from guilder.api.deps import TheRunner, require_sandbox
 from guilder.api.openapi import refusals
+from guilder.api.replies import Reply, json_response
 from guilder.core.actor import Actor
 from guilder.core.clock import SECOND_US
 from guilder.core.errors import Invalid
@@ -14,7 +15,7 @@ from guilder.core.permissions import Permission
 from guilder.domains.ledger.commands import SetBankClock, set_bank_clock
 from guilder.domains.ledger.errors import ClockBackwards
 from guilder.domains.ledger.queries import bank_now
-from guilder.domains.ledger.schemas import ClockOut, ClockSet
+from guilder.domains.ledger.schemas import ClockOut, ClockSet, clock_body
 
 ClockReader = Annotated[Actor, may(Permission.SIMULATIONS_READ)]
 ClockWriter = Annotated[Actor, may(Permission.SIMULATIONS_WRITE)]
@@ -25,20 +26,18 @@ router = APIRouter(
 
 
 @router.get("/clock", response_model=ClockOut)
-async def get_clock(actor: ClockReader, runner: TheRunner) -> ClockOut:
+async def get_clock(actor: ClockReader, runner: TheRunner) -> Reply:
     """The bank's time: bookings, value dates, expiries and statements follow it."""
-    return _clock(await runner.view(bank_now), runner.clock.now_us())
+    now_us = await runner.view(bank_now)
+    return json_response(200, clock_body(now_us, runner.clock.now_us()))
 
 
 @router.put("/clock", response_model=ClockOut, responses=refusals(ClockBackwards, Invalid))
-async def set_clock(body: ClockSet, actor: ClockWriter, runner: TheRunner) -> ClockOut:
+async def set_clock(body: ClockSet, actor: ClockWriter, runner: TheRunner) -> Reply:
     """Set the bank's time, or move it on, in every process.
 
     Anywhere before the first booking, only forward after it. Sessions and tokens stay on real time.
     """
     command = SetBankClock(body.now, (body.advance_seconds or 0) * SECOND_US)
-    return _clock(await runner.run(set_bank_clock, command, actor), runner.clock.now_us())
-
-
-def _clock(now_us: int, real_us: int) -> ClockOut:
-    return ClockOut(now=now_us, offset_seconds=(now_us - real_us + SECOND_US // 2) // SECOND_US)
+    now_us = await runner.run(set_bank_clock, command, actor)
+    return json_response(200, clock_body(now_us, runner.clock.now_us()))

@@ -1,11 +1,12 @@
 """The wire format of the bank's test clock."""
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import model_validator
 
 from guilder.api.fields import Broken
 from guilder.api.schema import Instant, Moment, RequestBody, ResponseBody, integer_rule
+from guilder.core.clock import SECOND_US, iso_instant
 
 LONGEST_ADVANCE_SECONDS: Final = 3_155_760_000
 """A hundred years."""
@@ -30,3 +31,9 @@ class ClockOut(ResponseBody):
 
     now: Instant
     offset_seconds: int
+
+
+def clock_body(now_us: int, real_us: int) -> dict[str, Any]:
+    """The bank's time in its wire form; ``real_us`` is the real one."""
+    offset = (now_us - real_us + SECOND_US // 2) // SECOND_US
+    return {"now": iso_instant(now_us), "offset_seconds": offset}

@@ -30,6 +30,8 @@ from guilder.domains.identity.schemas.logins import (
     RotationCreate,
     RotationOut,
     UserOut,
+    rotation_body,
+    user_body,
 )
 
 UsersReader = Annotated[Actor, may(Permission.USERS_READ)]
@@ -54,14 +56,14 @@ async def list_users(
     """All users, newest first."""
     wanted = UserFilter(q, None if role is None else Role(role), is_active)
     found = await runner.view(queries.list_users, actor, wanted, page)
-    return json_response(200, page_body(found, UserOut.model_validate))
+    return json_response(200, page_body(found, user_body))
 
 
 @router.get("/users/{user_id}", response_model=UserOut, responses=refusals(Forbidden, UserNotFound))
 async def get_user(user_id: Uuid, actor: UsersReader, runner: TheRunner) -> Reply:
     """A user."""
     found = await runner.view(queries.get_user, actor, user_id)
-    return json_response(200, UserOut.model_validate(found))
+    return json_response(200, user_body(found))
 
 
 @router.patch(
@@ -77,7 +79,7 @@ async def change_user(
     command = ChangeAccess(user_id, role, body.is_active)
     user = await runner.run(change_access, command, actor)
     tokens.forget()
-    return json_response(200, UserOut.model_validate(user))
+    return json_response(200, user_body(user))
 
 
 @router.post(
@@ -94,7 +96,7 @@ async def create_user_rotation(
     They can sign in at once. Refreshing within the grace does not help beyond it.
     """
     command = RotateUser(user_id, body.reason, body.grace_seconds)
-    reply = await once.run(rotate_user, command, actor, RotationOut.model_validate)
+    reply = await once.run(rotate_user, command, actor, rotation_body)
     tokens.forget()
     return reply
 
@@ -113,7 +115,7 @@ async def create_rotation(
     That includes the admin who asks.
     """
     command = RotateEverybody(body.reason, body.grace_seconds)
-    reply = await once.run(rotate_everybody, command, actor, RotationOut.model_validate)
+    reply = await once.run(rotate_everybody, command, actor, rotation_body)
     tokens.forget()
     return reply
 

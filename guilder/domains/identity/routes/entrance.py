@@ -41,9 +41,10 @@ from guilder.domains.identity.schemas.logins import (
     TokenCreate,
     UserCreate,
     UserOut,
-    logged_in,
-    session_created,
-    signed_up,
+    created_session_body,
+    login_body,
+    sign_up_body,
+    user_body,
 )
 from guilder.domains.identity.services.authentication import AuthenticationService
 
@@ -117,9 +118,7 @@ async def create_user_route(
     command = CreateUser(
         body.email, await authentication.hashed(body.password, body.email), body.full_name
     )
-    return await once.run(
-        create_user, command, actor, UserOut.model_validate, secrets=("password",)
-    )
+    return await once.run(create_user, command, actor, user_body, secrets=("password",))
 
 
 @router.post(
@@ -146,7 +145,7 @@ async def create_session(
     signed_in = await authentication.log_in(
         body.email, body.password, actor, device, body.totp_code
     )
-    return json_response(201, session_created(signed_in))
+    return json_response(201, created_session_body(signed_in))
 
 
 @router.post(
@@ -165,7 +164,7 @@ async def create_tokens(
     ten seconds, and has not used the new pair, is given the same pair again.
     """
     return json_response(
-        201, session_created(await authentication.refresh(body.refresh_token, actor))
+        201, created_session_body(await authentication.refresh(body.refresh_token, actor))
     )
 
 
@@ -191,9 +190,9 @@ async def sign_up(
             new.email, await authentication.hashed(new.password, new.email), new.full_name
         )
         user = await runner.run(create_user, command, actor)
-        return json_response(201, SignUpOut.model_validate(user))
+        return json_response(201, sign_up_body(user))
     signed_in = await authentication.sign_up(new.email, new.password, new.full_name, actor, device)
-    return json_response(201, signed_up(signed_in))
+    return json_response(201, sign_up_body(signed_in.user, signed_in))
 
 
 @auth_router.post(
@@ -220,4 +219,4 @@ async def log_in(
     signed_in = await authentication.log_in(
         given.address, given.password, actor, device, given.totp_code
     )
-    return json_response(200, logged_in(signed_in))
+    return json_response(200, login_body(signed_in))

@@ -30,8 +30,10 @@ from guilder.domains.identity.schemas.factors import (
     StepUpOut,
     TotpConfirmation,
     TotpOut,
-    factors_out,
-    totp_out,
+    factors_body,
+    recovery_codes_body,
+    step_up_body,
+    totp_body,
 )
 from guilder.domains.identity.services.factors import SecondFactorService
 
@@ -47,7 +49,7 @@ router = APIRouter(tags=["identity"])
 async def get_factors(actor: ProfileReader, runner: TheRunner) -> Reply:
     """What one has beside the password."""
     found = await runner.view(queries.get_factors, actor)
-    return json_response(200, factors_out(found))
+    return json_response(200, factors_body(found))
 
 
 @router.post(
@@ -58,7 +60,7 @@ async def get_factors(actor: ProfileReader, runner: TheRunner) -> Reply:
 )
 async def create_totp(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     """Begin to set up an authenticator app. Its secret is shown here and never again."""
-    return json_response(201, totp_out(await factors.enrol(actor)))
+    return json_response(201, totp_body(await factors.enrol(actor)))
 
 
 @router.post(
@@ -76,7 +78,7 @@ async def confirm_totp(
     """
     codes = await factors.confirm(body.code, actor)
     tokens.forget()
-    return json_response(201, RecoveryCodesOut(recovery_codes=codes))
+    return json_response(201, recovery_codes_body(codes))
 
 
 @router.delete("/users/me/totp", status_code=204, responses=refusals(StepUpRequired, TotpNotFound))
@@ -96,7 +98,7 @@ async def delete_totp(actor: FreshSecurityWriter, runner: TheRunner, tokens: The
 async def create_recovery_codes(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     """New recovery codes, shown here and never again; the old ones are dead."""
     codes = await factors.renew_codes(actor)
-    return json_response(201, RecoveryCodesOut(recovery_codes=codes))
+    return json_response(201, recovery_codes_body(codes))
 
 
 @router.post(
@@ -125,4 +127,4 @@ async def create_step_up(
         credential = body.credential.as_browsers_write_it()
         expires_at = await authentication.step_up_by_passkey(credential, actor)
     tokens.forget(actor.session_id)
-    return json_response(201, StepUpOut(expires_at=expires_at))
+    return json_response(201, step_up_body(expires_at))

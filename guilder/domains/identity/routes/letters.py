@@ -21,9 +21,15 @@ from guilder.domains.identity.commands.letters import (
 from guilder.domains.identity.errors import TokenExpired, TokenInvalid, WeakPassword
 from guilder.domains.identity.routes.entrance import Device, TheAuthentication
 from guilder.domains.identity.rules import Purpose
-from guilder.domains.identity.schemas.logins import AddressGiven, PasswordReset, TokenGiven, Told
+from guilder.domains.identity.schemas.logins import (
+    AddressGiven,
+    PasswordReset,
+    TokenGiven,
+    Told,
+    told_body,
+)
 
-ASKED: Final = Told(message="If that address is known here, a letter is on its way to it.")
+ASKED: Final = told_body("If that address is known here, a letter is on its way to it.")
 
 router = APIRouter(tags=["identity"])
 
@@ -48,7 +54,7 @@ async def verify(body: TokenGiven, actor: AnonymousActor, runner: TheRunner) -> 
     """Prove an address by the token that was sent there, good once and for 24 hours."""
     command = VerifyEmail(opaque_hash(body.token))
     await runner.run(verify_email, command, actor)
-    return json_response(201, Told(message="The e-mail address is confirmed."))
+    return json_response(201, told_body("The e-mail address is confirmed."))
 
 
 @router.post("/password-reset-tokens", status_code=201, response_model=Told)
@@ -78,7 +84,7 @@ async def reset(
     """
     await authentication.reset_password(body.token, body.new_password, actor, device)
     tokens.forget()
-    return json_response(201, Told(message="The password is changed and all sessions have ended."))
+    return json_response(201, told_body("The password is changed and all sessions have ended."))
 
 
 async def _asked(

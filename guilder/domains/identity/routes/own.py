@@ -35,7 +35,8 @@ from guilder.domains.identity.schemas.logins import (
     SessionOut,
     UserChange,
     UserOut,
-    session_out,
+    session_body,
+    user_body,
 )
 
 ProfileReader = Annotated[Actor, may(Permission.PROFILE_READ)]
@@ -49,7 +50,7 @@ router = APIRouter(tags=["identity"])
 async def list_sessions(actor: ProfileReader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own sessions, ended ones too, newest first."""
     found = await runner.view(queries.list_sessions, actor, page)
-    return json_response(200, page_body(found, lambda one: session_out(one, actor.session_id)))
+    return json_response(200, page_body(found, lambda one: session_body(one, actor.session_id)))
 
 
 @router.get(
@@ -58,7 +59,7 @@ async def list_sessions(actor: ProfileReader, runner: TheRunner, page: PageQuery
 async def get_session(session_id: Uuid, actor: ProfileReader, runner: TheRunner) -> Reply:
     """One of one's own sessions."""
     found = await runner.view(queries.get_session, actor, session_id)
-    return json_response(200, session_out(found, actor.session_id))
+    return json_response(200, session_body(found, actor.session_id))
 
 
 @router.delete("/sessions/current", status_code=204)
@@ -98,14 +99,14 @@ async def _end(runner: Runner, tokens: TokenCache, actor: Actor, session_id: UUI
 async def get_me(actor: ProfileReader, runner: TheRunner) -> Reply:
     """Who has signed in."""
     user = await runner.view(queries.get_me, actor)
-    return json_response(200, UserOut.model_validate(user))
+    return json_response(200, user_body(user))
 
 
 @router.patch("/users/me", response_model=UserOut, responses=refusals(Invalid))
 async def change_me(body: UserChange, actor: ProfileWriter, runner: TheRunner) -> Reply:
     """Change how one is called."""
     user = await runner.run(change_name, ChangeName(body.full_name), actor)
-    return json_response(200, UserOut.model_validate(user))
+    return json_response(200, user_body(user))
 
 
 @router.put(

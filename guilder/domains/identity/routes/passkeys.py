@@ -33,9 +33,10 @@ from guilder.domains.identity.schemas.factors import (
     PasskeyLogin,
     PasskeyOptionsOut,
     PasskeyOut,
-    passkey_out,
+    passkey_body,
+    passkey_options_body,
 )
-from guilder.domains.identity.schemas.logins import SessionCreatedOut, session_created
+from guilder.domains.identity.schemas.logins import SessionCreatedOut, created_session_body
 from guilder.domains.identity.services.passkeys import PasskeyService
 
 ThePasskeys = Annotated[PasskeyService, Depends(Part(PasskeyService))]
@@ -47,7 +48,7 @@ router = APIRouter(prefix="/passkeys", tags=["identity"])
 async def list_passkeys(actor: ProfileReader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own passkeys, newest first."""
     found = await runner.view(queries.list_passkeys, actor, page)
-    return json_response(200, page_body(found, passkey_out))
+    return json_response(200, page_body(found, passkey_body))
 
 
 @router.post(
@@ -59,7 +60,7 @@ async def list_passkeys(actor: ProfileReader, runner: TheRunner, page: PageQuery
 async def create_registration(actor: FreshSecurityWriter, passkeys: ThePasskeys) -> Reply:
     """What a browser needs to make a passkey: good for five minutes, once, in this session."""
     options = await passkeys.creation_options(actor)
-    return json_response(201, PasskeyOptionsOut(public_key=options))
+    return json_response(201, passkey_options_body(options))
 
 
 @router.post(
@@ -74,7 +75,7 @@ async def create_passkey(
     """Keep the passkey that the browser has made for such a registration."""
     credential = body.credential.as_browsers_write_it()
     passkey = await passkeys.add(body.name, credential, actor)
-    return json_response(201, passkey_out(passkey))
+    return json_response(201, passkey_body(passkey))
 
 
 @router.delete(
@@ -93,7 +94,7 @@ async def delete_passkey(
 @limited(LOGIN)
 async def create_challenge(_actor: AnonymousActor, passkeys: ThePasskeys) -> Reply:
     """What a browser needs to sign in or to step up by a passkey: for five minutes, and once."""
-    return json_response(201, PasskeyOptionsOut(public_key=passkeys.request_options()))
+    return json_response(201, passkey_options_body(passkeys.request_options()))
 
 
 @router.post(
@@ -109,4 +110,4 @@ async def create_passkey_session(
     """Sign in by a passkey that has signed a challenge. No code is asked for beside it."""
     credential = body.credential.as_browsers_write_it()
     signed_in = await authentication.log_in_by_passkey(credential, actor, device)
-    return json_response(201, session_created(signed_in))
+    return json_response(201, created_session_body(signed_in))

@@ -15,8 +15,9 @@ from guilder.api.schema import (
     Text255,
     integer_rule,
 )
+from guilder.core.clock import iso_instant
 from guilder.domains.identity.rules import Factors, Passkey, base32
-from guilder.domains.identity.schemas.logins import Code, KnownPassword
+from guilder.domains.identity.schemas.logins import Body, Code, KnownPassword
 from guilder.domains.identity.services.factors import Enrolment
 
 LONGEST_BLOB: Final = 16_384
@@ -149,31 +150,47 @@ class StepUpOut(ResponseBody):
     expires_at: Instant
 
 
-def totp_out(enrolment: Enrolment) -> TotpOut:
+def totp_body(enrolment: Enrolment) -> Body:
     """The answer to ``POST /users/me/totp``."""
-    return TotpOut(
-        secret=base32(enrolment.secret),
-        otpauth_uri=enrolment.otpauth_uri,
-        qr_svg=enrolment.qr_svg,
-    )
+    return {
+        "secret": base32(enrolment.secret),
+        "otpauth_uri": enrolment.otpauth_uri,
+        "qr_svg": enrolment.qr_svg,
+    }
 
 
-def factors_out(factors: Factors) -> FactorsOut:
+def recovery_codes_body(codes: list[str]) -> Body:
+    """Recovery codes, which are shown once."""
+    return {"recovery_codes": codes}
+
+
+def factors_body(factors: Factors) -> Body:
     """The answer to ``GET /users/me/factors``."""
-    totp = factors.totp
-    return FactorsOut(
-        totp_enabled=totp is not None,
-        totp_enabled_at=None if totp is None else totp.confirmed_at,
-        recovery_codes_left=factors.recovery_codes_left,
-        passkeys=[passkey_out(one) for one in factors.passkeys],
-    )
+    enabled_at = None if factors.totp is None else factors.totp.confirmed_at
+    return {
+        "totp_enabled": factors.totp is not None,
+        "totp_enabled_at": None if enabled_at is None else iso_instant(enabled_at),
+        "recovery_codes_left": factors.recovery_codes_left,
+        "passkeys": [passkey_body(one) for one in factors.passkeys],
+    }
 
 
-def passkey_out(passkey: Passkey) -> PasskeyOut:
+def passkey_body(passkey: Passkey) -> Body:
     """A passkey as its owner sees it."""
-    return PasskeyOut(
-        id=passkey.id,
-        name=passkey.name,
-        created_at=passkey.created_at,
-        last_used_at=passkey.last_used_at,
-    )
+    used_at = passkey.last_used_at
+    return {
+        "id": passkey.id,
+        "name": passkey.name,
+        "created_at": iso_instant(passkey.created_at),
+        "last_used_at": None if used_at is None else iso_instant(used_at),
+    }
+
+
+def passkey_options_body(options: dict[str, Any]) -> Body:
+    """What a browser needs, in the form that it reads."""
+    return {"public_key": options}
+
+
+def step_up_body(expires_at: int) -> Body:
+    """Until when a step-up counts."""
+    return {"expires_at": iso_instant(expires_at)}

@@ -1,6 +1,6 @@
 """Users and sessions on the wire: addresses are normalised, passwords taken as they come."""
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
@@ -17,15 +17,20 @@ from guilder.api.schema import (
     integer_rule,
     text_rule,
 )
+from guilder.core.clock import iso_instant
 from guilder.core.permissions import Role
 from guilder.core.tokens import ACCESS_SECONDS
 from guilder.domains.identity.rules import (
     LONGEST_PASSWORD,
     MOST_GRACE_SECONDS,
     SHORTEST_PASSWORD,
+    Rotation,
     Session,
+    User,
 )
 from guilder.domains.identity.services.authentication import SignedIn
+
+type Body = dict[str, Any]
 
 LONGEST_EMAIL: Final = 254
 LONGEST_TOKEN: Final = 100
@@ -225,46 +230,73 @@ class SignUpOut(UserOut):
     expires_in: int | None = None
 
 
-def session_out(session: Session, current: UUID | None) -> SessionOut:
+def user_body(user: User) -> Body:
+    """A user in the wire form that everybody has."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "full_name": user.full_name,
+        "role": user.role,
+        "is_active": user.is_active,
+        "email_verified": user.email_verified,
+        "created_at": iso_instant(user.created_at),
+    }
+
+
+def session_body(session: Session, current: UUID | None) -> Body:
     """A session as its owner sees it, who asks from the session ``current``."""
-    return SessionOut(
-        id=session.id,
-        device_info=session.device_info,
-        ip_address=session.ip_address,
-        location=session.location,
-        created_at=session.created_at,
-        last_activity_at=session.last_activity_at,
-        expires_at=session.expires_at,
-        is_current=session.id == current,
-        is_revoked=session.ended_at is not None,
-    )
+    return {
+        "id": session.id,
+        "device_info": session.device_info,
+        "ip_address": session.ip_address,
+        "location": session.location,
+        "created_at": iso_instant(session.created_at),
+        "last_activity_at": iso_instant(session.last_activity_at),
+        "expires_at": iso_instant(session.expires_at),
+        "is_current": session.id == current,
+        "is_revoked": session.ended_at is not None,
+    }
 
 
-def session_created(signed_in: SignedIn) -> SessionCreatedOut:
+def rotation_body(rotation: Rotation) -> Body:
+    """A rotation in its wire form."""
+    return {
+        "version": rotation.version,
+        "user_id": rotation.user_id,
+        "reason": rotation.reason,
+        "created_at": iso_instant(rotation.created_at),
+        "effective_at": iso_instant(rotation.effective_at),
+    }
+
+
+def login_body(signed_in: SignedIn) -> Body:
+    """The answer to ``POST /auth/login``."""
+    return {
+        "access_token": signed_in.access_token,
+        "token_type": "bearer",
+        "refresh_token": signed_in.refresh_token,
+        "expires_in": ACCESS_SECONDS,
+        "user": user_body(signed_in.user),
+    }
+
+
+def created_session_body(signed_in: SignedIn) -> Body:
     """The answer to ``POST /sessions`` and ``POST /tokens``."""
     session = signed_in.session
-    return SessionCreatedOut(
-        access_token=signed_in.access_token,
-        refresh_token=signed_in.refresh_token,
-        user=UserOut.model_validate(signed_in.user),
-        session=session_out(session, session.id),
-    )
+    return {**login_body(signed_in), "session": session_body(session, session.id)}
 
 
-def logged_in(signed_in: SignedIn) -> LoginOut:
-    """The answer to ``POST /auth/login``."""
-    return LoginOut(
-        access_token=signed_in.access_token,
-        refresh_token=signed_in.refresh_token,
-        user=UserOut.model_validate(signed_in.user),
-    )
+def sign_up_body(user: User, signed_in: SignedIn | None = None) -> Body:
+    """The answer to ``POST /auth/signup``; without tokens for who is not signed in yet."""
+    return {
+        **user_body(user),
+        "access_token": None if signed_in is None else signed_in.access_token,
+        "token_type": "bearer",
+        "refresh_token": None if signed_in is None else signed_in.refresh_token,
+        "expires_in": None if signed_in is None else ACCESS_SECONDS,
+    }
 
 
-def signed_up(signed_in: SignedIn) -> SignUpOut:
-    """The answer to ``POST /auth/signup``."""
-    return SignUpOut(
-        access_token=signed_in.access_token,
-        refresh_token=signed_in.refresh_token,
-        expires_in=ACCESS_SECONDS,
-        **UserOut.model_validate(signed_in.user).__dict__,
-    )
+def told_body(message: str) -> Body:
+    """What the caller is told, in its wire form."""
+    return {"message": message}
