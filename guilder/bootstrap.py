@@ -15,7 +15,7 @@ from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.events import Subscriber
 from guilder.core.ids import NumberCipher
 from guilder.core.parts import Parts
-from guilder.core.ports import Mailer, RateLimiter, Sealer, SecretStore
+from guilder.core.ports import Mailer, RateLimiter, SecretStore
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import upgrade
@@ -69,10 +69,7 @@ class Bank:
     poster: Poster
     keys: Keys
     passwords: Argon2Passwords
-    sealer: Sealer
     authentication: AuthenticationService
-    factors: SecondFactorService
-    passkeys: PasskeyService
     tokens: TokenCache
     directory: AccountDirectory
     transfers: TransferService
@@ -80,8 +77,6 @@ class Bank:
     telemetry: Telemetry
     redis: RedisRateLimiter | None
     limits: Limits | None
-    mailer: Mailer
-    letter_tokens: LetterTokens
     letters: LetterSender
     subscribers: tuple[Subscriber, ...]
     dispatcher: Dispatcher
@@ -95,8 +90,8 @@ class Bank:
             self.runner,
             self.poster,
             self.authentication,
-            self.factors,
-            self.passkeys,
+            self.authentication.factors,
+            self.authentication.passkeys,
             self.tokens,
             self.transfers,
             self.cipher,
@@ -151,14 +146,6 @@ async def build(
         raise
     passwords = Argon2Passwords(keys.encryption, first_key=keys.signing.versions[-1].value)
     access_tokens = AccessTokens(keys.signing, clock)
-    place_of = Places(settings.geoip_database).of if settings.geoip_database else nowhere
-    sealer = AesGcmSealer(keys.encryption)
-    bank_name = settings.sender.display_name
-    party = Passkeys(settings.address, bank_name, keys.signing, clock)
-    factors = SecondFactorService(runner, sealer, bank_name, qr_svg)
-    passkeys = PasskeyService(runner, party)
-    letter_tokens = LetterTokens(keys.signing)
-    post = mailer(settings, clock)
     poster = Poster(ledger_store(settings.database, clock), telemetry)
     directory = AccountDirectory(runner)
     redis_url = settings.redis_url.get_secret_value()
@@ -171,20 +158,7 @@ async def build(
         poster=poster,
         keys=keys,
         passwords=passwords,
-        sealer=sealer,
-        authentication=AuthenticationService(
-            runner,
-            passwords,
-            access_tokens,
-            RefreshTokens(keys.signing),
-            factors,
-            passkeys,
-            common_passwords=common_passwords(),
-            requires_verification=settings.requires_verification,
-            place_of=place_of,
-        ),
-        factors=factors,
-        passkeys=passkeys,
+        authentication=_authentication(settings, runner, keys, passwords, access_tokens),
         tokens=TokenCache(SessionAuthenticator(runner, access_tokens), clock),
         directory=directory,
         transfers=TransferService(directory, poster, clock),
@@ -192,17 +166,43 @@ async def build(
         telemetry=telemetry,
         redis=redis,
         limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,
-        mailer=post,
-        letter_tokens=letter_tokens,
-        letters=LetterSender(
-            runner,
-            letter_tokens,
-            Letters(bank_name, settings.address, LETTERS),
-            post,
-            settings.address,
-        ),
+        letters=_letters(settings, runner, keys),
         subscribers=subscribers,
         dispatcher=Dispatcher(Deliveries(database, clock), [s.name for s in subscribers]),
+    )
+
+
+def _authentication(
+    settings: Settings,
+    runner: Runner,
+    keys: Keys,
+    passwords: Argon2Passwords,
+    access_tokens: AccessTokens,
+) -> AuthenticationService:
+    bank_name, clock = settings.sender.display_name, runner.clock
+    party = Passkeys(settings.address, bank_name, keys.signing, clock)
+    sealer = AesGcmSealer(keys.encryption)
+    return AuthenticationService(
+        runner,
+        passwords,
+        access_tokens,
+        RefreshTokens(keys.signing),
+        SecondFactorService(runner, sealer, bank_name, qr_svg),
+        PasskeyService(runner, party),
+        common_passwords=common_passwords(),
+        requires_verification=settings.requires_verification,
+        place_of=Places(settings.geoip_database).of if settings.geoip_database else nowhere,
+    )
+
+
+def _letters(settings: Settings, runner: Runner, keys: Keys) -> LetterSender:
+    address = settings.address
+    return LetterSender(
+        runner,
+        LetterTokens(keys.signing),
+        Letters(settings.sender.display_name, address, LETTERS),
+        mailer(settings, runner.clock),
+        address,
     )
 
 

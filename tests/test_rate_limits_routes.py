@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from guilder.api.policies import LOGIN
+from guilder.core.clock import SECOND_US
 from guilder.infra.ratelimit import ANSWER_SECONDS
 from tests.support.app import app_on, started
 from tests.support.redis_server import RedisServer
@@ -47,7 +48,7 @@ async def guess(clients: list[httpx.AsyncClient], times: int) -> Counter[int]:
 def most(since: float) -> int:
     """How many guesses a bucket may have let through since then."""
     assert LOGIN.rate is not None
-    return QUOTA + int((monotonic() - since) * LOGIN.rate.refill_per_second) + 1
+    return QUOTA + int((monotonic() - since) * SECOND_US / LOGIN.rate.token_us) + 1
 
 
 async def test_login_guesses_are_bounded_over_two_workers(

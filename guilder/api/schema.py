@@ -5,11 +5,11 @@ from functools import partial
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from guilder.api import fields
 from guilder.api.fields import Rule
-from guilder.core.clock import day_date, day_number, day_start, iso_instant
+from guilder.core.clock import day_number, day_start
 from guilder.core.money import EXPONENTS, MAX_AMOUNT
 
 
@@ -107,15 +107,5 @@ FromEdge = Annotated[int, Rule(lambda value: _edge(value, 0), _EDGE_SCHEMA)]
 ToEdge = Annotated[int, Rule(lambda value: _edge(value, 1), _EDGE_SCHEMA)]
 """The end of a range: an instant that is no longer in it, or a date that wholly is."""
 
-Instant = Annotated[
-    int, PlainSerializer(iso_instant, return_type=str), WithJsonSchema(_INSTANT_SCHEMA)
-]
-"""An instant that is written: microseconds since 1970 inside, RFC 3339 with ``Z`` outside."""
-
-
-def _iso_day(days: int) -> str:
-    return day_date(days).isoformat()
-
-
-DateOut = Annotated[int, PlainSerializer(_iso_day, return_type=str), WithJsonSchema(_DATE_SCHEMA)]
-"""A date that is written: days since 1970 inside, ``YYYY-MM-DD`` outside."""
+Instant = Annotated[str, WithJsonSchema(_INSTANT_SCHEMA)]
+"""An instant that is written: RFC 3339 with ``Z``."""

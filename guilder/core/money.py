@@ -1,10 +1,9 @@
-"""Money as integer minor units beside an ISO 4217 code, and the exponents of those codes.
+"""The bounds of amounts, which are integers of minor units, and the exponents of ISO 4217 codes.
 
 Source of the table: ISO 4217:2015 list one (SIX, maintenance agency). Codes without a minor unit
 that money cannot be held in (XXX, XTS, and the precious metals) are left out.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from guilder.core.errors import Invalid
@@ -48,40 +47,3 @@ def exponent_of(currency: str) -> int:
     if exponent is None:
         raise UnknownCurrency()
     return exponent
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """An amount in minor units (any sign) of one currency. Arithmetic refuses a second currency."""
-
-    amount: int
-    currency: str
-
-    def __post_init__(self) -> None:
-        if type(self.amount) is not int:
-            raise TypeError("an amount is an int of minor units")
-        exponent_of(self.currency)
-
-    def __add__(self, other: "Money") -> "Money":
-        return Money(self.amount + self._same(other), self.currency)
-
-    def __sub__(self, other: "Money") -> "Money":
-        return Money(self.amount - self._same(other), self.currency)
-
-    def _same(self, other: "Money") -> int:
-        if other.currency != self.currency:
-            raise ValueError(f"{self.currency} and {other.currency} do not add up")
-        return other.amount
-
-    def __str__(self) -> str:
-        """Decimal text with the currency's own digits: ``1,234.50 USD``, ``500 JPY``."""
-        return f"{format_minor(self.amount, self.currency)} {self.currency}"
-
-
-def format_minor(amount: int, currency: str) -> str:
-    """Minor units as grouped decimal text without the code: ``-1,234.50``."""
-    exponent = exponent_of(currency)
-    sign = "-" if amount < 0 else ""
-    whole, fraction = divmod(abs(amount), 10**exponent)
-    tail = f".{fraction:0{exponent}d}" if exponent else ""
-    return f"{sign}{whole:,}{tail}"

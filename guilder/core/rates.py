@@ -34,11 +34,6 @@ class Rate:
         object.__setattr__(self, "token_us", token_us)
         object.__setattr__(self, "full_us", token_us * self.capacity)
 
-    @property
-    def refill_per_second(self) -> float:
-        """Tokens that come back in a second."""
-        return SECOND_US / self.token_us
-
 
 class Verdict(NamedTuple):
     """What a bucket says to somebody who wants a token.

@@ -26,6 +26,3 @@ class Err[R: Refusal]:
     def unwrap(self) -> Never:
         """Raise the very refusal that is carried."""
         raise self.refusal
-
-
-type Result[T, R: Refusal] = Ok[T] | Err[R]

@@ -25,7 +25,6 @@ from guilder.api.routing import lean
 from guilder.api.schema import (
     Amount,
     Currency,
-    DateOut,
     Day,
     Flag,
     Instant,
@@ -41,7 +40,7 @@ from guilder.api.schema import (
 )
 from guilder.api.validation import read_body
 from guilder.core.actor import Actor
-from guilder.core.clock import SECOND_US, FixedClock
+from guilder.core.clock import SECOND_US, FixedClock, iso_instant
 from guilder.core.errors import (
     Conflict,
     FieldError,
@@ -114,7 +113,6 @@ class MoveOut(ResponseBody):
     amount: int
     description: str | None
     created_at: Instant
-    value_on: DateOut
 
 
 class Batch(RequestBody):
@@ -127,7 +125,6 @@ def answer_of(move: MoveCreate) -> dict[str, Any]:
         "amount": move.amount,
         "description": move.description,
         "created_at": "2023-11-14T22:13:20.000000Z",
-        "value_on": "2023-11-14",
     }
 
 
@@ -174,8 +171,7 @@ def make_router() -> APIRouter:
             id=uuid4(),
             amount=body.amount,
             description=body.description,
-            created_at=NOW,
-            value_on=NOW // 86_400_000_000,
+            created_at=iso_instant(NOW),
         )
 
     @router.post("/moves/batches", status_code=201, max_body_size=8_000_000)

@@ -25,7 +25,15 @@ from guilder.core.errors import Unavailable
 from guilder.core.parts import Parts
 from guilder.core.rates import Rate, Verdict
 from guilder.infra.ratelimit import LocalRateLimiter
-from tests.api.plumbing import NOW, USER, CurrentActor, Gates, MoveCreate, move, problem
+from tests.api.plumbing import (
+    NOW,
+    USER,
+    CurrentActor,
+    Gates,
+    MoveCreate,
+    move,
+    problem,
+)
 
 GUESS: Final = Policy("guess", RouteClass.STRICT, Rate(3, 60), "Guessing.")
 LOOK: Final = Policy("look", RouteClass.READ, Rate(3, 60), "Looking.")

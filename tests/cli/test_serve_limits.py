@@ -7,6 +7,7 @@ from time import monotonic, sleep
 import pytest
 
 from guilder.api.policies import LOGIN
+from guilder.core.clock import SECOND_US
 from guilder.infra.ratelimit import AWAY_SECONDS
 from tests.cli.serving import Running, environment, serving
 from tests.support.redis_server import RedisServer
@@ -15,7 +16,7 @@ from tests.support.sizes import tell
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 assert LOGIN.rate is not None
-QUOTA, REFILL = LOGIN.rate.capacity, LOGIN.rate.refill_per_second
+QUOTA, REFILL = LOGIN.rate.capacity, SECOND_US / LOGIN.rate.token_us
 
 
 def guess(running: Running, times: int) -> tuple[Counter[int], int]:

@@ -1,10 +1,10 @@
 import pytest
 
 from guilder.core.errors import Conflict, NotFound
-from guilder.core.result import Err, Ok, Result
+from guilder.core.result import Err, Ok
 
 
-def decided(n: int) -> Result[int, NotFound]:
+def decided(n: int) -> Ok[int] | Err[NotFound]:
     return Ok(n) if n > 0 else Err(NotFound())
 
 

@@ -143,7 +143,7 @@ async def letters(scene: Scene) -> None:
         asked = await scene.ask("POST", f"{API}/{path}", {"email": "ann@example.test"})
         assert asked.status == 201
     for letter_id in await sent(scene):
-        made = bank_of(scene.app).letter_tokens.token(letter_id)
+        made = bank_of(scene.app).letters.tokens.token(letter_id)
         token = scene.canaries.add("the token of a letter", made)
         proof = {"token": token}
         reset = {**proof, "new_password": scene.secret("a password set by a letter")}
@@ -156,7 +156,7 @@ async def letters(scene: Scene) -> None:
 
 async def sent(scene: Scene) -> list[UUID]:
     """Let the letters go that wait, without a mail server; gives their ids."""
-    runner, tokens = bank_of(scene.app).runner, bank_of(scene.app).letter_tokens
+    runner, tokens = bank_of(scene.app).runner, bank_of(scene.app).letters.tokens
     waiting = await runner.view(lambda view: view.all(select(letter_rows.c.id)))
     for (letter_id,) in waiting:
         command = SendLetter(letter_id, opaque_hash(tokens.token(letter_id)))

@@ -152,11 +152,6 @@ class Rotation:
         """Whom it is about: the subject in the audit trail."""
         return self.user_id
 
-    def refuses(self, version: int, user_id: UUID, now_us: int) -> bool:
-        """Whether it ends the sessions of that version of that user."""
-        concerned = self.user_id is None or self.user_id == user_id
-        return concerned and version < self.version and self.effective_at <= now_us
-
 
 class Ending(Enum):
     """Why a session has ended."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -168,6 +169,12 @@ async def test_a_later_rotation_without_grace_overrides_that_of_an_earlier_one(
     assert await house.refreshed(again) is not None
 
 
+def refuses(rotation: Rotation, version: int, user_id: UUID, now_us: int) -> bool:
+    """Whether a rotation ends the sessions of that version of that user."""
+    concerned = rotation.user_id in (None, user_id)
+    return concerned and version < rotation.version and rotation.effective_at <= now_us
+
+
 async def test_the_database_refuses_what_the_rule_refuses(
     house: House, ada: SignedIn, eve: SignedIn
 ) -> None:
@@ -179,7 +186,7 @@ async def test_the_database_refuses_what_the_rule_refuses(
             for version in range(1, len(plan) + 3):
                 user, session = who.user.id, who.session.id
                 now_us = house.clock.now_us()
-                refused = any(one.refuses(version, user, now_us) for one in made)
+                refused = any(refuses(one, version, user, now_us) for one in made)
                 claims = replace(house.access.read(who.access_token), version=version)
                 assert await house.proves(claims) is not refused, (session, version, now_us)
         house.clock.advance(seconds=20)

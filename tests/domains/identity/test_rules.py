@@ -14,7 +14,6 @@ from guilder.domains.identity.rules import (
     Failures,
     Refresh,
     RefreshToken,
-    Rotation,
     Session,
     check_password,
     email_key,
@@ -133,25 +132,3 @@ def test_failures_lock_and_are_forgotten() -> None:
     assert locked.one_more(NOW + 2 * LOCK_US) == Failures(1, NOW + 2 * LOCK_US)
     assert locked.locked_seconds(NOW + 2 * LOCK_US - 1) == 1
     assert locked.locked_seconds(NOW + 2 * LOCK_US) == 0
-
-
-@pytest.mark.parametrize(
-    ("about", "effective_at", "version", "refused"),
-    [
-        (None, NOW, 1, True),
-        (None, NOW, 2, True),
-        (None, NOW, 3, False),
-        (None, NOW, 4, False),
-        (None, NOW + 1, 1, False),
-        (None, NOW - 1, 1, True),
-        (ID, NOW, 2, True),
-        (ID, NOW, 3, False),
-        (ID, NOW + 1, 2, False),
-        (UUID(int=2), NOW, 1, False),
-    ],
-)
-def test_a_rotation_refuses_what_is_older_of_whom_it_is_about_after_the_grace(
-    about: UUID | None, effective_at: int, version: int, refused: bool
-) -> None:
-    rotation = Rotation(3, about, "a breach", "system", NOW - 10, effective_at)
-    assert rotation.refuses(version, ID, NOW) is refused

@@ -41,7 +41,10 @@ async def insert_rotation(uow: UnitOfWork, rotation: Rotation) -> None:
 
 
 def refused(user_id: Any, version: Any, now_us: int) -> ColumnElement[bool]:
-    """``Rotation.refuses`` in SQL. Two look-ups in the index rather than one OR over the table."""
+    """Whether a rotation refuses that version of a user's sessions.
+
+    Two look-ups in the index rather than one OR over the table.
+    """
     return or_(
         *(
             exists().where(about, rotations.c.version > version, rotations.c.effective_at <= now_us)

@@ -12,9 +12,8 @@ from guilder.domains.ledger.models import (
     balances,
     head,
     holds,
+    limits,
 )
-from guilder.domains.ledger.models import limits as limits_table
-from guilder.domains.ledger.rules.state import Limit
 
 
 class HeadRow(NamedTuple):
@@ -139,28 +138,22 @@ async def set_limit(
     uow: UnitOfWork, number: int, period: str, max_amount: int | None, max_count: int | None
 ) -> bool:
     """Write or delete one limit; tells whether the account still has any."""
-    c = limits_table.c
+    c = limits.c
     mine = and_(c.account_id == number, c.period == period)
     if max_amount is None and max_count is None:
-        await uow.execute(limits_table.delete().where(mine))
+        await uow.execute(limits.delete().where(mine))
     else:
         bounds = {"max_amount": max_amount, "max_count": max_count}
-        changed = await uow.execute(limits_table.update().where(mine).values(**bounds))
+        changed = await uow.execute(limits.update().where(mine).values(**bounds))
         if changed.rowcount == 0:
             zero = dict.fromkeys(("window_start", "used_amount", "used_count"), 0)
             await uow.execute(
-                limits_table.insert().values(account_id=number, period=period, **bounds, **zero)
+                limits.insert().values(account_id=number, period=period, **bounds, **zero)
             )
     left: int = await uow.scalar(
-        select(func.count()).select_from(limits_table).where(c.account_id == number)
+        select(func.count()).select_from(limits).where(c.account_id == number)
     )
     return left > 0
-
-
-async def limits(view: View, number: int) -> list[Limit]:
-    """The limits of an account with what their windows have used."""
-    rows = await view.all(select(limits_table).where(limits_table.c.account_id == number))
-    return [Limit(*row) for row in rows]
 
 
 async def due_holds(view: View, now_us: int, count: int) -> list[int]:
