@@ -1,6 +1,7 @@
 """The users as an admin sees and changes them, and the audit trail."""
 
 from tests.golden.walk import NOBODYS, PASSWORD, Person, Walk
+from tests.support.app import bank_of
 
 
 async def admin(walk: Walk) -> None:
@@ -9,7 +10,7 @@ async def admin(walk: Walk) -> None:
         "UPDATE identity_users SET role = 'admin' WHERE email = :email", email=root.email
     )
     await walk.sign_in(root)
-    walk.app.state.tokens.forget()
+    bank_of(walk.app).tokens.forget()
     await users(walk, root)
     await changes(walk, root, ron)
     await as_admin(walk, root)
