@@ -14,7 +14,8 @@ from typing import Any
 from guilder.core.clock import Clock
 from guilder.db.engine import is_sqlite
 from guilder.domains.ledger.ports import Batch, Store
-from guilder.domains.ledger.rules.state import Decision, KeyRow
+from guilder.domains.ledger.rules.rows import NewKey
+from guilder.domains.ledger.rules.state import Decision
 from guilder.domains.ledger.store import postgres as postgres_store
 from guilder.domains.ledger.store import sqlite as sqlite_store
 from guilder.domains.ledger.store.base import ACCOUNTS_SQL
@@ -66,7 +67,7 @@ class StaleBalances(Tap):
 
 def _without_compare(sql: str) -> str:
     changed = sql.replace("b.version = u.loaded", "u.loaded IS NOT NULL")
-    return changed.replace("account_id = ? AND version = ?", "account_id = ? AND ? IS NOT NULL")
+    return changed.replace("account_id = ?1 AND version = ", "account_id = ?1 AND 0 < ")
 
 
 _STALE_SQL = ACCOUNTS_SQL.replace("WHERE account_id ", "")
@@ -132,7 +133,7 @@ class LateKeyBooksPostgres(PostgresBooks):
 class LateKeyPostgres(TappedPostgres):
     """Stores the keys in a transaction of their own, after the transfers'."""
 
-    late: list[KeyRow]
+    late: list[NewKey]
 
     async def through(self, sql: str, run: Callable[[str], Awaitable[Any]]) -> Any:
         if sql == "BEGIN":
@@ -155,7 +156,7 @@ class LateKeyBooksSqlite(SqliteBooks):
 class LateKeySqlite(TappedSqlite):
     """Stores the keys in a transaction of their own, after the transfers'."""
 
-    late: list[KeyRow]
+    late: list[NewKey]
 
     def cursor(self) -> "LateKeyCursor":
         return LateKeyCursor(self, self.connection.cursor())
@@ -222,7 +223,7 @@ class NoChain(Tap):
 
     def before(self, sql: str) -> str:
         kept = re.sub(r"chain = \$\d+", "chain = chain", sql)
-        return kept.replace("chain = ? WHERE", "chain = iif(? IS NULL, chain, chain) WHERE")
+        return re.sub(r"chain = (\?\d+)", r"chain = iif(\1 IS NULL, chain, chain)", kept)
 
 
 TAPS: dict[str, Callable[[], Tap]] = {

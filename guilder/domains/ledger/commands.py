@@ -20,6 +20,7 @@ from guilder.domains.ledger.engine import Posted, drive, post_batch
 from guilder.domains.ledger.errors import AccountNotFound, BalanceNotZero, ClockBackwards
 from guilder.domains.ledger.ports import Lost
 from guilder.domains.ledger.repository import books
+from guilder.domains.ledger.rules.rows import BalanceRow
 from guilder.domains.ledger.rules.state import Flag, Unit, UnitResult
 from guilder.domains.ledger.rules.windows import PERIODS
 from guilder.domains.ledger.store.postgres import PostgresBooks
@@ -250,7 +251,7 @@ async def lock_head(uow: UnitOfWork) -> books.HeadRow:
     return await books.lock_head(uow)
 
 
-async def _locked_balance(uow: UnitOfWork, number: int) -> books.BalanceRow:
+async def _locked_balance(uow: UnitOfWork, number: int) -> BalanceRow:
     await lock_head(uow)
     row = await books.balance_row(uow, number)
     if row is None:

@@ -8,14 +8,15 @@ import hashlib
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from guilder.core.clock import Clock, bank_now
 from guilder.domains.ledger.ports import Batch, Books, Head, no_more
 from guilder.domains.ledger.rules.decide import decide
-from guilder.domains.ledger.rules.state import Decision, Flag, State, TransferRow, Unit, UnitResult
+from guilder.domains.ledger.rules.rows import EntryRow, NewTransfer, TransferRow
+from guilder.domains.ledger.rules.state import Decision, Flag, State, Unit, UnitResult
 
 
 class BooksBroken(RuntimeError):
@@ -32,6 +33,17 @@ class Posted:
 
 _encoder = msgspec.json.Encoder()
 
+_ID: Final = 0
+_AMOUNT: Final = 4
+_BOOKED_AT: Final = 5
+_ASSET: Final = 6
+assert TransferRow._fields[_ID] == "id"
+assert TransferRow._fields[_AMOUNT:7] == ("amount", "booked_at", "asset")
+_ACCOUNT: Final = 0
+_TRANSFER: Final = 1
+_DELTA: Final = 2
+assert EntryRow._fields[:3] == ("account_id", "transfer_id", "delta")
+
 
 async def post_batch(
     books: Books, units: list[Unit], clock: Clock, more: Callable[[], None] = no_more
@@ -43,24 +55,24 @@ async def post_batch(
     head = await books.lock()
     more()
     state = await _load(books, head, units)
-    decision = decide(state, units, bank_now(clock, head.offset_us))
+    decision = decide(state, units, bank_now(clock, head.clock_offset_us))
     _prove(head, units, decision)
     if not decision.transfers:
         return Posted(decision.results, None)
     batch = Batch(
-        head.last_batch + 1,
-        head.last_no + 1,
-        decision.last_no,
-        decision.transfers[0][5],
-        decision.clock_us,
-        secrets.token_bytes(16),
-        chain_link(head.chain, decision.transfers),
+        id=head.last_batch + 1,
+        first_no=head.last_no + 1,
+        last_no=decision.last_no,
+        first_booked_at=decision.transfers[0][_BOOKED_AT],
+        last_booked_at=decision.clock_us,
+        nonce=secrets.token_bytes(16),
+        chain=chain_link(head.chain, decision.transfers),
     )
     await books.write(decision, batch)
     return Posted(decision.results, batch)
 
 
-def chain_link(previous: bytes, rows: list[TransferRow]) -> bytes:
+def chain_link(previous: bytes, rows: list[NewTransfer]) -> bytes:
     """SHA-256 of the chain before and the batch's transfers as compact JSON, in order."""
     return hashlib.sha256(previous + _encoder.encode(rows)).digest()
 
@@ -125,10 +137,14 @@ def _balanced(decision: Decision) -> bool:
         return False
     for index, row in enumerate(decision.transfers):
         debit, credit = entries[2 * index], entries[2 * index + 1]
-        if row[4] <= 0 or debit[0] == credit[0]:
+        number, asset = row[_ID], row[_ASSET]
+        payer, payee = debit[_ACCOUNT], credit[_ACCOUNT]
+        if row[_AMOUNT] <= 0 or payer == payee:
             return False
-        if debit[2] + credit[2] != 0 or debit[1] != row[0] or credit[1] != row[0]:
+        if debit[_DELTA] + credit[_DELTA] != 0:
             return False
-        if accounts[debit[0]].asset != row[6] or accounts[credit[0]].asset != row[6]:
+        if debit[_TRANSFER] != number or credit[_TRANSFER] != number:
+            return False
+        if accounts[payer].asset != asset or accounts[payee].asset != asset:
             return False
     return True

@@ -4,11 +4,22 @@ The hot tables (balances, transfers, entries, idempotency) have no foreign keys:
 proven under the head's lock, and ``guilder verify`` checks every reference.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import CheckConstraint, Column, Identity, Index, Integer, Table, text
 
 from guilder.db.base import STRICT, Big, Bytes, Guid, Small, String, metadata
+from guilder.domains.ledger.ports import Batch
+from guilder.domains.ledger.rules.rows import (
+    AccountRow,
+    BalanceRow,
+    EntryRow,
+    HoldRow,
+    KeyRow,
+    TransferRow,
+)
+from guilder.domains.ledger.rules.state import Limit
 
 
 def _n(name: str, type_: Any, **options: Any) -> Column[Any]:
@@ -161,3 +172,29 @@ batches = Table(
 
 IMMUTABLE: Final = (transfers, entries, idempotency, batches)
 """Rows that are only ever inserted; triggers on both engines refuse everything else."""
+
+ROWS: Final[dict[Table, type]] = {
+    accounts: AccountRow,
+    balances: BalanceRow,
+    transfers: TransferRow,
+    entries: EntryRow,
+    idempotency: KeyRow,
+    holds: HoldRow,
+    limits: Limit,
+    batches: Batch,
+}
+"""What a row of a table is outside the database: the same columns in the same order."""
+
+
+def names(row: type) -> tuple[str, ...]:
+    """The names of a row's columns, in order."""
+    return tuple(row.__annotations__)
+
+
+def check_rows(rows: Mapping[Table, type]) -> None:
+    """Assert that each row has the columns of its table, in their order."""
+    for table, row in rows.items():
+        assert tuple(table.c.keys()) == names(row), f"{row.__name__} is no row of {table.name}"
+
+
+check_rows(ROWS)

@@ -23,7 +23,7 @@ class Head:
     last_no: int
     last_batch: int
     clock_us: int
-    offset_us: int
+    clock_offset_us: int
     chain: bytes
 
 

@@ -8,8 +8,8 @@ from guilder.core.ids import NumberCipher
 from guilder.core.page import Page, PageRequest, cursor_number, cut
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.repository import books, history
-from guilder.domains.ledger.repository.books import AccountRow, BalanceRow
-from guilder.domains.ledger.repository.history import LineRow, TransferRow
+from guilder.domains.ledger.repository.history import LineRow
+from guilder.domains.ledger.rules.rows import AccountRow, BalanceRow, TransferRow
 from guilder.domains.ledger.rules.state import MOVES
 
 __all__ = [

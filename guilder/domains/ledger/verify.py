@@ -13,7 +13,7 @@ from guilder.db.unit_of_work import View
 from guilder.domains.ledger.commands import Category
 from guilder.domains.ledger.engine import chain_link
 from guilder.domains.ledger.repository import proofs
-from guilder.domains.ledger.rules.state import MOVES, HoldState, Kind
+from guilder.domains.ledger.rules.state import COUNTERS, MOVES, HoldState, Kind
 
 type Progress = Callable[[str, int], None]
 
@@ -197,7 +197,7 @@ class _Verification:
             said = self.accounts.get(row.account_id, _Replayed())
             key = row.account_id
             missing.discard(key)
-            for name in ("debits", "credits", "debits_pending", "credits_pending", "version"):
+            for name in COUNTERS:
                 fits = getattr(row, name) == getattr(said, name)
                 _expect(fits, "ledger_balances", key, f"{name} is not what the transfers say")
             _expect(

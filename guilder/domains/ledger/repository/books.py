@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
-from uuid import UUID
 
 from sqlalchemy import and_, func, literal_column, select
 
@@ -14,6 +13,8 @@ from guilder.domains.ledger.models import (
     holds,
     limits,
 )
+from guilder.domains.ledger.rules.rows import AccountRow, BalanceRow
+from guilder.domains.ledger.rules.state import COUNTERS, USED
 
 
 class HeadRow(NamedTuple):
@@ -24,40 +25,12 @@ class HeadRow(NamedTuple):
     clock_offset_us: int
 
 
-class BalanceRow(NamedTuple):
-    """Counters, bounds and state of one account."""
-
-    account_id: int
-    debits: int
-    credits: int
-    debits_pending: int
-    credits_pending: int
-    version: int
-    floor: int | None
-    ceiling: int | None
-    flags: int
-    normal: int
-    asset: str
-
-
-class AccountRow(NamedTuple):
-    """The immutable facts of a ledger account."""
-
-    id: int
-    public_id: UUID
-    code: str | None
-    asset: str
-    category: str
-    name: str
-    opened_at: int
+_HEAD = select(*[head.c[name] for name in HeadRow._fields]).where(head.c.lane == 0)
 
 
 async def lock_head(uow: UnitOfWork) -> HeadRow:
     """The head, locked until the transaction ends."""
-    c = head.c
-    row = await uow.first(
-        select(c.last_no, c.clock_us, c.clock_offset_us).where(c.lane == 0).with_for_update()
-    )
+    row = await uow.first(_HEAD.with_for_update())
     assert row is not None
     return HeadRow(*row)
 
@@ -69,8 +42,7 @@ async def update_head(uow: UnitOfWork, values: Mapping[str, int]) -> None:
 
 async def head_row(view: View) -> HeadRow:
     """The head without a lock."""
-    c = head.c
-    row = await view.first(select(c.last_no, c.clock_us, c.clock_offset_us).where(c.lane == 0))
+    row = await view.first(_HEAD)
     assert row is not None
     return HeadRow(*row)
 
@@ -90,9 +62,6 @@ async def insert_account(
 ) -> int:
     """Insert an account and its zero balance; gives its number."""
     number: int = await uow.scalar(accounts.insert().values(**values).returning(accounts.c.id))
-    counters = dict.fromkeys(
-        ("debits", "credits", "debits_pending", "credits_pending", "version", "flags"), 0
-    )
     await uow.execute(
         balances.insert().values(
             account_id=number,
@@ -100,7 +69,8 @@ async def insert_account(
             floor=floor,
             ceiling=ceiling,
             asset=values["asset"],
-            **counters,
+            flags=0,
+            **dict.fromkeys(COUNTERS, 0),
         )
     )
     return number
@@ -146,9 +116,9 @@ async def set_limit(
         bounds = {"max_amount": max_amount, "max_count": max_count}
         changed = await uow.execute(limits.update().where(mine).values(**bounds))
         if changed.rowcount == 0:
-            zero = dict.fromkeys(("window_start", "used_amount", "used_count"), 0)
+            unused = dict.fromkeys(USED, 0)
             await uow.execute(
-                limits.insert().values(account_id=number, period=period, **bounds, **zero)
+                limits.insert().values(account_id=number, period=period, **bounds, **unused)
             )
     left: int = await uow.scalar(
         select(func.count()).select_from(limits).where(c.account_id == number)

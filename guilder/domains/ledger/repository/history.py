@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import batched
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 from sqlalchemy import Select, and_, case, func, or_, select, union_all
 
@@ -13,28 +12,10 @@ from guilder.domains.ledger.models import (
     entries,
     transfers,
 )
+from guilder.domains.ledger.rules.rows import TransferRow
 
 ACCOUNTS_A_STATEMENT: Final = 100
 """Both engines bound the parts and the parameters of one statement."""
-
-
-class TransferRow(NamedTuple):
-    """A transfer as stored."""
-
-    id: int
-    kind: int
-    debit_account: int
-    credit_account: int
-    amount: int
-    booked_at: int
-    asset: str
-    value_on: int | None
-    ref_id: int | None
-    group_id: int | None
-    created_by: UUID | None
-    description: str | None
-    reference: str | None
-    metadata: str | None
 
 
 class LineRow(NamedTuple):
@@ -44,6 +25,9 @@ class LineRow(NamedTuple):
     balance_after: int
     version: int
     transfer: TransferRow
+
+
+_OF_ENTRY: Final = LineRow._fields[:-1]
 
 
 async def number_booked_by(view: View, before_us: int) -> int:
@@ -101,7 +85,7 @@ async def value_dated(view: View, account: int, number: int, day: int) -> int:
 def lines(account: int) -> Select[Any]:
     """An account's lines with their transfers; without holds and releases, which move nothing."""
     return (
-        select(entries.c.delta, entries.c.balance_after, entries.c.version, *transfers.c)
+        select(*[entries.c[name] for name in _OF_ENTRY], *transfers.c)
         .join(transfers, transfers.c.id == entries.c.transfer_id)
         .where(entries.c.account_id == account, entries.c.delta != 0)
     )

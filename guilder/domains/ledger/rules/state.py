@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from guilder.core.errors import Refusal
+from guilder.domains.ledger.rules.rows import NewEntry, NewKey, NewTransfer
 
 
 class Kind(IntEnum):
@@ -158,6 +159,10 @@ class Account:
         self.loaded_version = self.version
 
 
+COUNTERS: Final = ("debits", "credits", "debits_pending", "credits_pending", "version")
+"""What a posting changes in a balance."""
+
+
 @dataclass(slots=True)
 class StoredKey:
     """An accepted key: the posting's outcome, or the kept ``answer`` of a whole unit."""
@@ -206,6 +211,10 @@ class Limit:
     used_count: int = 0
 
 
+USED: Final = ("window_start", "used_amount", "used_count")
+"""What a posting changes in a limit."""
+
+
 @dataclass(slots=True)
 class State:
     """Everything a batch may look at, loaded under the lock of the head."""
@@ -219,20 +228,6 @@ class State:
     limits: dict[int, list[Limit]] = field(default_factory=dict)
 
 
-type TransferRow = tuple[
-    int, int, int, int, int, int, str, int | None, int | None, int | None, UUID | None,
-    str | None, str | None, str | None,
-]  # fmt: skip
-"""id, kind, debit, credit, amount, booked_at, asset, value_on, ref, group, created_by,
-description, reference, metadata."""
-
-type EntryRow = tuple[int, int, int, int, int, int | None]
-"""account, transfer, delta (credits minus debits), balance_after, version, value_on."""
-
-type KeyRow = tuple[bytes, bytes, int | None, bytes | None]
-"""key, fingerprint, transfer, answer of a unit."""
-
-
 @dataclass(slots=True)
 class Decision:
     """What to answer and what to write; empty rows mean nothing is written."""
@@ -240,9 +235,9 @@ class Decision:
     results: list[UnitResult]
     last_no: int
     clock_us: int
-    transfers: list[TransferRow] = field(default_factory=list)
-    entries: list[EntryRow] = field(default_factory=list)
-    keys: list[KeyRow] = field(default_factory=list)
+    transfers: list[NewTransfer] = field(default_factory=list)
+    entries: list[NewEntry] = field(default_factory=list)
+    keys: list[NewKey] = field(default_factory=list)
     new_holds: list[Hold] = field(default_factory=list)
     changed_holds: dict[int, Hold] = field(default_factory=dict)
     changed_limits: dict[tuple[int, str], Limit] = field(default_factory=dict)

@@ -1,14 +1,24 @@
 """What both stores share: the statements that read, and what their rows become."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
-from guilder.domains.ledger.ports import Batch
-from guilder.domains.ledger.rules.state import Decision, Hold, Limit, Original, Result, StoredKey
-
-LOCK_SQL: Final = (
-    "SELECT last_no, last_batch, clock_us, clock_offset_us, chain FROM ledger_head WHERE lane = 0"
+from guilder.domains.ledger.models import names
+from guilder.domains.ledger.ports import Batch, Head
+from guilder.domains.ledger.rules.rows import ChangedHold
+from guilder.domains.ledger.rules.state import (
+    USED,
+    Account,
+    Decision,
+    Hold,
+    Limit,
+    Original,
+    Result,
+    StoredKey,
 )
+
+LOCK_SQL: Final = f"SELECT {', '.join(names(Head))} FROM ledger_head WHERE lane = 0"
 KEYS_SQL: Final = """
 SELECT k.key, k.fingerprint, k.answer, t.id, t.booked_at, t.amount,
        d.balance_after AS debit_after, c.balance_after AS credit_after
@@ -24,13 +34,25 @@ SELECT t.id, t.debit_account, t.credit_account, t.asset, t.amount, t.kind,
               WHERE r.ref_id = t.id AND r.kind = 7) AS bigint) AS reversed
   FROM ledger_transfers t LEFT JOIN ledger_holds h ON h.id = t.id
  WHERE t.id """
-ACCOUNTS_SQL: Final = """
-SELECT account_id, asset, normal, debits, credits, debits_pending, credits_pending, version, flags,
-       floor, ceiling
-  FROM ledger_balances WHERE account_id """
-LIMITS_SQL: Final = """
-SELECT account_id, period, max_amount, max_count, window_start, used_amount, used_count
-  FROM ledger_limits WHERE account_id """
+_ACCOUNT: Final = ["account_id" if name == "id" else name for name in names(Account)]
+_ACCOUNT.remove("loaded_version")
+ACCOUNTS_SQL: Final = f"SELECT {', '.join(_ACCOUNT)} FROM ledger_balances WHERE account_id "
+LIMITS_SQL: Final = f"SELECT {', '.join(names(Limit))} FROM ledger_limits WHERE account_id "
+
+EVENT_SQL: Final = """INSERT INTO outbox (stream, type, payload, created_at)
+  VALUES ('ledger', 'ledger.batch_posted',"""
+HEAD_AFTER: Final = {
+    "last_no": "last_no",
+    "last_batch": "id",
+    "clock_us": "last_booked_at",
+    "chain": "chain",
+}
+"""The head's columns that a batch changes, and which of the batch's columns they become."""
+
+LIMIT: Final = ("account_id", "period", *USED)
+_used = attrgetter(*LIMIT)
+batch_values = attrgetter(*names(Batch))
+"""The row of ``ledger_batches``."""
 
 
 def stored_keys(rows: Iterable[Sequence[Any]]) -> dict[bytes, StoredKey]:
@@ -65,7 +87,21 @@ def limits_by_account(rows: Iterable[Sequence[Any]]) -> dict[int, list[Limit]]:
     return found
 
 
-def hold_rows(decision: Decision) -> list[tuple[int, int, int, int | None]]:
+def balance_rows(decision: Decision) -> list[tuple[int, ...]]:
+    """Number, ``COUNTERS`` and the version that was read, of every account that changed."""
+    return [
+        (a.id, a.debits, a.credits, a.debits_pending, a.credits_pending, a.version,
+         a.loaded_version)
+        for a in decision.changed_accounts.values()
+    ]  # fmt: skip
+
+
+def used_rows(decision: Decision) -> list[tuple[Any, ...]]:
+    """``LIMIT``: the key and what is ``USED``, of every limit that changed."""
+    return [_used(limit) for limit in decision.changed_limits.values()]
+
+
+def hold_rows(decision: Decision) -> list[ChangedHold]:
     """New and changed holds, each once, as it stands after the batch."""
     holds = {hold.id: hold for hold in decision.new_holds} | decision.changed_holds
     return [(h.id, h.remaining, int(h.state), h.expires_at) for h in holds.values()]

@@ -6,17 +6,21 @@ lock sees everything that was committed before. ``COPY`` carries large batches, 
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 import asyncpg
+from sqlalchemy import Table, make_url
 
 from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, postgres_dsn, step_down_sql
+from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch
 from guilder.domains.ledger.ports import Batch, Head, Lost, no_more
 from guilder.domains.ledger.rules.state import (
+    COUNTERS,
+    USED,
     Account,
     Decision,
     Hold,
@@ -28,15 +32,21 @@ from guilder.domains.ledger.rules.state import (
 )
 from guilder.domains.ledger.store.base import (
     ACCOUNTS_SQL,
+    EVENT_SQL,
+    HEAD_AFTER,
     KEYS_SQL,
+    LIMIT,
     LIMITS_SQL,
     LOCK_SQL,
     REFS_SQL,
+    balance_rows,
+    batch_values,
     event_payload,
     hold_rows,
     limits_by_account,
     referenced,
     stored_keys,
+    used_rows,
 )
 
 COPY_FROM: Final = 30
@@ -70,91 +80,89 @@ _AGAIN = (
     Lost,
 )
 
+_DIALECT: Final = make_url("postgresql+asyncpg://").get_dialect()()
 _LOCK = LOCK_SQL + " FOR UPDATE"
 _KEYS = KEYS_SQL + "= ANY($1::bytea[])"
 _REFS = REFS_SQL + "= ANY($1::bigint[])"
 _ACCOUNTS = ACCOUNTS_SQL + "= ANY($1::bigint[])"
 _LIMITS = LIMITS_SQL + "= ANY($1::bigint[])"
-_BALANCES = """
-UPDATE ledger_balances b
-   SET debits = u.debits, credits = u.credits, debits_pending = u.debits_pending,
-       credits_pending = u.credits_pending, version = u.version
-  FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-              $7::bigint[])
-       AS u(id, debits, credits, debits_pending, credits_pending, version, loaded)
+
+
+def _arrays_sql(table: Table, columns: Iterable[str]) -> str:
+    """One array a column, as parameters from $1 on."""
+    types = [table.c[name].type.compile(dialect=_DIALECT).lower() for name in columns]
+    return ", ".join(f"${i}::{type_}[]" for i, type_ in enumerate(types, 1))
+
+
+def _insert_sql(table: Table) -> str:
+    """An insert from one array a column."""
+    columns = table.c.keys()
+    arrays = _arrays_sql(table, columns)
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
+
+
+def _set(columns: Iterable[str]) -> str:
+    return ", ".join(f"{name} = u.{name}" for name in columns)
+
+
+_BALANCES = f"""
+UPDATE ledger_balances b SET {_set(COUNTERS)}
+  FROM unnest({_arrays_sql(models.balances, ("account_id", *COUNTERS, "version"))})
+       AS u(id, {", ".join(COUNTERS)}, loaded)
  WHERE b.account_id = u.id AND b.version = u.loaded"""
-_HOLDS = """
-INSERT INTO ledger_holds (id, remaining, state, expires_at)
-SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[])
+_HOLDS = f"""{_insert_sql(models.holds)}
     ON CONFLICT (id) DO UPDATE SET remaining = excluded.remaining, state = excluded.state"""
-_USED = """
-UPDATE ledger_limits l
-   SET window_start = u.window_start, used_amount = u.used_amount, used_count = u.used_count
-  FROM unnest($1::bigint[], $2::text[], $3::int[], $4::bigint[], $5::bigint[])
-       AS u(account_id, period, window_start, used_amount, used_count)
+_USED = f"""
+UPDATE ledger_limits l SET {_set(USED)}
+  FROM unnest({_arrays_sql(models.limits, LIMIT)}) AS u({", ".join(LIMIT)})
  WHERE l.account_id = u.account_id AND l.period = u.period"""
-_BATCH_AND_EVENT: Final = """batch AS (
-  INSERT INTO ledger_batches (id, first_no, last_no, first_booked_at, last_booked_at, nonce, chain)
-  VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+_BATCH: Final = {name: f"${i}" for i, name in enumerate(models.batches.c.keys(), 1)}
+_BATCH_AND_EVENT: Final = f"""batch AS (
+  INSERT INTO ledger_batches ({", ".join(_BATCH)}) VALUES ({", ".join(_BATCH.values())})
 ), event AS (
-  INSERT INTO outbox (stream, type, payload, created_at)
-  VALUES ('ledger', 'ledger.batch_posted', $8, $5)
+  {EVENT_SQL} ${len(_BATCH) + 1}, {_BATCH["last_booked_at"]})
 )"""
-_HEAD = """
-UPDATE ledger_head SET last_no = $3, last_batch = $1, clock_us = $5, chain = $7 WHERE lane = 0"""
+_AFTER: Final = ", ".join(f"{name} = {_BATCH[said]}" for name, said in HEAD_AFTER.items())
+_HEAD = f"UPDATE ledger_head SET {_AFTER} WHERE lane = 0"
 _FINISH = f"WITH {_BATCH_AND_EVENT} {_HEAD}"
 
-_TABLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    "ledger_transfers": (
-        ("id", "bigint"), ("kind", "smallint"), ("debit_account", "bigint"),
-        ("credit_account", "bigint"), ("amount", "bigint"), ("booked_at", "bigint"),
-        ("asset", "text"), ("value_on", "int"), ("ref_id", "bigint"), ("group_id", "bigint"),
-        ("created_by", "uuid"), ("description", "text"), ("reference", "text"),
-        ("metadata", "text"),
-    ),
-    "ledger_entries": (
-        ("account_id", "bigint"), ("transfer_id", "bigint"), ("delta", "bigint"),
-        ("balance_after", "bigint"), ("version", "bigint"), ("value_on", "int"),
-    ),
-    "ledger_idempotency": (
-        ("key", "bytea"), ("fingerprint", "bytea"), ("transfer_id", "bigint"), ("answer", "bytea"),
-    ),
-}  # fmt: skip
-_COLUMNS: Final = {table: [name for name, _ in cols] for table, cols in _TABLES.items()}
-
-
-def _insert_sql(table: str) -> str:
-    """An insert from one array a column."""
-    columns = _TABLES[table]
-    arrays = ", ".join(f"${i}::{type_}[]" for i, (_, type_) in enumerate(columns, 1))
-    names = ", ".join(name for name, _ in columns)
-    return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608 - constants
-
-
-_INSERTS: Final = {table: _insert_sql(table) for table in _TABLES}
+_NEW: Final = (models.transfers, models.entries, models.idempotency)
+_COLUMNS: Final = {table.name: table.c.keys() for table in _NEW}
+_INSERTS: Final = {table.name: _insert_sql(table) for table in _NEW}
 
 
 def _shifted(sql: str, by: int) -> str:
-    """A statement with its parameters renumbered, to stand beside others in one."""
+    """A statement with its parameters numbered from ``by`` + 1 on."""
     return re.sub(r"\$(\d+)", lambda found: f"${int(found[1]) + by}", sql)
+
+
+def _beside(*statements: str) -> list[str]:
+    """Statements numbered on from one to the next, to stand in one."""
+    placed, used = [], 0
+    for sql in statements:
+        placed.append(_shifted(sql, used))
+        used += max(map(int, re.findall(r"\$(\d+)", sql)))
+    return placed
 
 
 def _at_once_sql() -> str:
     """All that a small batch writes, as one statement; it tells how many balances it changed."""
-    parts, used = [], 0
-    for table, columns in _TABLES.items():
-        parts.append(f"{table} AS ({_shifted(_INSERTS[table], used)})")
-        used += len(columns)
-    parts.append(f"balances AS ({_shifted(_BALANCES, used)} RETURNING 1)")
-    parts.append(_shifted(_BATCH_AND_EVENT, used + 7))
-    parts.append(f"head AS ({_shifted(_HEAD, used + 7)})")
-    return f"WITH {', '.join(parts)} SELECT count(*) FROM balances"  # noqa: S608 - constants
+    finish = f"{_BATCH_AND_EVENT}, head AS ({_HEAD})"
+    *inserts, balances, finish = _beside(*_INSERTS.values(), _BALANCES, finish)
+    parts = [f"{table} AS ({sql})" for table, sql in zip(_INSERTS, inserts, strict=True)]
+    parts += [f"balances AS ({balances} RETURNING 1)", finish]
+    return f"WITH {', '.join(parts)} SELECT count(*) FROM balances"
+
+
+def _balances_and_more_sql() -> str:
+    """Balances with the holds and limits that changed."""
+    holds, used, balances = _beside(_HOLDS, _USED, _BALANCES)
+    return f"WITH holds AS ({holds}), used AS ({used}) {balances}"
 
 
 _AT_ONCE: Final = _at_once_sql()
-_BALANCES_AND_MORE: Final = (
-    f"WITH holds AS ({_HOLDS}), used AS ({_shifted(_USED, 4)}) {_shifted(_BALANCES, 9)}"
-)
+_BALANCES_AND_MORE: Final = _balances_and_more_sql()
 
 
 class PostgresBooks:
@@ -186,28 +194,28 @@ class PostgresBooks:
         if plain and len(decision.transfers) < COPY_FROM:
             await self._write_at_once(decision, batch)
             return
-        for table, rows in zip(_TABLES, _new_rows(decision), strict=True):
+        for table, rows in zip(_COLUMNS, _new_rows(decision), strict=True):
             await self._rows(table, rows)
-        balances = _balance_columns(decision)
+        balances = _transposed(balance_rows(decision))
         if plain:
             status = await self._c.execute(_BALANCES, *balances)
         else:
-            used = [
-                (u.account_id, u.period, u.window_start, u.used_amount, u.used_count)
-                for u in decision.changed_limits.values()
-            ]
             status = await self._c.execute(
-                _BALANCES_AND_MORE, *_arrays(holds, 4), *_arrays(used, 5), *balances
+                _BALANCES_AND_MORE,
+                *_arrays(holds, len(models.holds.c)),
+                *_arrays(used_rows(decision), len(LIMIT)),
+                *balances,
             )
         _expect_balances(decision, int(status.rpartition(" ")[2]))
-        await self._c.execute(_FINISH, *_batch_values(batch))
+        await self._c.execute(_FINISH, *batch_values(batch), event_payload(batch))
 
     async def _write_at_once(self, decision: Decision, batch: Batch) -> None:
         values: list[Any] = []
         for columns, rows in zip(_COLUMNS.values(), _new_rows(decision), strict=True):
             values += _arrays(rows, len(columns))
+        values += _transposed(balance_rows(decision))
         changed = await self._c.fetchval(
-            _AT_ONCE, *values, *_balance_columns(decision), *_batch_values(batch)
+            _AT_ONCE, *values, *batch_values(batch), event_payload(batch)
         )
         _expect_balances(decision, changed)
 
@@ -219,28 +227,13 @@ class PostgresBooks:
 
 
 def _new_rows(decision: Decision) -> tuple[Sequence[tuple[Any, ...]], ...]:
-    """Rows for the tables of ``_TABLES``, in that order."""
+    """Rows for the tables of ``_NEW``, in that order."""
     return decision.transfers, decision.entries, decision.keys
-
-
-def _balance_columns(decision: Decision) -> list[list[Any]]:
-    return _transposed([
-        (a.id, a.debits, a.credits, a.debits_pending, a.credits_pending, a.version,
-         a.loaded_version)
-        for a in decision.changed_accounts.values()
-    ])  # fmt: skip
 
 
 def _expect_balances(decision: Decision, changed: int) -> None:
     if changed != len(decision.changed_accounts):
         raise Lost("a balance was not at the version that was read")
-
-
-def _batch_values(b: Batch) -> tuple[Any, ...]:
-    return (
-        b.id, b.first_no, b.last_no, b.first_booked_at, b.last_booked_at, b.nonce, b.chain,
-        event_payload(b),
-    )  # fmt: skip
 
 
 def _arrays(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -6,18 +6,24 @@ The poster's connection lives in a thread of its own and one call runs the whole
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
+
+from sqlalchemy import Table
 
 from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db.engine import check_sqlite_library, prepare_sqlite, sqlite_path
+from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, drive, post_batch
 from guilder.domains.ledger.ports import Batch, Head, Lost, no_more
 from guilder.domains.ledger.rules.state import (
+    COUNTERS,
+    USED,
     Account,
     Decision,
     Hold,
@@ -29,15 +35,20 @@ from guilder.domains.ledger.rules.state import (
 )
 from guilder.domains.ledger.store.base import (
     ACCOUNTS_SQL,
+    EVENT_SQL,
+    HEAD_AFTER,
     KEYS_SQL,
     LIMITS_SQL,
     LOCK_SQL,
     REFS_SQL,
+    balance_rows,
+    batch_values,
     event_payload,
     hold_rows,
     limits_by_account,
     referenced,
     stored_keys,
+    used_rows,
 )
 
 sqlite3.register_adapter(UUID, str)
@@ -45,26 +56,35 @@ sqlite3.register_adapter(UUID, str)
 _MANY: Final = 30_000
 """Parameters a statement: below SQLite's own limit of 32,766."""
 
-_BALANCES = """
-UPDATE ledger_balances
-   SET debits = ?, credits = ?, debits_pending = ?, credits_pending = ?, version = ?
- WHERE account_id = ? AND version = ?"""
-_HOLDS = """
-INSERT INTO ledger_holds (id, remaining, state, expires_at) VALUES (?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET remaining = excluded.remaining, state = excluded.state"""
-_USED = """
-UPDATE ledger_limits SET window_start = ?, used_amount = ?, used_count = ?
- WHERE account_id = ? AND period = ?"""
-_TRANSFERS = "INSERT INTO ledger_transfers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ENTRIES = "INSERT INTO ledger_entries VALUES (?, ?, ?, ?, ?, ?)"
-_KEY = "INSERT INTO ledger_idempotency VALUES (?, ?, ?, ?)"
-_BATCH = "INSERT INTO ledger_batches VALUES (?, ?, ?, ?, ?, ?, ?)"
-_EVENT = (
-    "INSERT INTO outbox (stream, type, payload, created_at)"
-    " VALUES ('ledger', 'ledger.batch_posted', ?, ?)"
-)
-_HEAD = "UPDATE ledger_head SET last_no = ?, last_batch = ?, clock_us = ?, chain = ? WHERE lane = 0"
 
+def _insert_sql(table: Table) -> str:
+    """An insert with one parameter a column."""
+    columns = table.c.keys()
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"
+
+
+def _set(columns: Iterable[str], first: int = 1) -> str:
+    """Columns set to the parameters from ``first`` on."""
+    return ", ".join(f"{name} = ?{number}" for number, name in enumerate(columns, first))
+
+
+_BALANCES = (
+    f"UPDATE ledger_balances SET {_set(COUNTERS, 2)}"
+    f" WHERE account_id = ?1 AND version = ?{len(COUNTERS) + 2}"
+)
+_HOLDS = (
+    _insert_sql(models.holds) + " ON CONFLICT (id) DO UPDATE"
+    " SET remaining = excluded.remaining, state = excluded.state"
+)
+_USED = f"UPDATE ledger_limits SET {_set(USED, 3)} WHERE account_id = ?1 AND period = ?2"
+_TRANSFERS = _insert_sql(models.transfers)
+_ENTRIES = _insert_sql(models.entries)
+_KEY = _insert_sql(models.idempotency)
+_BATCH = _insert_sql(models.batches)
+_EVENT = EVENT_SQL + " ?, ?)"
+_HEAD = f"UPDATE ledger_head SET {_set(HEAD_AFTER)} WHERE lane = 0"
+_head = attrgetter(*HEAD_AFTER.values())
 
 _CACHE_KIB: Final = -65_536
 """Of pages in memory, for the one connection that posts; negative is SQLite's way to say KiB."""
@@ -101,33 +121,18 @@ class SqliteBooks:
         self._finish(batch)
 
     def _update(self, decision: Decision) -> None:
-        accounts = decision.changed_accounts.values()
-        rows = [
-            (a.debits, a.credits, a.debits_pending, a.credits_pending, a.version, a.id,
-             a.loaded_version)
-            for a in accounts
-        ]  # fmt: skip
-        self._c.executemany(_BALANCES, rows)
-        if self._c.rowcount != len(accounts):
+        self._c.executemany(_BALANCES, balance_rows(decision))
+        if self._c.rowcount != len(decision.changed_accounts):
             raise Lost("a balance was not at the version that was read")
         if holds := hold_rows(decision):
             self._c.executemany(_HOLDS, holds)
         if decision.changed_limits:
-            self._c.executemany(
-                _USED,
-                [
-                    (u.window_start, u.used_amount, u.used_count, u.account_id, u.period)
-                    for u in decision.changed_limits.values()
-                ],
-            )
+            self._c.executemany(_USED, used_rows(decision))
 
     def _finish(self, b: Batch) -> None:
-        self._c.execute(
-            _BATCH,
-            (b.id, b.first_no, b.last_no, b.first_booked_at, b.last_booked_at, b.nonce, b.chain),
-        )
+        self._c.execute(_BATCH, batch_values(b))
         self._c.execute(_EVENT, (event_payload(b), b.last_booked_at))
-        self._c.execute(_HEAD, (b.last_no, b.id, b.last_booked_at, b.chain))
+        self._c.execute(_HEAD, _head(b))
 
     def _in(self, sql: str, values: Collection[Any]) -> Iterator[Sequence[Any]]:
         for some in batched(values, _MANY):
