@@ -40,7 +40,7 @@ from guilder.infra.settings import (
     Settings,
     load_settings,
 )
-from guilder.infra.supervisor import Supervisor
+from guilder.infra.supervisor import Supervisor, metrics_folder
 from guilder.main import create_app, stopping
 from guilder.seed.bulk import seed_bulk
 from guilder.seed.demo import seed_demo
@@ -256,7 +256,10 @@ def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool) -> N
         own = [sys.executable, "-P", "-m", "guilder.cli", "serve-worker"]
         return [*own, str(listening), str(control), "--workers", str(len(sockets)), *jobless]
 
-    status = asyncio.run(Supervisor(sockets, command).run())
+    with ExitStack() as until_stopped:
+        with expected_troubles():
+            metrics = until_stopped.enter_context(metrics_folder(settings.data_dir / "run"))
+        status = asyncio.run(Supervisor(sockets, command, metrics).run())
     _log.info("stopped", extra={"fields": {"exit_status": status}})
     raise typer.Exit(status)
 

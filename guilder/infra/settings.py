@@ -67,7 +67,9 @@ class Settings(BaseSettings):
         "refuses what is unsafe; `test` is for the test suite.",
     )
     data_dir: Path = Field(
-        Path("data"), description="Folder of the SQLite database and of generated keys."
+        Path("data"),
+        description="Folder of the SQLite database, of generated keys and, while several workers "
+        "run, of their metrics.",
     )
     database_url: SecretStr = Field(
         SecretStr(""),

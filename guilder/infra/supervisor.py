@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
@@ -9,7 +10,8 @@ import signal
 import socket
 import tempfile
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +19,7 @@ from typing import Final
 from prometheus_client.multiprocess import mark_process_dead
 
 from guilder.infra.server import STOP_SECONDS
+from guilder.infra.settings import BadSettings
 from guilder.infra.telemetry import MULTIPROCESS_FOLDER
 
 START_SECONDS: Final = 60.0
@@ -29,30 +32,61 @@ type Commander = Callable[[int, int, int], Sequence[str]]
 """Gives a worker's command for its number, its listening descriptor and its control descriptor."""
 
 
+@contextmanager
+def metrics_folder(parent: Path) -> Iterator[Path]:
+    """A folder in ``parent`` for the metrics of all workers, until the end of the block.
+
+    Whoever lives holds a lock on theirs; what killed servers have left goes first. Raises
+    ``BadSettings`` where nothing can be written.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            with _locked(parent):  # else a folder could be found before it is locked
+                for old in parent.glob("metrics-*"):
+                    alive_or_gone = contextlib.suppress(BlockingIOError, FileNotFoundError)
+                    with alive_or_gone, _locked(old, fcntl.LOCK_NB):
+                        shutil.rmtree(old)
+                folder = Path(tempfile.mkdtemp(prefix="metrics-", dir=parent))
+                held.enter_context(_locked(folder))
+                held.callback(shutil.rmtree, folder, ignore_errors=True)
+        except OSError as error:
+            raise BadSettings(f"cannot write in {parent}: {error.strerror}") from None
+        yield folder
+
+
+@contextmanager
+def _locked(folder: Path, how: int = 0) -> Iterator[None]:
+    """Hold the lock of a folder; the system gives it up when this process ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class Supervisor:
     """Keeps one process running on each socket until a signal comes.
 
     The sockets stay open here, so connections wait while a worker is replaced.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], command: Commander) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], command: Commander, metrics: Path) -> None:
         self._sockets = sockets
         self._command = command
         self._stop = asyncio.Event()
         self._failed = False
-        self._metrics = Path(tempfile.mkdtemp(prefix="guilder-metrics-"))
+        self._metrics = metrics
 
     async def run(self) -> int:
         """Supervise until told to stop; status 1 when a worker would not start or not end."""
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(sig, self._stop.set)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for number in range(len(self._sockets)):
-                    group.create_task(self._keep(number))
-        finally:
-            shutil.rmtree(self._metrics, ignore_errors=True)
+        async with asyncio.TaskGroup() as group:
+            for number in range(len(self._sockets)):
+                group.create_task(self._keep(number))
         return int(self._failed)
 
     async def _keep(self, number: int) -> None:

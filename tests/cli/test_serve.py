@@ -113,6 +113,9 @@ def test_several_workers_answer_are_replaced_and_stop_together(
 
 
 def test_workers_go_when_their_supervisor_is_killed(values: dict[str, str], tmp_path: Path) -> None:
+    """And nothing is left where all programs put their temporary files."""
+    (tmp_path / "tmp").mkdir()
+    values["TMPDIR"] = str(tmp_path / "tmp")
     with serving(tmp_path, values, "--workers", "2") as running:
         workers = running.workers()
         running.process.kill()
@@ -121,6 +124,7 @@ def test_workers_go_when_their_supervisor_is_killed(values: dict[str, str], tmp_
         while any(Path(f"/proc/{pid}").exists() for pid in workers):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_port_that_is_taken_is_told_in_a_line(values: dict[str, str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +14,8 @@ import pytest
 
 from guilder.infra import supervisor
 from guilder.infra.server import bind
-from guilder.infra.supervisor import Supervisor
+from guilder.infra.settings import BadSettings
+from guilder.infra.supervisor import Supervisor, metrics_folder
 
 TOLD = "import os, signal, socket, sys, time\ncontrol = socket.socket(fileno=int(sys.argv[2]))\n"
 OBEDIENT = (
@@ -41,13 +43,19 @@ def sockets() -> Iterator[list[socket.socket]]:
 class Watched:
     """A supervisor that runs a program, and the processes it has started."""
 
-    def __init__(self, sockets: list[socket.socket], program: str, *arguments: str) -> None:
-        self.folder: set[str] = set()
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        program: str,
+        *arguments: str,
+        metrics: Path = Path("nowhere"),
+    ) -> None:
         self.supervisor = Supervisor(
             sockets,
             lambda _number, listening, control: [
                 sys.executable, "-c", program, str(listening), str(control), *arguments,
             ],
+            metrics,
         )  # fmt: skip
 
     async def run(self, then: Callable[[], Awaitable[object]]) -> int:
@@ -130,7 +138,7 @@ async def test_a_process_that_will_not_stop_is_killed_and_told_of(
     await children(0)
 
 
-async def test_the_folder_of_metrics_is_shared_and_goes_in_the_end(
+async def test_the_folder_of_metrics_is_shared(
     sockets: list[socket.socket], tmp_path: Path
 ) -> None:
     program = TOLD + (
@@ -143,8 +151,49 @@ async def test_the_folder_of_metrics_is_shared_and_goes_in_the_end(
         await children(2)
         await asyncio.sleep(0.5)
 
-    assert await Watched(sockets, program, str(noted)).run(started) == 0
-    folders = noted.read_text().split()
-    assert len(folders) == 2
-    assert len(set(folders)) == 1
-    assert not os.path.exists(folders[0])
+    watched = Watched(sockets, program, str(noted), metrics=tmp_path / "metrics")
+    assert await watched.run(started) == 0
+    assert noted.read_text().split() == [str(tmp_path / "metrics")] * 2
+
+
+HOLDER = (
+    "import pathlib, sys; from guilder.infra.supervisor import metrics_folder\n"
+    "with metrics_folder(pathlib.Path(sys.argv[1])): print(flush=True); sys.stdin.read()\n"
+)
+
+
+def test_the_folder_of_metrics_of_a_killed_server_goes_at_the_next_start(tmp_path: Path) -> None:
+    """While that of one that lives stays, whatever process numbers the two have."""
+    parent = tmp_path / "data" / "run"
+    holders = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(parent)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    with holders[0] as killed, holders[1] as alive:
+        assert killed.stdout is not None
+        assert alive.stdout is not None
+        assert (killed.stdout.readline(), alive.stdout.readline()) == (b"\n", b"\n")
+        before = set(parent.iterdir())
+        killed.kill()
+        killed.wait()
+        with metrics_folder(parent) as mine:
+            (mine / "counter_1.db").touch()
+            left = set(parent.iterdir()) - {mine}
+            assert len(left) == 1
+            assert left < before
+        assert set(parent.iterdir()) == left
+        alive.communicate()
+    assert list(parent.iterdir()) == []
+
+
+def test_a_folder_of_metrics_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    with (
+        pytest.raises(BadSettings, match=r"cannot write in .*/data/run: Not a directory"),
+        metrics_folder(tmp_path / "data" / "run"),
+    ):
+        pass
