@@ -102,7 +102,7 @@ class Bank:
         )
 
 
-LETTERS: Final = tuple(letter for one in SLICES for letter in one.letters)
+ALL_LETTERS: Final = tuple(letter for one in SLICES for letter in one.letters)
 SUBSCRIBERS: Final = tuple(subscriber for one in SLICES for subscriber in one.subscribers)
 """Who reacts to what has happened. The worker delivers; see ``jobs_of``."""
 
@@ -200,7 +200,7 @@ def _letters(settings: Settings, runner: Runner, keys: Keys) -> LetterSender:
     return LetterSender(
         runner,
         LetterTokens(keys.signing),
-        Letters(settings.sender.display_name, address, LETTERS),
+        Letters(settings.sender.display_name, address, ALL_LETTERS),
         mailer(settings, runner.clock),
         address,
     )

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from guilder.api.auth import TokenCache
 from guilder.api.exchange import Exchange, exchange_of
 from guilder.core.errors import NotFound
+from guilder.core.ids import NumberCipher
 from guilder.db.run import Runner
 from guilder.infra.settings import Settings
 
@@ -27,6 +28,7 @@ async def current_exchange(request: Request) -> Exchange:
     return exchange_of(request)
 
 
+TheCipher = Annotated[NumberCipher, Depends(Part(NumberCipher))]
 TheExchange = Annotated[Exchange, Depends(current_exchange)]
 TheRunner = Annotated[Runner, Depends(Part(Runner))]
 TheTokens = Annotated[TokenCache, Depends(Part(TokenCache))]

@@ -21,7 +21,6 @@ DOUBLE: dict[str, str] = {
     "LOGIN": "openapi: LOGIN_PATH",
     "LONGEST_KEY": "one, imported",
     "LONGEST_TOKEN": "schemas: MAX_OPAQUE_TOKEN_LENGTH, infra: MAX_ACCESS_TOKEN_LENGTH",
-    "Letter": "identity: LetterRequest, mail: LetterTemplate",
     "Month": "schema: QueryMonth",
     "Network": "client: TrustedNetwork",
     "PAGE": "admin: EVENTS_PER_PAGE, ledger: ROWS_PER_PAGE",
@@ -32,7 +31,6 @@ DOUBLE: dict[str, str] = {
     "SecurityWriter": "one, imported",
     "State": "ledger: LedgerState",
     "Told": "audit: AuditDetails",
-    "TransferRow": "rules: NewTransfer",
     "Values": "commands: TransferFields, schemas: CleanFields",
     "account_number": "rules: account_number_of, schemas: parse_account_number",
     "accounts": "ledger: ledger_accounts",
@@ -44,7 +42,6 @@ DOUBLE: dict[str, str] = {
     "idempotency_key": "schemas: parse_idempotency_key",
     "insert_account": "ledger: insert_ledger_account",
     "metadata": "fields: parse_metadata",
-    "post_batch": "transfers: post_transfer_batch",
     "refusals": "production: production_problems",
     "step_up": "auth: require_step_up",
 }

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from guilder.api.auth import may
-from guilder.api.deps import Part, TheRunner
+from guilder.api.deps import TheCipher, TheRunner
 from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
@@ -14,7 +14,6 @@ from guilder.api.schema import Day, FromEdge, Moment, Month, QueryAmount, QueryT
 from guilder.core.actor import Actor
 from guilder.core.clock import day_number
 from guilder.core.errors import FieldError, Invalid
-from guilder.core.ids import NumberCipher
 from guilder.core.page import Page
 from guilder.core.permissions import Permission
 from guilder.domains.accounts import queries, rules
@@ -44,7 +43,6 @@ from guilder.domains.ledger.queries import LineFilter
 
 Reader = Annotated[Actor, may(Permission.ACCOUNTS_READ)]
 Writer = Annotated[Actor, may(Permission.ACCOUNTS_WRITE)]
-TheCipher = Annotated[NumberCipher, Depends(Part(NumberCipher))]
 
 router = APIRouter(tags=["accounts"])
 

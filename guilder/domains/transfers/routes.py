@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query
 
 from guilder.api.auth import may
-from guilder.api.deps import Part, TheExchange, TheRunner, require_sandbox
+from guilder.api.deps import Part, TheCipher, TheExchange, TheRunner, require_sandbox
 from guilder.api.exchange import Exchange
 from guilder.api.fields import Broken, query_flag
 from guilder.api.idempotency import REPLAYED, IdempotencyKey, key_text
@@ -38,7 +38,6 @@ from guilder.domains.transfers.services import Deposit, TransferService
 Reader = Annotated[Actor, may(Permission.TRANSFERS_READ)]
 Mover = Annotated[Actor, may(Permission.TRANSFERS_WRITE)]
 Depositor = Annotated[Actor, may(Permission.SIMULATIONS_WRITE)]
-TheCipher = Annotated[NumberCipher, Depends(Part(NumberCipher))]
 TheTransfers = Annotated[TransferService, Depends(Part(TransferService))]
 
 BATCH_BYTES: Final = 8_000_000

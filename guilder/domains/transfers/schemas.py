@@ -34,7 +34,7 @@ from guilder.core.money import EXPONENTS
 from guilder.domains.accounts.rules import ACCOUNT_NUMBER
 from guilder.domains.ledger.rules.state import UnitResult
 from guilder.domains.transfers.queries import Transfer
-from guilder.domains.transfers.services import Posted
+from guilder.domains.transfers.services import PostedTransfer
 
 MOST_TRANSFERS: Final = 2_000
 LONGEST_KEY: Final = 255
@@ -220,7 +220,7 @@ def _unsound() -> Broken:
     return Broken("invalid", "The value is not valid.")
 
 
-def posted_body(posted: Posted, cipher: NumberCipher) -> Body:
+def posted_body(posted: PostedTransfer, cipher: NumberCipher) -> Body:
     """A transfer that was posted, in its wire form: made of what never changes."""
     posting, result = posted.posting, posted.result
     number, booked_at = result.number, result.booked_at

@@ -45,7 +45,7 @@ class Deposit:
     description: str | None
 
 
-class Posted(NamedTuple):
+class PostedTransfer(NamedTuple):
     """A transfer that was posted now, or before under the same key; or would be, on a dry run.
 
     ``payer`` and ``payee`` are the accounts' ids; ``balance_after`` is that of the actor's own
@@ -69,13 +69,13 @@ class TransferService:
 
     async def transfer(
         self, values: Values, actor: Actor, key_text: str | None, *, dry_run: bool
-    ) -> Posted:
+    ) -> PostedTransfer:
         """Post one transfer; raises what it is refused with. A dry run spends no key."""
         payer_name, payee_name = values["from_account_id"], payee_of(values)
         known = await self._directory.resolve((payer_name, payee_name))
         posting = posting_of(values, known, Payer.of(actor), key_text)
         result = await self._post(posting, dry_run=dry_run)
-        return Posted(
+        return PostedTransfer(
             posting, result, known[payer_name].id, known[payee_name].id, result.debit_after
         )
 
@@ -97,7 +97,7 @@ class TransferService:
 
     async def deposit(
         self, wanted: Deposit, actor: Actor, key_text: str | None, *, dry_run: bool
-    ) -> Posted:
+    ) -> PostedTransfer:
         """Post money from outside, for the account's owner or an administrator.
 
         Raises ``AccountNotFound`` for anybody else, and ``CurrencyMismatch``.
@@ -111,7 +111,7 @@ class TransferService:
         posting = deposit_of(bank, account, actor, wanted, key_text)
         result = await self._post(posting, dry_run=dry_run)
         after = result.credit_after if owns(actor, account.owner) else None
-        return Posted(posting, result, bank.id, account.id, after)
+        return PostedTransfer(posting, result, bank.id, account.id, after)
 
     async def _post(self, posting: Posting, *, dry_run: bool) -> Result:
         if dry_run:

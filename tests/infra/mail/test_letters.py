@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from guilder import domains as domains_package
-from guilder.bootstrap import LETTERS
+from guilder.bootstrap import ALL_LETTERS
 from guilder.core.letters import LetterTemplate
 from guilder.core.ports import Mail
 from guilder.domains.identity.services.letters import VERIFY_EMAIL
@@ -22,7 +22,9 @@ EXAMPLES = {
     "device": "Firefox on Linux",
     "ip_address": "192.0.2.7",
 }
-VALUES = {letter: {name: EXAMPLES[name] for name in sorted(letter.values)} for letter in LETTERS}
+VALUES = {
+    letter: {name: EXAMPLES[name] for name in sorted(letter.values)} for letter in ALL_LETTERS
+}
 HOSTILE = [
     '<script>alert(1)</script>"><img src=x onerror=alert(1)>',
     '\'"></a><a href="https://evil.example">x',
@@ -62,7 +64,7 @@ def read(mail: Mail) -> Reader:
 
 @pytest.fixture
 def writer() -> Letters:
-    return Letters("Bank <b>Müller</b> & Söhne", "https://bank.example", LETTERS)
+    return Letters("Bank <b>Müller</b> & Söhne", "https://bank.example", ALL_LETTERS)
 
 
 def compose(writer: Letters, letter: LetterTemplate, **values: str) -> Mail:
@@ -73,13 +75,13 @@ def compose(writer: Letters, letter: LetterTemplate, **values: str) -> Mail:
 def test_every_template_is_declared_once_and_every_declaration_has_one() -> None:
     declared = [
         Path(str(resources.files(letter.package))) / "letters" / f"{letter.name}.jinja"
-        for letter in LETTERS
+        for letter in ALL_LETTERS
     ]
     domains = Path(domains_package.__file__ or "").parent
     assert sorted(declared) == sorted(domains.glob("*/letters/*"))
 
 
-@pytest.mark.parametrize("letter", LETTERS, ids=lambda letter: letter.name)
+@pytest.mark.parametrize("letter", ALL_LETTERS, ids=lambda letter: letter.name)
 def test_both_forms_say_the_same_and_carry_the_link(
     writer: Letters, letter: LetterTemplate
 ) -> None:
@@ -98,7 +100,7 @@ def test_both_forms_say_the_same_and_carry_the_link(
     assert mail.text == mail.text.strip() + "\n"
 
 
-@pytest.mark.parametrize("letter", LETTERS, ids=lambda letter: letter.name)
+@pytest.mark.parametrize("letter", ALL_LETTERS, ids=lambda letter: letter.name)
 def test_it_can_be_read_in_the_light_and_in_the_dark(
     writer: Letters, letter: LetterTemplate
 ) -> None:
@@ -108,7 +110,7 @@ def test_it_can_be_read_in_the_light_and_in_the_dark(
     assert not re.search(r"<(img|script|link|iframe|form)\b", html)
 
 
-@pytest.mark.parametrize("letter", LETTERS, ids=lambda letter: letter.name)
+@pytest.mark.parametrize("letter", ALL_LETTERS, ids=lambda letter: letter.name)
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_values_change_no_structure(
     writer: Letters, letter: LetterTemplate, hostile: str
@@ -127,7 +129,7 @@ def test_hostile_values_change_no_structure(
     assert len(mail.text) < 2000 + 3 * LONGEST_VALUE
 
 
-@pytest.mark.parametrize("letter", LETTERS, ids=lambda letter: letter.name)
+@pytest.mark.parametrize("letter", ALL_LETTERS, ids=lambda letter: letter.name)
 def test_a_missing_value_is_not_passed_over(writer: Letters, letter: LetterTemplate) -> None:
     for missing in VALUES[letter]:
         given = {name: value for name, value in VALUES[letter].items() if name != missing}
