@@ -1,6 +1,6 @@
 """The OpenAPI document: FastAPI's, with our problems, headers and ways to sign in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -8,11 +8,34 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from guilder.api.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    DuplicateHeader,
+    DuplicateKey,
+    InvalidText,
+    JsonTooDeep,
+    MalformedJson,
+    NumberOutOfRange,
+    UnknownParameter,
+    UnsupportedMediaType,
+)
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_ID
 from guilder.api.policies import Policy
-from guilder.api.problems import PROBLEM_JSON, status_of
+from guilder.api.problems import INTERNAL_ERROR, PROBLEM_JSON, status_of
 from guilder.api.routing import Body, Demands, demands_of
-from guilder.core.errors import Refusal
+from guilder.core.errors import (
+    BadRequest,
+    Forbidden,
+    IdempotencyConflict,
+    IdempotencyInProgress,
+    Invalid,
+    NotFound,
+    Refusal,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
 from guilder.core.permissions import GRANTS
 
 type Document = dict[str, Any]
@@ -20,6 +43,8 @@ type Document = dict[str, Any]
 LOGIN: Final = "/auth/login"
 RATE_LIMIT: Final = "x-rate-limit"
 """The member of an operation that names its policy."""
+CODES: Final = "x-codes"
+"""The member of an operation that lists every code a problem of it may have."""
 
 _STRING: Final = {"type": "string"}
 _FIELD: Final[Document] = {
@@ -105,10 +130,16 @@ _HEADERS_OF: Final[Mapping[int, Document]] = {
 
 def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that may refuse so: each status with its codes."""
-    codes: dict[int, list[str]] = {}
+    found: dict[int, list[type[Refusal]]] = {}
     for kind in kinds:
-        codes.setdefault(status_of(kind), []).append(f"`{kind.code}`: {kind.detail}")
-    return {status: {"description": "\n\n".join(lines)} for status, lines in codes.items()}
+        found.setdefault(status_of(kind), []).append(kind)
+    return {
+        status: {
+            "description": "\n\n".join(f"`{kind.code}`: {kind.detail}" for kind in ours),
+            CODES: [kind.code for kind in ours],
+        }
+        for status, ours in found.items()
+    }
 
 
 def openapi_of(app: FastAPI) -> Document:
@@ -139,7 +170,7 @@ def openapi_of(app: FastAPI) -> Document:
             demands = demands_of(context)
             for method in context.methods or ():
                 operation = document["paths"][context.path_format][method.lower()]
-                _complete(operation, method, context.path_format or "", demands)
+                _complete(operation, context.path_format or "", demands)
     return document
 
 
@@ -159,7 +190,7 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
 }
 
 
-def _complete(operation: Document, method: str, path: str, demands: Demands) -> None:
+def _complete(operation: Document, path: str, demands: Demands) -> None:
     """Add to one operation what every operation has."""
     parameters: list[Document] = operation.setdefault("parameters", [])
     keyed = any(found.get("name") == IDEMPOTENCY_KEY for found in parameters)
@@ -174,7 +205,10 @@ def _complete(operation: Document, method: str, path: str, demands: Demands) -> 
     responses: Document = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
-    for status in _statuses(method, path, demands, keyed=keyed, checked=checked, reads=reads):
+    codes = {code for found in responses.values() for code in found.pop(CODES, ())}
+    plumbing = tuple(_plumbing(path, demands, keyed=keyed, checked=checked, reads=reads))
+    operation[CODES] = sorted({INTERNAL_ERROR, *codes, *(kind.code for kind in plumbing)})
+    for status in (500, *map(status_of, plumbing)):
         responses.setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
     for status_text in list(responses):
         if (status := int(status_text)) >= 400 and "$ref" not in responses[status_text]:
@@ -190,25 +224,26 @@ def _complete(operation: Document, method: str, path: str, demands: Demands) -> 
     operation[RATE_LIMIT] = _rate_limit(demands.policy)
 
 
-def _statuses(
-    method: str, path: str, demands: Demands, *, keyed: bool, checked: bool, reads: bool
-) -> Iterable[int]:
-    """The statuses that the plumbing alone may answer an operation with."""
-    yield from (400, 500, 503)
+def _plumbing(
+    path: str, demands: Demands, *, keyed: bool, checked: bool, reads: bool
+) -> Iterator[type[Refusal]]:
+    """What the plumbing alone may refuse an operation with."""
+    yield from (BadRequest, DuplicateHeader, InvalidText, UnknownParameter, Unavailable)
     if demands.permission is not None or demands.policy.rate is not None:
-        yield 429
+        yield TooMany
     if demands.permission is not None:
-        yield 401
+        yield Unauthenticated
         if any(demands.permission not in granted for granted in GRANTS.values()):
-            yield 403
-    if "{" in path:
-        yield 404
+            yield Forbidden
+    if "{" in path or demands.sandbox:
+        yield NotFound
     if keyed:
-        yield 409
+        yield from (IdempotencyInProgress, IdempotencyConflict)
     if keyed or checked:
-        yield 422
+        yield Invalid
     if reads:
-        yield from (408, 413, 415)
+        yield from (BodyTooSlow, BodyTooLarge, UnsupportedMediaType)
+        yield from (MalformedJson, DuplicateKey, JsonTooDeep, NumberOutOfRange)
 
 
 def _rate_limit(policy: Policy) -> Document:

@@ -17,6 +17,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 
 from guilder.api.auth import Allowed, anonymous_actor, authenticate, permit, step_up
+from guilder.api.deps import require_sandbox
 from guilder.api.errors import InvalidText, UnknownParameter, UnsupportedMediaType
 from guilder.api.exchange import MAX_BODY, Exchange
 from guilder.api.json_gate import parse
@@ -66,12 +67,14 @@ class Demands:
 
     ``permission`` is None on a route that is open to everybody, which ``is_public`` confirms: a
     route has one or the other, and a house test sees to it. ``fresh`` asks that the caller has
-    stepped up. ``query`` names the parameters it may have; with None they are not looked at.
+    stepped up; a ``sandbox`` route is found in the sandbox only. ``query`` names the parameters it
+    may have; with None they are not looked at.
     """
 
     permission: Permission | None = None
     fresh: bool = False
     is_public: bool = False
+    sandbox: bool = False
     query: frozenset[str] | None = frozenset()
     body: Body = Body.NONE
     body_required: bool = True
@@ -93,6 +96,7 @@ def demands_of(route: Any) -> Demands:
         permission=None if allowed is None else allowed.permission,
         fresh=allowed is not None and allowed.fresh,
         is_public=anonymous_actor in calls,
+        sandbox=require_sandbox in calls,
         query=frozenset(field.alias for field in query),
         body=body,
         body_required=field is not None and field.field_info.is_required(),

@@ -11,6 +11,7 @@ from guilder.api.app import Api
 from guilder.bootstrap import Bank
 from guilder.infra.settings import Settings
 from guilder.main import create_app
+from tests.support.declared import check_declared
 
 PRODUCTION: dict[str, object] = {
     "env": "production",
@@ -24,11 +25,18 @@ PRODUCTION: dict[str, object] = {
 
 @asynccontextmanager
 async def started(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application while it runs; what the application raises comes out here."""
+    """A client of the application while it runs; what the application raises comes out here.
+
+    An answer that the reference does not declare fails the test.
+    """
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://bank.test") as client,
+        httpx.AsyncClient(
+            transport=transport,
+            base_url="http://bank.test",
+            event_hooks={"response": [check_declared]},
+        ) as client,
     ):
         yield client
 

@@ -157,6 +157,19 @@ class BalanceNotZero(Conflict):
     detail = "The account still holds money."
 
 
+PLAIN_POSTING: tuple[type[Refusal], ...] = (
+    AccountNotFound,
+    InsufficientFunds,
+    AccountClosed,
+    AccountFrozen,
+    BalanceCeiling,
+    SameAccount,
+    CurrencyMismatch,
+    AmountOverflow,
+    LimitExceeded,
+)
+"""What one movement of money between two accounts can be refused with."""
+
 REFUSAL_ORDER: tuple[type[Refusal], ...] = (
     IdempotencyConflict,
     SameAccount,

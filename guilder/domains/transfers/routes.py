@@ -16,7 +16,7 @@ from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
 from guilder.api.schema import QueryFlag, ResponseBody, Uuid
 from guilder.core.actor import Actor
-from guilder.core.errors import FieldError, Invalid
+from guilder.core.errors import FieldError, Invalid, OutcomeUnknown, Overloaded
 from guilder.core.ids import NumberCipher
 from guilder.core.permissions import Permission
 from guilder.domains.ledger import errors as refused
@@ -41,16 +41,7 @@ Depositor = Annotated[Actor, may(Permission.SIMULATIONS_WRITE)]
 TheTransfers = Annotated[TransferService, Depends(Part(TransferService))]
 
 BATCH_BYTES: Final = 8_000_000
-_REFUSED: Final = refusals(
-    refused.AccountNotFound,
-    refused.InsufficientFunds,
-    refused.AccountClosed,
-    refused.AccountFrozen,
-    Invalid,
-    refused.SameAccount,
-    refused.CurrencyMismatch,
-    refused.LimitExceeded,
-)
+_REFUSED: Final = refusals(*refused.PLAIN_POSTING, Invalid, Overloaded, OutcomeUnknown)
 
 
 def _dry(model: type[ResponseBody]) -> dict[int | str, dict[str, Any]]:
@@ -102,7 +93,7 @@ async def create_transfer(
     "/transfers/batches",
     status_code=201,
     response_model=BatchOut,
-    responses=_dry(BatchOut) | refusals(Invalid),
+    responses=_dry(BatchOut) | refusals(Invalid, Overloaded, OutcomeUnknown),
     max_body_size=BATCH_BYTES,
 )
 @limited(BULK)
@@ -143,8 +134,7 @@ async def get_transfer(
     "/deposits",
     status_code=201,
     response_model=TransferOut,
-    responses=_dry(TransferOut)
-    | refusals(refused.AccountNotFound, Invalid, refused.CurrencyMismatch),
+    responses=_dry(TransferOut) | _REFUSED,
 )
 async def create_deposit(
     body: DepositCreate,
