@@ -69,8 +69,7 @@ class Server:
         return self.url(name)
 
     def drop(self, url: str) -> None:
-        name = url.split("/")[3].split("?")[0]
-        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.execute(f"DROP DATABASE IF EXISTS {name_of(url)} WITH (FORCE)")
 
     def ensure_template(self) -> None:
         """The migrated template, made once however many workers ask."""
@@ -91,6 +90,11 @@ class Server:
 
     def stop(self) -> None:
         self._handle.cleanup()
+
+
+def name_of(url: str) -> str:
+    """The name of a database, from its address."""
+    return url.split("/")[3].split("?")[0]
 
 
 async def folder_of(url: str) -> Path:
