@@ -1,7 +1,7 @@
 """Every operation of the reference, asked by everybody who may not, and by those who may.
 
-Generated from OpenAPI: a new operation is in the matrix by being there, and fails until its path
-parameters and its body are known in ``world``.
+Judged by the answer and by what has become of every row. Generated from OpenAPI: a new operation is
+in the matrix by being there, and fails until its path parameters and its body are in ``world``.
 """
 
 import httpx
@@ -9,6 +9,7 @@ import pytest
 
 from guilder.core.actor import FRESH_US
 from guilder.core.permissions import GRANTS, Role
+from tests.access.effects import watching
 from tests.access.vectors import Vector
 from tests.access.world import ALL, API, PROTECTED, QUERIES, WITH_ID, World
 
@@ -22,7 +23,7 @@ NOT_AS_THEY_STAND = {
 
 async def test_who_has_no_good_token_is_refused_by_every_operation(world: World) -> None:
     """Each vector by each operation, in between two proofs that the good token works."""
-    vectors = world.vectors()
+    vectors, watch = world.vectors(), await watching(world.app.state.database)
     names = [vector.name for vector in vectors]
     assert len(set(names)) == len(names) >= 60
     assert len(PROTECTED) >= 20
@@ -34,6 +35,7 @@ async def test_who_has_no_good_token_is_refused_by_every_operation(world: World)
         if not _is_refusal(answer := await world.show(operation, vector), vector)
     ]
     assert wrong == []
+    assert await watch.changes() == []
     await _the_good_token_works(world)
 
 
@@ -60,6 +62,7 @@ async def _the_good_token_works(world: World) -> None:
 async def test_a_role_is_let_through_where_it_has_the_permission_and_nowhere_else(
     world: World, name: str, role: Role
 ) -> None:
+    watch, ada = await watching(world.app.state.database), world.people["ada"]
     for operation in PROTECTED:
         answer = await world.ask(operation, name)
         told = f"{operation.name} as {role}: {answer.status_code} {answer.text}"
@@ -68,12 +71,19 @@ async def test_a_role_is_let_through_where_it_has_the_permission_and_nowhere_els
             assert answer.json()["code"] != "forbidden" if answer.status_code == 403 else True, told
         else:
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), told
+        named = ada if role is Role.ADMIN else None
+        beyond = await watch.beyond(
+            operation.name, world.people[name], refused=answer.is_error, named=named
+        )
+        assert beyond == [], told
         if operation.name == "DELETE /api/v1/sessions/current":
             world.tokens[name] = (await world.login(name))["access_token"]
+            await watch.changes()
 
 
 async def test_what_is_anothers_is_not_found(world: World) -> None:
     """The same answer as for what does not exist."""
+    watch = await watching(world.app.state.database)
     nothing = dict.fromkeys(world.ids, "0198c6ba-0000-7000-8000-000000000000")
     for operation in WITH_ID:
         if operation.permission not in GRANTS[Role.USER]:
@@ -83,6 +93,7 @@ async def test_what_is_anothers_is_not_found(world: World) -> None:
             told = f"{operation.name}: {answer.status_code} {answer.text}"
             assert answer.status_code == 404, told
             assert answer.json()["code"].endswith("_not_found"), told
+            assert await watch.changes() == [], told
 
 
 @pytest.mark.parametrize(
@@ -90,13 +101,13 @@ async def test_what_is_anothers_is_not_found(world: World) -> None:
 )
 async def test_nobody_moves_anothers_money(world: World, path: str) -> None:
     operation = next(one for one in ALL if one.path == path and one.method == "POST")
-    before = await _balances(world)
+    watch = await watching(world.app.state.database)
     answer = await world.ask(operation, "eve")
     if path.endswith("batches"):
         assert answer.json()["results"][0]["code"] == "account_not_found"
     else:
         assert (answer.status_code, answer.json()["code"]) == (404, "account_not_found")
-    assert await _balances(world) == before
+    assert await watch.changes() == []
 
 
 async def test_the_owner_is_let_through(world: World) -> None:
@@ -113,6 +124,7 @@ async def test_the_owner_is_let_through(world: World) -> None:
 
 async def test_a_session_that_was_not_proved_lately_is_asked_to_step_up(world: World) -> None:
     await world.prove(FRESH_US)
+    watch = await watching(world.app.state.database)
     asked = [one for one in PROTECTED if one.step_up]
     assert len(asked) >= 6
     for operation in asked:
@@ -121,8 +133,4 @@ async def test_a_session_that_was_not_proved_lately_is_asked_to_step_up(world: W
             told = f"{operation.name} as {name}: {answer.status_code} {answer.text}"
             code = "step_up_required" if operation.permission in GRANTS[role] else "forbidden"
             assert (answer.status_code, answer.json()["code"]) == (403, code), told
-
-
-async def _balances(world: World) -> list[int]:
-    page = (await world.client.get(f"{API}/accounts", headers=world.as_("ada"))).json()
-    return [account["balance"] for account in page["items"]]
+    assert await watch.changes() == []
