@@ -1,6 +1,7 @@
 """The checkers of the house tests: each takes a file and tells what breaks a rule."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,9 @@ MAY_CATCH_ALL = {
     "guilder/infra/dispatcher.py": "a subscriber's failure is written down and tried again",
     "guilder/api/middleware.py": "the last resort: answers 500",
     "guilder/domains/ledger/poster.py": "splits a batch until the bad item stands alone",
+}
+MAY_CHANGE_ALL = {
+    "guilder/db/audit.py": "the trail has one head, and a CHECK sees to it",
 }
 MAY_USE_FLOATS = {
     "guilder/domains/ledger/poster.py": "measures seconds; amounts pass through it untouched",
@@ -150,16 +154,41 @@ def broad_excepts(source: Source) -> Iterator[str]:
                 yield f"{_at(source, node)}: catches everything and does not raise it again"
 
 
-def own_ownership(source: Source) -> Iterator[str]:
-    """Find comparisons that decide whose something is, or who may see what is not theirs."""
-    if source.is_in(MAY_JUDGE_OWNERSHIP):
+def unbound_changes(source: Source) -> Iterator[str]:
+    """Find an UPDATE or DELETE that is about every row there is."""
+    if source.is_in(MAY_CHANGE_ALL):
         return
+    bound = {root for root, _ in bound_changes(source.tree)}
     for node in ast.walk(source.tree):
-        if not isinstance(node, ast.Compare):
-            continue
-        sides = (node.left, *node.comparators)
-        if not any(_is_none(side) for side in sides) and any(map(_names_an_owner, sides)):
-            yield f"{_at(source, node)}: ask guilder.core.ownership or guilder.db.ownership"
+        match node:
+            case ast.Call() if _changes(node) and node not in bound:
+                yield f"{_at(source, node)}: changes all rows; say which ones with `.where()`"
+            case ast.Constant(value=str(text)) if _UNBOUND.match(text):
+                yield f"{_at(source, node)}: changes all rows; say which ones with WHERE"
+
+
+def bound_changes(tree: ast.AST) -> Iterator[tuple[ast.expr, list[ast.expr]]]:
+    """Yield each SQLAlchemy UPDATE and DELETE with the conditions of a `.where()` on it."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=begun, attr="where"), args=[_, *_]):
+                while not _changes(begun) and isinstance(begun, ast.Call):
+                    begun = (
+                        begun.func.value if isinstance(begun.func, ast.Attribute) else begun.func
+                    )
+                if _changes(begun):
+                    yield begun, node.args
+
+
+def _changes(node: ast.expr) -> bool:
+    """Tell whether it begins a statement: `table.update()` or `delete(table)`."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="update" | "delete"), args=[], keywords=[]):
+            return True
+        case ast.Call(func=ast.Name(id="update" | "delete")):
+            return True
+        case _:
+            return False
 
 
 def impure_core(source: Source, known: frozenset[str]) -> Iterator[str]:
@@ -179,6 +208,7 @@ def impure_core(source: Source, known: frozenset[str]) -> Iterator[str]:
                 yield f"{_at(source, node)}: core imports {module}, not the standard library"
 
 
+_UNBOUND = re.compile(r"\s*(UPDATE\s+\w+|DELETE\s+FROM)\s(?!.*\bWHERE\b)", re.DOTALL)
 _CLOCKS = frozenset(
     f"{owner}.{name}"
     for owner, names in {

@@ -21,10 +21,11 @@ PACKAGE: list[Check] = [
     source.own_clocks,
     source.floats_near_money,
     source.broad_excepts,
+    source.unbound_changes,
     impure_core,
     source.own_ownership,
 ]
-CARDS = "guilder/domains/cards/queries.py"
+CARDS = "guilder/domains/cards/repository.py"
 LEDGER = "guilder/domains/ledger/rules.py"
 PLANTED: list[tuple[Check, str, str]] = [
     (source.long_files, "guilder/a.py", "a = 1\n" * 401),
@@ -57,10 +58,11 @@ PLANTED: list[tuple[Check, str, str]] = [
         "guilder/a.py",
         "try:\n    f()\nexcept (OSError, Exception):\n    g()\n",
     ),
-    (source.own_ownership, CARDS, "cards.c.owner_user_id == actor.acts_for"),
-    (source.own_ownership, CARDS, "fact.owner != payer.user_id"),
-    (source.own_ownership, CARDS, "row.holder == uow.actor.user_id"),
-    (source.own_ownership, CARDS, "actor.role is Role.ADMIN"),
+    (source.unbound_changes, CARDS, "await uow.execute(cards.update().values(state=1))"),
+    (source.unbound_changes, CARDS, "uow.first(cards.delete().returning(cards.c.id).where())"),
+    (source.unbound_changes, CARDS, "uow.execute(delete(cards))"),
+    (source.unbound_changes, CARDS, "a = b.update().where(c == d)\ne = b.update().values(f=1)"),
+    (source.unbound_changes, "guilder/domains/ledger/store/sqlite.py", "X = 'UPDATE a SET b = 1'"),
     (impure_core, "guilder/core/a.py", "import sqlalchemy.orm"),
     (impure_core, "guilder/core/a.py", "from guilder.db import run"),
 ]
@@ -77,8 +79,9 @@ ALLOWED: list[tuple[Check, str, str]] = [
         "try:\n    f()\nexcept Exception:\n    raise\n",
     ),
     (source.broad_excepts, "guilder/a.py", "try:\n    f()\nexcept OSError:\n    pass\n"),
-    (source.own_ownership, CARDS, "owner is not None and owns(actor, owner)"),
-    (source.own_ownership, "guilder/core/ownership.py", "owner == actor.acts_for"),
+    (source.unbound_changes, CARDS, "cards.update().values(a=1).where(cards.c.id == id_)"),
+    (source.unbound_changes, CARDS, "delete(cards).where(cards.c.id.in_(old)); found.update(more)"),
+    (source.unbound_changes, CARDS, "X = '\\nUPDATE a\\n SET b = ?\\n WHERE c = ?'"),
     (source.inner_imports, "guilder/a.py", "if TYPE_CHECKING:\n    import json\n"),
     (impure_core, "guilder/core/a.py", "import json\nfrom guilder.core.money import EXPONENTS"),
 ]
