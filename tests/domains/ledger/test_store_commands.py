@@ -225,6 +225,22 @@ async def test_what_a_limit_has_used_is_kept_between_batches(branch: Branch) -> 
     }  # fmt: skip
 
 
+async def test_what_is_set_and_used_of_one_account_leaves_every_other_alone(
+    branch: Branch,
+) -> None:
+    alice, bob = await branch.open(1_000), await branch.open()
+    await branch.do(set_limit, SetLimit(bob, "day", max_amount=100))
+    tables = (f"* FROM ledger_limits WHERE account_id = {bob}",
+              f"floor, ceiling, flags FROM ledger_balances WHERE account_id = {bob}")  # fmt: skip
+    before = [await branch.rows(f"SELECT {table}") for table in tables]
+    for most in (100, 200):
+        await branch.do(set_limit, SetLimit(alice, "day", max_amount=most))
+        assert await branch.said(pay(alice, bob, 10)) == ["created"]
+    await branch.do(set_limit, SetLimit(alice, "day"))
+    await branch.freeze(alice)
+    assert [await branch.rows(f"SELECT {table}") for table in tables] == before
+
+
 async def test_a_condition_is_checked_against_the_stored_version(branch: Branch) -> None:
     alice, bob = await branch.open(100), await branch.open()
     version = (await branch.balance(alice)).version

@@ -1,0 +1,130 @@
+"""Statements that change rows: none of another user, none that is over, and no more than told.
+
+The commands above them look first; these do not rely on it.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Concatenate
+
+import pytest
+
+from guilder.core.actor import SYSTEM
+from guilder.core.clock import FixedClock
+from guilder.db.run import Runner
+from guilder.db.unit_of_work import UnitOfWork
+from guilder.domains.identity.commands.gate import Gate, SignedIn
+from guilder.domains.identity.commands.letters import AskForLetter, ask_for_letter
+from guilder.domains.identity.repository import factors, letters, logins
+from guilder.domains.identity.rules import (
+    Ending,
+    Passkey,
+    PasskeyProof,
+    Purpose,
+    normal_code,
+    recovery_hash,
+)
+from tests.access.effects import Watch
+from tests.domains.identity.doors import (
+    ADDRESS,
+    EMAIL,
+    OWNER,
+    PASSWORD,
+    STRANGER,
+    actor_of,
+    enrol,
+    log_in,
+)
+from tests.support.authenticator import Authenticator
+
+STEP = 1 << 40
+"""Of time, later than any that was used."""
+
+
+class Desk:
+    """Runs a statement, a second later each time, and counts the rows that it has changed."""
+
+    def __init__(self, runner: Runner, clock: FixedClock) -> None:
+        self._runner = runner
+        self._clock = clock
+        self._watch = Watch(runner.database)
+
+    async def does[**P, T](
+        self, statement: Callable[Concatenate[UnitOfWork, P], Awaitable[T]],
+        *args: P.args, **more: P.kwargs,
+    ) -> tuple[T, int]:  # fmt: skip
+        self._clock.advance(seconds=1)
+        await self._watch.look()
+        async with self._runner.database.begin() as connection:
+            uow = UnitOfWork(connection, SYSTEM, self._clock.now_us())
+            said = await statement(uow, *args, **more)
+        return said, len(await self._watch.changes())
+
+
+@pytest.fixture
+def desk(runner: Runner, clock: FixedClock) -> Desk:
+    return Desk(runner, clock)
+
+
+@pytest.fixture
+async def ada(gate: Gate) -> SignedIn:
+    return await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+
+
+async def make(gate: Gate, who: SignedIn) -> Passkey:
+    options = await gate.passkeys.creation_options(actor_of(who))
+    credential = Authenticator(ADDRESS).create(options)
+    return await gate.passkeys.add("Phone", credential, actor_of(who))
+
+
+def proof_of(passkey: Passkey) -> PasskeyProof:
+    return PasskeyProof(passkey.id, passkey.sign_count + 1, b"", 0)
+
+
+async def test_what_is_another_users_is_not_changed(
+    gate: Gate, clock: FixedClock, ada: SignedIn, desk: Desk
+) -> None:
+    eve = await gate.sign_up("eve@b.test", PASSWORD, None, STRANGER, None)
+    passkey = await make(gate, ada)
+    _, codes = await enrol(gate, ada, clock)
+    hash_ = recovery_hash(ada.user.id, normal_code(codes[0]))
+    user, session = eve.user.id, ada.session.id
+    nothing = (False, 0)
+    assert await desk.does(factors.use_step, user, STEP) == nothing
+    assert await desk.does(factors.use_recovery_code, user, hash_) == nothing
+    assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == nothing
+    assert await desk.does(factors.remove_passkey, actor_of(eve), passkey.id) == nothing
+    assert await desk.does(factors.mark_proved, session, user) == nothing
+    assert (await desk.does(logins.end_sessions, Ending.REVOKED, user, only=session))[1] == 0
+
+
+async def test_what_is_over_is_not_changed(
+    gate: Gate, runner: Runner, ada: SignedIn, desk: Desk
+) -> None:
+    user, ended = ada.user.id, (await log_in(gate)).session.id
+    await gate.factors.enrol(actor_of(ada))
+    assert await desk.does(factors.use_step, user, STEP) == (False, 0)  # not confirmed yet
+    for changed in (1, 0):
+        told = await desk.does(logins.end_sessions, Ending.REVOKED, user, but=ada.session.id)
+        assert told == (None, changed)
+    assert await desk.does(factors.mark_proved, ended, user) == (False, 0)
+    await runner.run(ask_for_letter, AskForLetter(Purpose.RESET, EMAIL), SYSTEM)
+    for changed in (1, 0):
+        assert await desk.does(letters.spend, user, Purpose.RESET) == (None, changed)
+
+
+async def test_no_more_is_changed_than_told(
+    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, desk: Desk
+) -> None:
+    user, session = ada.user.id, ada.session.id
+    await runner.run(ask_for_letter, AskForLetter(Purpose.RESET, EMAIL), SYSTEM)
+    await log_in(gate)
+    passkey, _ = await make(gate, ada), await make(gate, ada)
+    assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == (True, 1)
+    assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == (False, 0)
+    assert await desk.does(factors.remove_passkey, actor_of(ada), passkey.id) == (True, 1)
+    assert await desk.does(factors.mark_proved, session, user) == (True, 1)
+    assert await desk.does(letters.spend, user, Purpose.VERIFICATION) == (None, 1)
+    assert await desk.does(logins.end_sessions, Ending.REVOKED, user, only=session) == (None, 1)
+    await enrol(gate, await log_in(gate), clock)
+    assert await desk.does(factors.use_step, user, STEP) == (True, 1)
+    assert await desk.does(factors.use_step, user, STEP) == (False, 0)
