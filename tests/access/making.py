@@ -13,9 +13,19 @@ from guilder.core.permissions import Role
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import SetLimit, set_limit
 from guilder.domains.ledger.rules.state import Kind, Posting, Unit
-from tests.access.world import ACCOUNT, AMOUNT, API, PASSWORD, Facts, bearer, email_of, keyed
+from tests.access.world import (
+    ACCOUNT,
+    AMOUNT,
+    API,
+    PASSWORD,
+    Facts,
+    World,
+    bearer,
+    email_of,
+    keyed,
+)
 from tests.domains.identity.codes import code_at
-from tests.support.app import app_on, started
+from tests.support.app import app_on, bank_of, started
 from tests.support.authenticator import Authenticator
 
 
@@ -23,11 +33,21 @@ async def make(url: str, folder: Path) -> Facts:
     """Fill an empty bank."""
     app = app_on(url, folder)
     async with started(app) as client:
-        maker = Maker(app, client)
-        await maker.persons()
-        ids = await maker.adas()
-        await maker.bobs()
-        await maker.bad_tokens()
+        return await _filled(app, client, url, folder)
+
+
+async def built(app: FastAPI, client: httpx.AsyncClient) -> World:
+    """The world in a bank that runs already."""
+    settings = bank_of(app).settings
+    return World(app, client, await _filled(app, client, settings.database, settings.data_dir))
+
+
+async def _filled(app: FastAPI, client: httpx.AsyncClient, url: str, folder: Path) -> Facts:
+    maker = Maker(app, client)
+    await maker.persons()
+    ids = await maker.adas()
+    await maker.bobs()
+    await maker.bad_tokens()
     return Facts(url, folder, maker.people, ids, maker.tokens, maker.refresh)
 
 
@@ -38,21 +58,25 @@ class Maker:
         self.people: dict[str, UUID] = {}
         self.tokens: dict[str, str] = {}
         self.refresh = ""
-        self._state = app.state
+        self._bank = bank_of(app)
         self._client = client
-        self._phone = Authenticator(app.state.settings.address)
+        self._phone = Authenticator(self._bank.settings.address)
 
     async def persons(self) -> None:
         for name, role in (
             ("ada", Role.USER), ("bob", Role.USER), ("eve", Role.USER), ("ron", Role.READONLY),
             ("root", Role.ADMIN), ("off", Role.USER), ("rotated", Role.USER),
         ):  # fmt: skip
-            encoded = await self._state.gate.hashed(PASSWORD, email_of(name))
-            command = CreateUser(email_of(name), encoded, role=role)
-            await self._state.runner.run(create_user, command, SYSTEM)
-            body = await self._login(name)
-            self.people[name] = UUID(body["user"]["id"])
-            self.tokens[name] = body["access_token"]
+            await self.join(name, role)
+
+    async def join(self, name: str, role: Role = Role.USER) -> None:
+        """Let somebody in."""
+        encoded = await self._bank.authentication.hashed(PASSWORD, email_of(name))
+        command = CreateUser(email_of(name), encoded, role=role)
+        await self._bank.runner.run(create_user, command, SYSTEM)
+        body = await self._login(name)
+        self.people[name] = UUID(body["user"]["id"])
+        self.tokens[name] = body["access_token"]
 
     async def adas(self) -> dict[str, str]:
         """The ids of all that can be Ada's."""
@@ -77,7 +101,7 @@ class Maker:
         signed = self._phone.get(challenge["public_key"])
         await self._made("bob", "sessions/current/step-ups", {"credential": signed})
         secret = b32decode((await self._made("bob", "users/me/totp"))["secret"])
-        code = code_at(secret, self._state.clock)
+        code = code_at(secret, self._bank.clock)
         await self._made("bob", "users/me/totp/confirmations", {"code": code})
         assert (await self._login("bob", "a wrong password"))["code"] == "invalid_credentials"
 
@@ -106,11 +130,11 @@ class Maker:
 
     async def _set_aside(self, account: str, other: str) -> None:
         """A limit and a hold, which nobody can ask for over HTTP yet."""
-        known = await self._state.directory.resolve((account, other))
+        known = await self._bank.directory.resolve((account, other))
         debit, credit = known[account].number, known[other].number
-        await self._state.runner.run(set_limit, SetLimit(debit, "day", max_count=9), SYSTEM)
+        await self._bank.runner.run(set_limit, SetLimit(debit, "day", max_count=9), SYSTEM)
         hold = Posting(debit, credit, 1, "EUR", Kind.HOLD)
-        (await self._state.poster.submit(Unit([hold]))).results[0].raise_refused()
+        (await self._bank.poster.submit(Unit([hold]))).results[0].raise_refused()
 
     async def _passkey(self, who: str) -> dict[str, Any]:
         options = await self._made(who, "passkeys/registrations")

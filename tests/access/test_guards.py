@@ -93,9 +93,9 @@ GUARDS: list[tuple[str, str, str]] = [
     ("guilder/domains/identity/commands/rotations.py", "_rotate(uow, cmd.user_id, ",
      "_rotate(uow, None, "),
     ("guilder/api/idempotency.py", "digest(caller_of(actor), text)", "digest(text)"),
-    ("guilder/domains/transfers/commands.py", "p.key = digest(owner, key_text)",
+    ("guilder/domains/transfers/services.py", "p.key = digest(owner, key_text)",
      "p.key = digest(key_text)"),
-    ("guilder/domains/transfers/commands.py", "unit.key = digest(payer.text, key_text)",
+    ("guilder/domains/transfers/services.py", "unit.key = digest(payer.text, key_text)",
      "unit.key = digest(key_text)"),
 ]  # fmt: skip
 

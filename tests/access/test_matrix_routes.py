@@ -12,6 +12,7 @@ from guilder.core.permissions import GRANTS, Role
 from tests.access.effects import watching
 from tests.access.vectors import Vector
 from tests.access.world import ALL, API, PROTECTED, QUERIES, WITH_ID, World
+from tests.support.app import bank_of
 
 NOT_AS_THEY_STAND = {
     "POST /api/v1/users/me/totp/confirmations": "totp_not_found",
@@ -23,7 +24,7 @@ NOT_AS_THEY_STAND = {
 
 async def test_who_has_no_good_token_is_refused_by_every_operation(world: World) -> None:
     """Each vector by each operation, in between two proofs that the good token works."""
-    vectors, watch = world.vectors(), await watching(world.app.state.database)
+    vectors, watch = world.vectors(), await watching(bank_of(world.app).database)
     names = [vector.name for vector in vectors]
     assert len(set(names)) == len(names) >= 60
     assert len(PROTECTED) >= 20
@@ -62,7 +63,7 @@ async def _the_good_token_works(world: World) -> None:
 async def test_a_role_is_let_through_where_it_has_the_permission_and_nowhere_else(
     world: World, name: str, role: Role
 ) -> None:
-    watch, ada = await watching(world.app.state.database), world.people["ada"]
+    watch, ada = await watching(bank_of(world.app).database), world.people["ada"]
     for operation in PROTECTED:
         answer = await world.ask(operation, name)
         told = f"{operation.name} as {role}: {answer.status_code} {answer.text}"
@@ -83,7 +84,7 @@ async def test_a_role_is_let_through_where_it_has_the_permission_and_nowhere_els
 
 async def test_what_is_anothers_is_not_found(world: World) -> None:
     """The same answer as for what does not exist."""
-    watch = await watching(world.app.state.database)
+    watch = await watching(bank_of(world.app).database)
     nothing = dict.fromkeys(world.ids, "0198c6ba-0000-7000-8000-000000000000")
     for operation in WITH_ID:
         if operation.permission not in GRANTS[Role.USER]:
@@ -101,7 +102,7 @@ async def test_what_is_anothers_is_not_found(world: World) -> None:
 )
 async def test_nobody_moves_anothers_money(world: World, path: str) -> None:
     operation = next(one for one in ALL if one.path == path and one.method == "POST")
-    watch = await watching(world.app.state.database)
+    watch = await watching(bank_of(world.app).database)
     answer = await world.ask(operation, "eve")
     if path.endswith("batches"):
         assert answer.json()["results"][0]["code"] == "account_not_found"
@@ -124,7 +125,7 @@ async def test_the_owner_is_let_through(world: World) -> None:
 
 async def test_a_session_that_was_not_proved_lately_is_asked_to_step_up(world: World) -> None:
     await world.prove(FRESH_US)
-    watch = await watching(world.app.state.database)
+    watch = await watching(bank_of(world.app).database)
     asked = [one for one in PROTECTED if one.step_up]
     assert len(asked) >= 6
     for operation in asked:

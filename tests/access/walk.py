@@ -6,8 +6,8 @@ from uuid import UUID
 
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import to_datetime
+from guilder.core.tokens import opaque_hash
 from guilder.domains.identity.commands.letters import SendLetter, send_letter
-from guilder.infra.tokens import opaque_hash
 from tests.access.effects import ALSO, THOUGH_REFUSED, UNSIGNED, WHOSE, Owner, Watch, watching
 from tests.access.world import (
     ACCOUNT,
@@ -22,6 +22,7 @@ from tests.access.world import (
     keyed,
 )
 from tests.domains.identity.codes import code_at
+from tests.support.app import bank_of
 from tests.support.authenticator import Authenticator
 
 ANOTHER = "another horse battery"
@@ -41,7 +42,7 @@ class Caller:
         self.name = name
         self.id: Owner = world.people.get(name, name)
         self.email = email_of(name)
-        self.phone = Authenticator(world.app.state.settings.address)
+        self.phone = Authenticator(bank_of(world.app).settings.address)
         self.done: set[str] = set()
         self._named = None if named is None else world.people[named]
 
@@ -89,7 +90,7 @@ async def everything(world: World) -> set[str]:
 
     Gives the operations that were done; fails when one changes what it may not.
     """
-    watch = await watching(world.app.state.database)
+    watch = await watching(bank_of(world.app).database)
     eve, root = Caller(world, watch, "eve"), Caller(world, watch, "root", named="bob")
     assert watch.rows.keys() == WHOSE.keys() | UNSIGNED  # whose are the rows of a new table?
     assert {table for table in watch.rows if not watch.owners(table) - {eve.id}} == UNUSED
@@ -140,7 +141,7 @@ async def _moves_money(eve: Caller) -> None:
     await eve.does("GET /transfers/{transfer_id}", transfer_id=transfer)
     for what in ("", "/balance", "/transactions"):
         await eve.does(f"GET /accounts/{{account_id}}{what}", account_id=account)
-    month = f"{to_datetime(eve.world.app.state.clock.now_us()):%Y-%m}"
+    month = f"{to_datetime(bank_of(eve.world.app).clock.now_us()):%Y-%m}"
     await eve.does(
         "GET /accounts/{account_id}/statement", account_id=account, query={"month": month}
     )
@@ -175,7 +176,7 @@ async def _comes_and_goes(eve: Caller) -> None:
 
 
 async def _has_an_app(eve: Caller) -> None:
-    clock, step_up = eve.world.app.state.clock, "POST /sessions/current/step-ups"
+    clock, step_up = bank_of(eve.world.app).clock, "POST /sessions/current/step-ups"
     await eve.does("POST /users/me/totp")
     secret = b32decode((await eve.does("POST /users/me/totp"))["secret"])
     code = code_at(secret, clock)

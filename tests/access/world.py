@@ -16,6 +16,7 @@ from guilder.infra.settings import Settings
 from guilder.infra.tokens import AccessTokens
 from guilder.main import create_app
 from tests.access.vectors import Known, Vector, refused
+from tests.support.app import bank_of
 from tests.support.authenticator import Authenticator
 
 API = "/api/v1"
@@ -79,22 +80,22 @@ class World:
         self.client = client
         self.people = facts.people
         self.ids = facts.ids
-        self.phone = Authenticator(app.state.settings.address)
+        self.phone = Authenticator(bank_of(app).settings.address)
         self.tokens = {name: self.issued(token) for name, token in facts.tokens.items()}
         self._refresh = facts.refresh
 
     def issued(self, token: str) -> str:
         """The same token as if it had been issued now."""
         old = claims_of(token)
-        tokens = AccessTokens(self.app.state.keys.signing, self.app.state.clock)
+        tokens = AccessTokens(bank_of(self.app).keys.signing, bank_of(self.app).clock)
         return tokens.issue(UUID(old["sub"]), UUID(old["sid"]), old["ver"])
 
     async def prove(self, earlier_us: int = 0) -> None:
         """Let all sessions have been proved now, or so long ago."""
-        proved_at = self.app.state.clock.now_us() - earlier_us
-        async with self.app.state.database.begin() as connection:
+        proved_at = bank_of(self.app).clock.now_us() - earlier_us
+        async with bank_of(self.app).database.begin() as connection:
             await connection.execute(sessions.update().values(proved_at=proved_at))
-        self.app.state.tokens.forget()
+        bank_of(self.app).tokens.forget()
 
     async def login(self, name: str) -> dict[str, Any]:
         login = {"email": email_of(name), "password": PASSWORD}
@@ -107,7 +108,7 @@ class World:
         return refused(
             Known(
                 good=self.tokens["ada"],
-                secret=self.app.state.keys.signing.current().value,
+                secret=bank_of(self.app).keys.signing.current().value,
                 refresh=self._refresh,
                 other_user=eve["sub"],
                 other_session=eve["sid"],

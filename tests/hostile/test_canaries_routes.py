@@ -33,7 +33,8 @@ from guilder.domains.identity.commands.letters import SendLetter, send_letter
 from guilder.domains.identity.models import letters as letter_rows
 from guilder.infra.logging import configure_logging
 from guilder.infra.secrets import derived_key
-from tests.access.test_matrix_routes import ALL, World
+from tests.access.making import built
+from tests.access.world import ALL, World
 from tests.cli.serving import environment, run
 from tests.domains.identity.codes import code_at
 from tests.hostile.canaries import Canaries, database_dump
@@ -295,8 +296,7 @@ async def scene_on(url: str, folder: Path) -> AsyncIterator[tuple[Scene, World]]
         app = app_on(url, folder, log_level="debug", **settings)
         app.include_router(careless_routes())
         async with started(app) as client:
-            world = World(app, client)
-            await world.build()
+            world = await built(app, client)
             scene = Scene(app, url, log)
             for name, key in keys.items():
                 scene.canaries.add(f"the {name}", key)

@@ -34,7 +34,8 @@ from guilder.api.policies import UNLIMITED, limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import ResponseBody
 from guilder.core.permissions import GRANTS, Permission, Role
-from tests.access.test_matrix_routes import ALL, World
+from tests.access.making import Maker, built
+from tests.access.world import ALL, World
 from tests.support.app import app_on, started
 from tests.support.asking import Answer, ask
 
@@ -113,9 +114,10 @@ class Generated:
             return None
         if Permission(permission) is Permission.SECURITY_WRITE:
             name = f"pat{len(self.world.tokens)}"
-            body = await self.world._person(name, Role.USER)
-            token: str = body["access_token"]
-            return token
+            maker = Maker(self.world.app, self.world.client)
+            await maker.join(name)
+            self.world.tokens[name] = maker.tokens[name]
+            return maker.tokens[name]
         return self.world.tokens["ada" if permission in GRANTS[Role.USER] else "root"]
 
 
@@ -166,8 +168,7 @@ def heard(answer: Answer, request: requests.PreparedRequest) -> Response:
 @asynccontextmanager
 async def bank(app: FastAPI) -> AsyncIterator[Generated]:
     async with started(app) as client:
-        world = World(app, client)
-        await world.build()
+        world = await built(app, client)
         yield Generated(world)
 
 
@@ -206,7 +207,7 @@ async def test_the_sound_answers_of_every_operation_fit_the_reference(
             heard_of = await world.ask(operation, name)
             case = generated.schema[operation.path][operation.method].Case()
             case.validate_response(heard_of, checks=CHECKS[:-1])
-            world.tokens["ada"] = (await world._login("ada"))["access_token"]
+            world.tokens["ada"] = (await world.login("ada"))["access_token"]
 
 
 async def test_a_handler_that_crashes_and_one_that_lies_are_found(

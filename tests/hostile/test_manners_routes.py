@@ -10,7 +10,8 @@ from fastapi import FastAPI
 
 from guilder.api.headers import SECURITY
 from guilder.core.errors import Overloaded, TooMany
-from tests.access.test_matrix_routes import ALL, Operation, World
+from tests.access.making import built
+from tests.access.world import ALL, Operation, World
 from tests.support.app import app_on, started
 from tests.support.asking import JSON, Answer, RawHeaders, ask
 
@@ -67,8 +68,7 @@ class Manners:
 async def manners(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Manners]:
     app = app_on(sqlite_url, tmp_path)
     async with started(app) as client:
-        world = World(app, client)
-        await world.build()
+        world = await built(app, client)
         yield Manners(app, world)
 
 

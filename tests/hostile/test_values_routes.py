@@ -18,7 +18,8 @@ import pytest
 from guilder.api.headers import SECURITY
 from guilder.core.permissions import GRANTS, Role
 from guilder.db.base import metadata
-from tests.access.test_matrix_routes import ALL, PASSWORD, QUERIES, Operation, World
+from tests.access.making import built
+from tests.access.world import ALL, PASSWORD, QUERIES, Operation, World
 from tests.hostile.fields import Field, Place, body_schema, fields, sample, with_hole
 from tests.hostile.oracle import NoDocument, Verdict, fits_wire, judge, read
 from tests.hostile.values import MARK, PAN, VALUES, bodies, wires
@@ -206,8 +207,7 @@ async def hostile(database_url: str, tmp_path: Path) -> AsyncIterator[Hostile]:
     app = app_on(database_url, tmp_path)
     logging.getLogger("guilder.access").setLevel(logging.WARNING)
     async with started(app) as client:
-        world = World(app, client)
-        await world.build()
+        world = await built(app, client)
         yield Hostile(world)
     logging.getLogger("guilder.access").setLevel(logging.NOTSET)
 

@@ -191,6 +191,18 @@ def _changes(node: ast.expr) -> bool:
             return False
 
 
+def own_ownership(source: Source) -> Iterator[str]:
+    """Find comparisons that decide whose something is, or who may see what is not theirs."""
+    if source.is_in(MAY_JUDGE_OWNERSHIP):
+        return
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = (node.left, *node.comparators)
+        if not any(_is_none(side) for side in sides) and any(map(_names_an_owner, sides)):
+            yield f"{_at(source, node)}: ask guilder.core.ownership or guilder.db.ownership"
+
+
 def impure_core(source: Source, known: frozenset[str]) -> Iterator[str]:
     """Find imports of `guilder/core` from beyond the standard library (`known`) and core itself."""
     if not source.path.startswith("guilder/core/"):

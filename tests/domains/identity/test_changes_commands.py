@@ -12,7 +12,6 @@ from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity.commands.gate import Gate, SignedIn
 from guilder.domains.identity.commands.letters import AskForLetter, ask_for_letter
 from guilder.domains.identity.repository import factors, letters, logins
 from guilder.domains.identity.rules import (
@@ -23,6 +22,7 @@ from guilder.domains.identity.rules import (
     normal_code,
     recovery_hash,
 )
+from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.access.effects import Watch
 from tests.domains.identity.doors import (
     ADDRESS,
@@ -66,11 +66,11 @@ def desk(runner: Runner, clock: FixedClock) -> Desk:
 
 
 @pytest.fixture
-async def ada(gate: Gate) -> SignedIn:
+async def ada(gate: AuthenticationService) -> SignedIn:
     return await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
 
 
-async def make(gate: Gate, who: SignedIn) -> Passkey:
+async def make(gate: AuthenticationService, who: SignedIn) -> Passkey:
     options = await gate.passkeys.creation_options(actor_of(who))
     credential = Authenticator(ADDRESS).create(options)
     return await gate.passkeys.add("Phone", credential, actor_of(who))
@@ -81,7 +81,7 @@ def proof_of(passkey: Passkey) -> PasskeyProof:
 
 
 async def test_what_is_another_users_is_not_changed(
-    gate: Gate, clock: FixedClock, ada: SignedIn, desk: Desk
+    gate: AuthenticationService, clock: FixedClock, ada: SignedIn, desk: Desk
 ) -> None:
     eve = await gate.sign_up("eve@b.test", PASSWORD, None, STRANGER, None)
     passkey = await make(gate, ada)
@@ -98,7 +98,7 @@ async def test_what_is_another_users_is_not_changed(
 
 
 async def test_what_is_over_is_not_changed(
-    gate: Gate, runner: Runner, ada: SignedIn, desk: Desk
+    gate: AuthenticationService, runner: Runner, ada: SignedIn, desk: Desk
 ) -> None:
     user, ended = ada.user.id, (await log_in(gate)).session.id
     await gate.factors.enrol(actor_of(ada))
@@ -113,7 +113,7 @@ async def test_what_is_over_is_not_changed(
 
 
 async def test_no_more_is_changed_than_told(
-    gate: Gate, runner: Runner, clock: FixedClock, ada: SignedIn, desk: Desk
+    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn, desk: Desk
 ) -> None:
     user, session = ada.user.id, ada.session.id
     await runner.run(ask_for_letter, AskForLetter(Purpose.RESET, EMAIL), SYSTEM)
