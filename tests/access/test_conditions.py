@@ -49,9 +49,9 @@ POSTGRES = "guilder/domains/ledger/store/postgres.py"
 WRITTEN_OUT: list[tuple[str, str, str, str]] = [
     (BOOKS, "and_(c.account_id == number, c.period == period)", "c.period == period", STORE),
     (BOOKS, "and_(c.account_id == number, c.period == period)", "c.account_id == number", STORE),
-    (SQLITE, "account_id = ? AND version = ?", "? IS NOT NULL AND version = ?", EFFECTS),
-    (SQLITE, "account_id = ? AND period = ?", "? IS NOT NULL AND period = ?", STORE),
-    (SQLITE, "account_id = ? AND period = ?", "account_id = ? AND ? IS NOT NULL", STORE),
+    (SQLITE, "account_id = ?1 AND version", "?1 IS NOT NULL AND version", EFFECTS),
+    (SQLITE, "account_id = ?1 AND period", "?1 IS NOT NULL AND period", STORE),
+    (SQLITE, "AND period = ?2", "AND ?2 IS NOT NULL", STORE),
     (POSTGRES, "b.account_id = u.id AND b.version", "b.version", EFFECTS),
     (POSTGRES, "l.account_id = u.account_id AND l.period", "l.period", STORE),
     (POSTGRES, " AND l.period = u.period", "", STORE),

@@ -74,9 +74,9 @@ class Caller:
         letters = self.watch.rows["identity_letters"].values()
         mine = [one.id for one in letters if (one.user_id, one.purpose) == (self.id, purpose)]
         letter_id: UUID = max(mine)
-        state = self.world.app.state
-        token: str = state.letter_tokens.token(letter_id)
-        await state.runner.run(send_letter, SendLetter(letter_id, opaque_hash(token)), SYSTEM)
+        bank = bank_of(self.world.app)
+        token = bank.letters.tokens.token(letter_id)
+        await bank.runner.run(send_letter, SendLetter(letter_id, opaque_hash(token)), SYSTEM)
         assert await self.watch.beyond("a letter goes out", self.id, refused=False) == []
         return token
 

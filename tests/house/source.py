@@ -159,11 +159,16 @@ def unbound_changes(source: Source) -> Iterator[str]:
     if source.is_in(MAY_CHANGE_ALL):
         return
     bound = {root for root, _ in bound_changes(source.tree)}
+    parts = {part for node in ast.walk(source.tree) for part in _parts(node)}
     for node in ast.walk(source.tree):
+        if node in parts:
+            continue
         match node:
             case ast.Call() if _changes(node) and node not in bound:
                 yield f"{_at(source, node)}: changes all rows; say which ones with `.where()`"
             case ast.Constant(value=str(text)) if _UNBOUND.match(text):
+                yield f"{_at(source, node)}: changes all rows; say which ones with WHERE"
+            case ast.JoinedStr() if _UNBOUND.match("".join(map(_shown, node.values))):
                 yield f"{_at(source, node)}: changes all rows; say which ones with WHERE"
 
 
@@ -178,6 +183,15 @@ def bound_changes(tree: ast.AST) -> Iterator[tuple[ast.expr, list[ast.expr]]]:
                     )
                 if _changes(begun):
                     yield begun, node.args
+
+
+def _parts(node: ast.AST) -> list[ast.expr]:
+    """The pieces of an f-string, which is looked at as a whole."""
+    return node.values if isinstance(node, ast.JoinedStr) else []
+
+
+def _shown(part: ast.expr) -> str:
+    return part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else "x"
 
 
 def _changes(node: ast.expr) -> bool:

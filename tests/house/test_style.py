@@ -63,6 +63,7 @@ PLANTED: list[tuple[Check, str, str]] = [
     (source.unbound_changes, CARDS, "uow.execute(delete(cards))"),
     (source.unbound_changes, CARDS, "a = b.update().where(c == d)\ne = b.update().values(f=1)"),
     (source.unbound_changes, "guilder/domains/ledger/store/sqlite.py", "X = 'UPDATE a SET b = 1'"),
+    (source.unbound_changes, CARDS, "X = f'UPDATE a SET {b} = 1'"),
     (impure_core, "guilder/core/a.py", "import sqlalchemy.orm"),
     (impure_core, "guilder/core/a.py", "from guilder.db import run"),
 ]
@@ -80,6 +81,7 @@ ALLOWED: list[tuple[Check, str, str]] = [
     ),
     (source.broad_excepts, "guilder/a.py", "try:\n    f()\nexcept OSError:\n    pass\n"),
     (source.unbound_changes, CARDS, "cards.update().values(a=1).where(cards.c.id == id_)"),
+    (source.unbound_changes, CARDS, "X = f'UPDATE a SET {b} = 1' f' WHERE c = {d}'"),
     (source.unbound_changes, CARDS, "delete(cards).where(cards.c.id.in_(old)); found.update(more)"),
     (source.unbound_changes, CARDS, "X = '\\nUPDATE a\\n SET b = ?\\n WHERE c = ?'"),
     (source.inner_imports, "guilder/a.py", "if TYPE_CHECKING:\n    import json\n"),
