@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
-from guilder.db.base import STRICT, Big, Bytes, Guid, Small, String, metadata
+from guilder.db.base import APPEND_ONLY, STRICT, Big, Bytes, Guid, Small, String, metadata
 
 _HAS_SUBJECT: Final = text("subject IS NOT NULL")
 _FAILED: Final = text("phase = 'failed'")
@@ -57,6 +57,7 @@ audit_events = Table(
         None, "subject", "at", "id", sqlite_where=_HAS_SUBJECT, postgresql_where=_HAS_SUBJECT
     ),
     Index("ix_audit_events_failed", "at", "id", sqlite_where=_FAILED, postgresql_where=_FAILED),
+    **APPEND_ONLY,
     **STRICT,
 )  # fmt: skip
 

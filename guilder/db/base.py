@@ -15,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     SmallInteger,
+    Table,
     Text,
     TypeDecorator,
     Uuid,
@@ -38,6 +39,14 @@ String: Final = Text()
 
 STRICT: Final[dict[str, Any]] = {"sqlite_strict": True}
 """Table options: a STRICT table refuses a value of the wrong type instead of bending it."""
+
+APPEND_ONLY: Final[dict[str, Any]] = {"info": {"append_only": True}}
+"""Table options: rows are only ever inserted, triggers refuse all else (see ``append_only``)."""
+
+
+def is_append_only(table: Table) -> bool:
+    """Whether the model is marked with ``APPEND_ONLY``."""
+    return bool(table.info.get("append_only"))
 
 
 class Guid(TypeDecorator[UUID]):

@@ -1,8 +1,22 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.db.house import House
+from tests.support import postgres
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/made/for/it/guilder.db"
+        return
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    url = server.clone("template0")
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture

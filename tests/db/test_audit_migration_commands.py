@@ -1,7 +1,5 @@
 """Rows from before the chain: kept, numbered anew, chained, and good again after a way back."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,21 +10,9 @@ from guilder.db.migrate import config, downgrade, upgrade
 from guilder.domains.admin.verify import verify_audit
 from tests.db import owner
 from tests.db.house import TELLER, House, Note, write_note
-from tests.support import postgres
 
 REVISION = "20261122_audit_chain"
 COLUMNS = "id, at, attempt_id, action, phase, actor, subject, code, request_id, ip_address"
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/guilder.db"
-        return
-    server: postgres.Server = request.getfixturevalue("postgres_server")
-    url = server.clone("template0")
-    yield url
-    server.drop(url)
 
 
 async def old_rows(url: str) -> list[tuple[Any, ...]]:

@@ -1,71 +1,20 @@
 """Migrations: equal to the models, reversible with data, safe to start from many processes."""
 
 import asyncio
-import importlib
-import importlib.util
-import pkgutil
-import re
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
 
-import guilder.domains
 from guilder.core.actor import SYSTEM
-from guilder.db import audit, deliveries, idempotency, outbox, rate_limits
-from guilder.db.base import metadata
-from guilder.db.migrate import NewerDatabase, config, downgrade, migration_engine, upgrade
+from guilder.db.migrate import NewerDatabase, config, downgrade, upgrade
 from guilder.domains.ledger.commands import EnsureBankAccounts, ensure_bank_accounts, post
 from guilder.domains.ledger.rules.state import Posting, Unit
+from guilder.tables import metadata
 from tests.db import owner
 from tests.db.house import START, TELLER, House, Note, created, key, write_note
-from tests.support import postgres
-
-assert all(
-    module.metadata is metadata for module in (audit, deliveries, idempotency, outbox, rate_limits)
-)
-for domain in pkgutil.iter_modules(guilder.domains.__path__, "guilder.domains."):
-    if importlib.util.find_spec(f"{domain.name}.models"):
-        importlib.import_module(f"{domain.name}.models")
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without any table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/made/for/it/guilder.db"
-        return
-    server: postgres.Server = request.getfixturevalue("postgres_server")
-    url = server.clone("template0")
-    yield url
-    server.drop(url)
-
-
-def differences(connection: Connection) -> list[Any]:
-    def ours(name: str | None, kind: str, _parents: object) -> bool:
-        partition = name is not None and name.startswith(
-            ("ledger_transfers_p", "ledger_transfers_rest")
-        )
-        return not (kind == "table" and partition) and name != "alembic_version"
-
-    context = MigrationContext.configure(
-        connection, opts={"compare_type": True, "include_name": ours}
-    )
-    return list(compare_metadata(context, metadata))
-
-
-async def in_owner(url: str, look: Callable[[Connection], Any]) -> Any:
-    engine = migration_engine(url)
-    async with engine.begin() as connection:
-        found = await connection.run_sync(look)
-    await engine.dispose()
-    return found
+from tests.db.schema import catalogue, differences, in_owner
 
 
 async def test_autogenerate_finds_nothing_to_do_after_the_migrations(database_url: str) -> None:
@@ -75,40 +24,6 @@ async def test_autogenerate_finds_nothing_to_do_after_the_migrations(database_ur
 async def test_the_comparison_sees_a_planted_difference(database_url: str) -> None:
     await owner.execute(database_url, "ALTER TABLE outbox ADD COLUMN planted INTEGER")
     assert [found[0] for found in await in_owner(database_url, differences)] == ["remove_column"]
-
-
-SQLITE_CATALOGUE = (
-    "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL "
-    "AND name NOT IN ('alembic_version', 'sqlite_sequence')",
-)
-POSTGRES_CATALOGUE = (
-    # Constraints, indexes and storage options, without those of partitions.
-    "SELECT c.conname || '.' || c.conrelid::regclass::text, pg_get_constraintdef(c.oid) "
-    "FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid "
-    "WHERE c.connamespace = 'public'::regnamespace AND NOT t.relispartition "
-    "AND t.relname <> 'alembic_version'",
-    "SELECT i.relname, pg_get_indexdef(i.oid) FROM pg_class i "
-    "WHERE i.relkind IN ('i', 'I') AND i.relnamespace = 'public'::regnamespace "
-    "AND NOT i.relispartition AND i.relname <> 'alembic_version_pkc'",
-    "SELECT relname, relkind::text || coalesce(reloptions::text, '') FROM pg_class "
-    "WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') "
-    "AND NOT relispartition AND relname <> 'alembic_version'",
-)
-
-
-async def catalogue(url: str) -> dict[str, list[str]]:
-    """What the database says it has, in an order that does not depend on who made it."""
-    queries = SQLITE_CATALOGUE if url.startswith("sqlite") else POSTGRES_CATALOGUE
-    return {
-        name: sorted(filter(None, map(str.strip, re.split(r",(?![^(]*\))|\n", sql))))
-        for query in queries
-        for name, sql in [(n, _plain(s)) for n, s in await owner.rows(url, query)]
-    }
-
-
-def _plain(sql: str) -> str:
-    """Without quotes, the end of a table on a line of its own: SQLite adds columns before it."""
-    return sql.replace('"', "").replace(") STRICT", "\n) STRICT")
 
 
 async def test_tables_made_from_the_models_are_those_of_the_migrations(empty_url: str) -> None:

@@ -104,6 +104,16 @@ def stray_commits(source: Source) -> Iterator[str]:
                 yield f"{_at(source, node)}: only the runner and the poster commit"
 
 
+def stray_tables(source: Source) -> Iterator[str]:
+    """Find tables where `guilder/tables.py` does not look for them."""
+    if re.match(r"guilder/(db/\w+|domains/\w+/models(/\w+)?)\.py$", source.path):
+        return
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.Call(func=ast.Name(id="Table") | ast.Attribute(attr="Table")):
+                yield f"{_at(source, node)}: a table that no migration would be made for"
+
+
 def own_clocks(source: Source) -> Iterator[str]:
     if source.is_in(MAY_TELL_TIME):
         return

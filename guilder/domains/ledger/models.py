@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import CheckConstraint, Column, Identity, Index, Integer, Table, text
 
-from guilder.db.base import STRICT, Big, Bytes, Guid, Small, String, metadata
+from guilder.db.base import APPEND_ONLY, STRICT, Big, Bytes, Guid, Small, String, metadata
 from guilder.domains.ledger.ports import Batch
 from guilder.domains.ledger.rules.rows import (
     AccountRow,
@@ -99,6 +99,7 @@ transfers = Table(
     _partial("ix_ledger_transfers_ref_id", "ref_id IS NOT NULL", "ref_id"),
     CheckConstraint("amount > 0 AND debit_account <> credit_account", name="movement"),
     postgresql_partition_by="RANGE (id)",
+    **APPEND_ONLY,
     **STRICT,
 )
 
@@ -119,6 +120,7 @@ entries = Table(
         "ix_ledger_entries_account_id_value_on", "value_on IS NOT NULL", "account_id", "value_on"
     ),
     sqlite_with_rowid=False,
+    **APPEND_ONLY,
     **STRICT,
 )
 
@@ -130,6 +132,7 @@ idempotency = Table(
     Column("transfer_id", Big),
     Column("answer", Bytes),
     sqlite_with_rowid=False,
+    **APPEND_ONLY,
     **STRICT,
 )
 
@@ -167,11 +170,9 @@ batches = Table(
     _n("last_booked_at", Big),
     _n("nonce", Bytes),
     _n("chain", Bytes),
+    **APPEND_ONLY,
     **STRICT,
 )
-
-IMMUTABLE: Final = (transfers, entries, idempotency, batches)
-"""Rows that are only ever inserted; triggers on both engines refuse everything else."""
 
 ROWS: Final[dict[Table, type]] = {
     accounts: AccountRow,
