@@ -1,6 +1,6 @@
 # Guilder. `make` lists the targets; `make run` and `make test` are all a newcomer needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-integration test-api lint types contracts ci bench openapi lock clean
+.PHONY: help setup run test test-unit test-integration test-api lint types contracts ci bench openapi migration lock clean
 
 BIN := .venv/bin
 # What `make test` hands to pytest: MARKS chooses by marker, PYTEST_ARGS is passed on as it stands.
@@ -53,6 +53,9 @@ bench: setup ## Measure Guilder, the plain design and pgbench side by side
 openapi: setup ## Write openapi.json and docs/reference from the code
 	$(BIN)/guilder openapi > openapi.json.new && mv openapi.json.new openapi.json
 	$(BIN)/python -m tools.reference
+
+migration: setup ## Write migrations/versions/<day>_NAME.py from what the models say anew (NAME=add_cards)
+	@$(BIN)/python -m tools.migration "$(NAME)"
 
 lock: ## Compile requirements/*.txt anew from pyproject.toml (UPGRADE=1 takes newer versions)
 	@tools/lock $(if $(UPGRADE),--upgrade)

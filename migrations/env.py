@@ -2,7 +2,14 @@
 
 from alembic import context
 
-connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=None, transactional_ddl=True)
+from guilder.tables import metadata
+
+attributes = context.config.attributes
+context.configure(
+    connection=attributes["connection"],
+    target_metadata=metadata,
+    render_item=attributes.get("render_item"),
+    transactional_ddl=True,
+)
 with context.begin_transaction():
     context.run_migrations()
