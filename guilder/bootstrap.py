@@ -33,23 +33,23 @@ from guilder.domains.ledger.queries import number_cipher
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.domains.transfers.services import TransferService
-from guilder.infra.crypto import AesGcmSealer
-from guilder.infra.dispatcher import Dispatcher, routes_of
-from guilder.infra.geoip import Places, nowhere
-from guilder.infra.keys import ENCRYPTION_KEY, SECRET_KEY, BadKeys, KeyRing, Keys
 from guilder.infra.mail.addresses import ToConsole, ToFolder, ToServer
 from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
-from guilder.infra.passkeys import Passkeys
-from guilder.infra.passwords import Argon2Passwords, common_passwords
-from guilder.infra.production import key_refusals
-from guilder.infra.qr import qr_svg
-from guilder.infra.ratelimit import FirstThatAnswers, LocalRateLimiter, RedisRateLimiter
-from guilder.infra.secrets import FolderSecrets, GivenSecrets, MountedSecrets
-from guilder.infra.settings import PREFIX, BadSettings, Settings
-from guilder.infra.telemetry import Telemetry
-from guilder.infra.tokens import KEEP_SECONDS, AccessTokens, LetterTokens, RefreshTokens
+from guilder.infra.process.dispatcher import Dispatcher, routes_of
+from guilder.infra.process.production import key_refusals
+from guilder.infra.process.settings import PREFIX, BadSettings, Settings
+from guilder.infra.process.telemetry import Telemetry
+from guilder.infra.security.crypto import AesGcmSealer
+from guilder.infra.security.geoip import Places, nowhere
+from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, BadKeys, KeyRing, Keys
+from guilder.infra.security.passkeys import Passkeys
+from guilder.infra.security.passwords import Argon2Passwords, common_passwords
+from guilder.infra.security.qr import qr_svg
+from guilder.infra.security.ratelimit import FirstThatAnswers, LocalRateLimiter, RedisRateLimiter
+from guilder.infra.security.secrets import FolderSecrets, GivenSecrets, MountedSecrets
+from guilder.infra.security.tokens import KEEP_SECONDS, AccessTokens, LetterTokens, RefreshTokens
 from guilder.slices import SLICES
 
 CLOSE_SECONDS: Final = 3.0
@@ -233,7 +233,7 @@ def secret_store(settings: Settings, name: str, clock: Clock) -> SecretStore:
     """Where the secret of that name is kept; in the data folder it is made if need be."""
     if settings.keeps_keys_elsewhere:
         try:
-            aws = importlib.import_module("guilder.infra.aws_secrets")
+            aws = importlib.import_module("guilder.infra.security.aws_secrets")
         except ModuleNotFoundError as error:
             raise BadSettings(
                 f"{PREFIX}SECRETS_URL needs {error.name}: install guilder[aws]"

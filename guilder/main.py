@@ -22,9 +22,9 @@ from guilder.bootstrap import Bank, opened
 from guilder.core.errors import NotFound, Refusal, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, Database
 from guilder.domains.ledger.poster import Poster
-from guilder.infra.dispatcher import Dispatcher
-from guilder.infra.settings import Settings, load_settings
-from guilder.infra.telemetry import METRICS_TYPE, Telemetry
+from guilder.infra.process.dispatcher import Dispatcher
+from guilder.infra.process.settings import Settings, load_settings
+from guilder.infra.process.telemetry import METRICS_TYPE, Telemetry
 from guilder.slices import SLICES
 from guilder.worker import jobs_running
 

@@ -12,7 +12,7 @@ from guilder.core.clock import SystemClock
 from guilder.db.engine import Database, is_sqlite, sqlite_path
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
-from guilder.domains.admin.verify import AuditReport, verify_audit
+from guilder.domains.audit.verify import AuditReport, verify_audit
 from guilder.domains.ledger.verify import Broken, Report, verify_ledger
 
 type Anchor = tuple[int, str]

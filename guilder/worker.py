@@ -17,7 +17,7 @@ from guilder.core.parts import Parts
 from guilder.db.engine import Database
 from guilder.db.rate_limits import drop_full_buckets
 from guilder.db.run import Runner
-from guilder.infra.dispatcher import POLL_SECONDS, Dispatcher
+from guilder.infra.process.dispatcher import POLL_SECONDS, Dispatcher
 from guilder.slices import SLICES
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import pytest
 
 from guilder.api.policies import LOGIN
 from guilder.core.clock import SECOND_US
-from guilder.infra.ratelimit import ANSWER_SECONDS
+from guilder.infra.security.ratelimit import ANSWER_SECONDS
 from tests.support.app import app_on, started
 from tests.support.redis_server import RedisServer
 

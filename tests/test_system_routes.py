@@ -12,7 +12,7 @@ from guilder.api.app import Api
 from guilder.core.clock import SystemClock
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
-from guilder.infra.dispatcher import Dispatcher
+from guilder.infra.process.dispatcher import Dispatcher
 from guilder.main import stopping
 from tests.support.app import PRODUCTION, app_on, started
 

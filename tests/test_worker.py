@@ -21,7 +21,7 @@ from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Unit, UnitResult
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.worker import jobs_of, jobs_running
 from tests.db import owner
 from tests.infra.dispatch import Tell, Told, tell

@@ -18,7 +18,7 @@ from guilder.api.policies import POLICIES, Policy
 from guilder.api.problems import INTERNAL_ERROR, status_of
 from guilder.core.errors import Refusal
 from guilder.core.permissions import GRANTS, Permission, Role
-from guilder.infra.settings import Settings, load_settings
+from guilder.infra.process.settings import Settings, load_settings
 from guilder.main import create_app
 
 ROOT = Path(__file__).resolve().parents[1]

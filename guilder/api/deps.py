@@ -9,7 +9,7 @@ from guilder.api.exchange import Exchange, exchange_of
 from guilder.core.errors import NotFound
 from guilder.core.ids import NumberCipher
 from guilder.db.run import Runner
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 
 
 class Part[T]:

@@ -31,16 +31,16 @@ from guilder.db.migrate import downgrade, upgrade
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.rules import User
 from guilder.domains.identity.schemas.logins import Email
-from guilder.infra.described import describe_settings
-from guilder.infra.logging import configure_logging
-from guilder.infra.production import doubts
-from guilder.infra.server import STOP_SECONDS, Server, bind, end_in
-from guilder.infra.settings import (
+from guilder.infra.process.described import describe_settings
+from guilder.infra.process.logging import configure_logging
+from guilder.infra.process.production import doubts
+from guilder.infra.process.server import STOP_SECONDS, Server, bind, end_in
+from guilder.infra.process.settings import (
     BadSettings,
     Settings,
     load_settings,
 )
-from guilder.infra.supervisor import Supervisor, metrics_folder
+from guilder.infra.process.supervisor import Supervisor, metrics_folder
 from guilder.main import create_app, stopping
 from guilder.seed.bulk import seed_bulk
 from guilder.seed.demo import seed_demo

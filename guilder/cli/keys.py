@@ -10,12 +10,12 @@ from guilder.bootstrap import open_keys, secret_store
 from guilder.cli.troubles import expected_troubles
 from guilder.core.clock import SECOND_US, Clock, SystemClock, iso_instant
 from guilder.core.ports import SecretStore, SecretVersion
-from guilder.infra.crypto import SealingKey
-from guilder.infra.keys import ENCRYPTION_KEY, SECRET_KEY, KeyRing
-from guilder.infra.logging import configure_logging
-from guilder.infra.secrets import new_secret
-from guilder.infra.settings import BadSettings, Settings, load_settings
-from guilder.infra.tokens import KEEP_SECONDS, SigningKey
+from guilder.infra.process.logging import configure_logging
+from guilder.infra.process.settings import BadSettings, Settings, load_settings
+from guilder.infra.security.crypto import SealingKey
+from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, KeyRing
+from guilder.infra.security.secrets import new_secret
+from guilder.infra.security.tokens import KEEP_SECONDS, SigningKey
 
 USES: Final = {SECRET_KEY: "signing", ENCRYPTION_KEY: "encryption"}
 

@@ -13,8 +13,8 @@ from guilder.core.errors import Invalid, Refusal, Unavailable
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable
 from guilder.db.engine import UnsafeDatabase
 from guilder.db.migrate import NewerDatabase
-from guilder.infra.server import CannotListen
-from guilder.infra.settings import BadSettings
+from guilder.infra.process.server import CannotListen
+from guilder.infra.process.settings import BadSettings
 
 REFUSED: Final = 1
 WRONG_USE: Final = 2

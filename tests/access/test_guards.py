@@ -11,8 +11,8 @@ IDENTITY = "guilder/domains/identity/repository/logins.py"
 FACTORS = "guilder/domains/identity/repository/factors.py"
 SESSIONS = "guilder/domains/identity/commands/sessions.py"
 RULES = "guilder/domains/identity/rules.py"
-TOKENS = "guilder/infra/tokens.py"
-PASSKEYS = "guilder/infra/passkeys.py"
+TOKENS = "guilder/infra/security/tokens.py"
+PASSKEYS = "guilder/infra/security/passkeys.py"
 SUITE = [
     "tests/access/test_effects_routes.py", "tests/access/test_matrix_routes.py",
     "tests/infra/test_tokens.py", "tests/infra/test_passkeys.py", "tests/domains/identity",

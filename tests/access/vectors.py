@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from guilder.infra.secrets import derived_key
+from guilder.infra.security.secrets import derived_key
 
 type Headers = list[tuple[bytes, bytes]]
 

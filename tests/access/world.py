@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from guilder.core.permissions import Permission
 from guilder.domains.identity.models import sessions
-from guilder.infra.settings import Settings
-from guilder.infra.tokens import AccessTokens
+from guilder.infra.process.settings import Settings
+from guilder.infra.security.tokens import AccessTokens
 from guilder.main import create_app
 from tests.access.vectors import Known, Vector, refused
 from tests.support.app import bank_of

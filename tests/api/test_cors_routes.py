@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from guilder.api.middleware import GatewayOptions
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 from tests.api.plumbing import COLD, LEAN, client_of, make_app, move
 

@@ -24,7 +24,7 @@ from guilder.core.clock import FixedClock
 from guilder.core.errors import Unavailable
 from guilder.core.parts import Parts
 from guilder.core.rates import Rate, Verdict
-from guilder.infra.ratelimit import LocalRateLimiter
+from guilder.infra.security.ratelimit import LocalRateLimiter
 from tests.api.plumbing import (
     NOW,
     USER,

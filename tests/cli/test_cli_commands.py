@@ -18,7 +18,7 @@ from guilder.cli import app
 from guilder.core.actor import SYSTEM
 from guilder.db.audit import Entry, Phase, append
 from guilder.domains.identity.queries import user_by_email
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from tests.support.app import PRODUCTION
 
 PASSWORD = "correct horse battery"

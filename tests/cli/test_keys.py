@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 
 from guilder.cli import app
 from guilder.core.clock import FixedClock, SystemClock
-from guilder.infra.secrets import FolderSecrets, new_secret
-from guilder.infra.tokens import AccessTokens
+from guilder.infra.security.secrets import FolderSecrets, new_secret
+from guilder.infra.security.tokens import AccessTokens
 from tests.cli.serving import Running, environment, run, serving
 from tests.support.app import PRODUCTION
 

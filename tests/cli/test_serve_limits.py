@@ -8,7 +8,7 @@ import pytest
 
 from guilder.api.policies import LOGIN
 from guilder.core.clock import SECOND_US
-from guilder.infra.ratelimit import AWAY_SECONDS
+from guilder.infra.security.ratelimit import AWAY_SECONDS
 from tests.cli.serving import Running, environment, serving
 from tests.support.redis_server import RedisServer
 from tests.support.sizes import tell

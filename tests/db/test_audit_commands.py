@@ -16,7 +16,7 @@ from guilder.db.audit import change_of
 from guilder.db.engine import RunAgain
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.admin.verify import verify_audit
+from guilder.domains.audit.verify import verify_audit
 from guilder.domains.ledger.commands import lock_head
 from tests.db import owner
 from tests.db.house import START, TELLER, House, Note, created, key, write_note

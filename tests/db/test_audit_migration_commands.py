@@ -7,7 +7,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from guilder.db.migrate import config, downgrade, upgrade
-from guilder.domains.admin.verify import verify_audit
+from guilder.domains.audit.verify import verify_audit
 from tests.db import owner
 from tests.db.house import TELLER, House, Note, write_note
 

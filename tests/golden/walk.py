@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from guilder.bootstrap import Bank, opened
 from guilder.core.clock import FixedClock
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.main import API, create_app
 from guilder.worker import jobs_of, jobs_running
 from tests.golden.placeholders import Placeholders

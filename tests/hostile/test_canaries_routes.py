@@ -31,8 +31,8 @@ from guilder.core.tokens import opaque_hash
 from guilder.db.engine import Database
 from guilder.domains.identity.commands.letters import SendLetter, send_letter
 from guilder.domains.identity.models import letters as letter_rows
-from guilder.infra.logging import configure_logging
-from guilder.infra.secrets import derived_key
+from guilder.infra.process.logging import configure_logging
+from guilder.infra.security.secrets import derived_key
 from tests.access.making import built
 from tests.access.world import ALL, World
 from tests.cli.serving import environment, run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_FUNCTION = 60
-LONGEST_FILE = 400
+LONGEST_FILE = 500
 
 # Where a rule does not hold, and why. A key is a path or, with a closing slash, a folder.
 MAY_COMMIT = {
@@ -22,7 +22,7 @@ MAY_COMMIT = {
 MAY_TELL_TIME = {"guilder/core/clock.py": "the one place that asks the machine what time it is"}
 MAY_CATCH_ALL = {
     "guilder/db/run.py": "writes the FAILED audit row",
-    "guilder/infra/dispatcher.py": "a subscriber's failure is written down and tried again",
+    "guilder/infra/process/dispatcher.py": "a subscriber's failure is written down and tried again",
     "guilder/api/middleware.py": "the last resort: answers 500",
     "guilder/domains/ledger/poster.py": "splits a batch until the bad item stands alone",
 }

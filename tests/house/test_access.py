@@ -13,7 +13,7 @@ from guilder.api.auth import AnonymousActor, may
 from guilder.api.routing import Demands, demands_of, lean_endpoint
 from guilder.core.actor import Actor
 from guilder.core.permissions import Permission
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 
 Reader = Annotated[Actor, may(Permission.ACCOUNTS_READ)]

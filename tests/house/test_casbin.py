@@ -8,7 +8,7 @@ import pytest
 
 from guilder.core.actor import Actor
 from guilder.core.permissions import GRANTS, Permission, Role
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 from tools import reference
 

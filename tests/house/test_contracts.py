@@ -23,7 +23,7 @@ BREACHES = [
     ("domains.cards.models", "import guilder.tables", "1. Storeys"),
     ("stray", "", "1. Storeys"),
     ("domains.ledger.commands", "import guilder.domains.transfers.errors", "2. Domains"),
-    ("domains.identity.commands", "import guilder.domains.ledger.commands", "2. Domains"),
+    ("domains.ledger.commands", "import guilder.domains.identity.errors", "2. Domains"),
     ("domains.cards.rules", "import guilder.domains.cards.repository", "3. Slice"),
     ("domains.cards.commands", "import guilder.domains.cards.schemas", "3. Slice"),
     ("domains.cards.services", "import guilder.domains.cards.routes", "3. Slice"),
@@ -36,7 +36,7 @@ BREACHES = [
     ("domains.accounts.commands", "import fastapi", "6. HTTP"),
     ("domains.accounts.queries", "import sqlalchemy", "7. SQL"),
     ("domains.accounts.routes", "import guilder.domains.accounts.adapters", "8. Adapters"),
-    ("domains.accounts.services", "import guilder.infra.settings", "9. Ports"),
+    ("domains.accounts.services", "import guilder.infra.process.settings", "9. Ports"),
 ]
 
 
@@ -68,7 +68,7 @@ def house(tmp_path: Path) -> Path:
     write(tmp_path, "domains.accounts.adapters")
     write(tmp_path, "domains.ledger.store.sqlite", "import sqlalchemy")
     write(tmp_path, "domains.cards.commands", "import guilder.domains.ledger.commands")
-    write(tmp_path, "infra.settings")
+    write(tmp_path, "infra.process.settings")
     write(tmp_path, "bootstrap", "import guilder.domains.accounts.adapters")
     return tmp_path
 

@@ -11,7 +11,7 @@ from guilder.api.app import Api
 from guilder.api.auth import AnonymousActor
 from guilder.api.openapi import CODES
 from guilder.core.errors import Conflict
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 from tests.support.declared import UNMATCHED, check_declared, document, undeclared
 

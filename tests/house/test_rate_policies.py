@@ -19,7 +19,7 @@ from guilder.api.policies import (
     limited,
 )
 from guilder.api.routing import demands_of
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 from tests.api.plumbing import CurrentActor
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from guilder.core.errors import Conflict, Refusal
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from tools import reference
 
 

@@ -18,7 +18,7 @@ from guilder.api.deps import Part
 from guilder.api.slices import Slice
 from guilder.bootstrap import build, close
 from guilder.core.events import Event, Subscriber
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.slices import SLICES
 from guilder.worker import HOUSEKEEPING
 

@@ -15,7 +15,7 @@ from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.infra.dispatcher import Dispatcher, Patience
+from guilder.infra.process.dispatcher import Dispatcher, Patience
 
 START = 1_790_000_000_000_000
 PATIENCE = Patience(

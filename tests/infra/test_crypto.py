@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guilder.core.ports import CannotUnseal, Sealer
-from guilder.infra.crypto import AesGcmSealer
+from guilder.infra.security.crypto import AesGcmSealer
 
 OLD, NEW = os.urandom(32), os.urandom(32)
 PLACE = "identity_totp|secret|018f"

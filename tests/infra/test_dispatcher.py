@@ -4,7 +4,7 @@ import pytest
 
 from guilder.core.events import Delivery, Subscriber, on
 from guilder.core.parts import Parts
-from guilder.infra.dispatcher import PATIENT, routes_of
+from guilder.infra.process.dispatcher import PATIENT, routes_of
 from tests.infra.dispatch import Mailed, Office, Told
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.event import listen
 
 from guilder.core.events import Delivery, Undeliverable
-from guilder.infra.dispatcher import Patience
+from guilder.infra.process.dispatcher import Patience
 from tests.db import owner
 from tests.infra.dispatch import PATIENCE, START, Mailed, Office, Told, Unheard
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from guilder.infra.geoip import LONGEST_PLACE, Places, nowhere
-from guilder.infra.settings import BadSettings, load_settings
+from guilder.infra.process.settings import BadSettings, load_settings
+from guilder.infra.security.geoip import LONGEST_PLACE, Places, nowhere
 from tests.support.mmdb import Number, write_places
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from guilder.core.clock import SECOND_US, FixedClock
 from guilder.core.ports import SecretStore, SecretsUnavailable, SecretVersion
-from guilder.infra.keys import (
+from guilder.infra.security.keys import (
     MOST_LOOKS,
     BadKeys,
     KeyRing,
@@ -21,7 +21,7 @@ from guilder.infra.keys import (
     checked_keys,
     ring_of,
 )
-from guilder.infra.secrets import FolderSecrets, GivenSecrets, MountedSecrets, new_secret
+from guilder.infra.security.secrets import FolderSecrets, GivenSecrets, MountedSecrets, new_secret
 
 NAME = "secret_key"
 NOW = 1_800_000_000 * SECOND_US

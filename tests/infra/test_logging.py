@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from guilder.infra.logging import (
+from guilder.infra.process.logging import (
     MASK,
     ConsoleLines,
     JsonLines,

@@ -17,7 +17,7 @@ from webauthn.helpers import encode_cbor, parse_cbor
 
 from guilder.core.clock import SECOND_US, FixedClock
 from guilder.core.passkeys import NewPasskey, PasskeyRefused
-from guilder.infra.passkeys import CHALLENGE_US, Passkeys
+from guilder.infra.security.passkeys import CHALLENGE_US, Passkeys
 from tests.support.authenticator import PRESENT, VERIFIED, Authenticator, b64, unb64
 
 NOW = 1_800_000_000_000_000

@@ -16,9 +16,9 @@ from argon2 import PasswordHasher as PasswordHasherOfOld
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Overloaded
 from guilder.core.ports import PasswordHasher
-from guilder.infra.keys import KeyRing
-from guilder.infra.passwords import Argon2Passwords, common_passwords
-from guilder.infra.secrets import GivenSecrets, derived_key
+from guilder.infra.security.keys import KeyRing
+from guilder.infra.security.passwords import Argon2Passwords, common_passwords
+from guilder.infra.security.secrets import GivenSecrets, derived_key
 
 PEPPER = b"p" * 32
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guilder.db.engine import check_sqlite_library
-from guilder.infra import production
-from guilder.infra.origins import is_safe, origin_of
-from guilder.infra.production import doubts, is_weak
-from guilder.infra.settings import BadSettings, load_settings
+from guilder.infra.process import production
+from guilder.infra.process.origins import is_safe, origin_of
+from guilder.infra.process.production import doubts, is_weak
+from guilder.infra.process.settings import BadSettings, load_settings
 from tests.support.app import PRODUCTION
 
 SECRET, ENCRYPTION = str(PRODUCTION["secret_key"]), str(PRODUCTION["encryption_key"])

@@ -10,7 +10,7 @@ import pytest
 from guilder.core.clock import SystemClock
 from guilder.core.errors import Unavailable
 from guilder.core.rates import Rate, Verdict
-from guilder.infra.ratelimit import (
+from guilder.infra.security.ratelimit import (
     ANSWER_SECONDS,
     AWAY_SECONDS,
     FirstThatAnswers,

@@ -18,8 +18,8 @@ from guilder.core.ports import (
     SecretStore,
     SecretsUnavailable,
 )
-from guilder.infra.aws_secrets import LABEL, AwsSecrets
-from guilder.infra.secrets import (
+from guilder.infra.security.aws_secrets import LABEL, AwsSecrets
+from guilder.infra.security.secrets import (
     FolderSecrets,
     GivenSecrets,
     MountedSecrets,
@@ -36,7 +36,7 @@ RACER = """
 import sys
 from pathlib import Path
 from guilder.core.clock import SystemClock
-from guilder.infra.secrets import FolderSecrets
+from guilder.infra.security.secrets import FolderSecrets
 store = FolderSecrets(Path(sys.argv[1]), SystemClock())
 sys.stdin.readline()
 if sys.argv[2:]:
@@ -251,7 +251,7 @@ def test_a_crash_while_a_key_is_added_leaves_those_before(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"guilder.infra.secrets.os.{step}", cut)
+        patched.setattr(f"guilder.infra.security.secrets.os.{step}", cut)
         patched.setattr(Path, "unlink", lambda _self: None)
         with pytest.raises(KeyboardInterrupt):
             store.add(NAME, NEW)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from guilder.infra.server import CannotListen, Server, bind
+from guilder.infra.process.server import CannotListen, Server, bind
 
 LOCAL = "127.0.0.1"
 
@@ -84,7 +84,9 @@ def test_a_system_that_cannot_share_a_port_is_told(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_process_that_hangs_is_ended_by_force() -> None:
-    hanging = "import time\nfrom guilder.infra.server import end_in\nend_in(0.1)\ntime.sleep(60)"
+    hanging = (
+        "import time\nfrom guilder.infra.process.server import end_in\nend_in(0.1)\ntime.sleep(60)"
+    )
     done = subprocess.run([sys.executable, "-c", hanging], check=False, timeout=30)
     assert done.returncode == 1
 
@@ -140,7 +142,7 @@ async def test_a_connection_without_a_running_request_is_closed_in_time(
     first: bytes, rest: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However little, and however often, comes meanwhile."""
-    monkeypatch.setattr("guilder.infra.server.HEAD_SECONDS", 0.3)
+    monkeypatch.setattr("guilder.infra.process.server.HEAD_SECONDS", 0.3)
     begun = asyncio.get_running_loop().time()
     async with _connected() as (reader, writer):
         writer.write(first)
@@ -153,7 +155,7 @@ async def test_a_connection_without_a_running_request_is_closed_in_time(
 
 
 async def test_a_request_that_runs_is_given_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guilder.infra.server.HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("guilder.infra.process.server.HEAD_SECONDS", 0.2)
     later = b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n"
     async with _connected() as (reader, writer):
         writer.write(later + later)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from guilder.infra.described import describe_settings, masked_url
 from guilder.infra.mail.addresses import ToConsole, ToServer
-from guilder.infra.settings import (
+from guilder.infra.process.described import describe_settings, masked_url
+from guilder.infra.process.settings import (
     BadSettings,
     Settings,
     load_settings,

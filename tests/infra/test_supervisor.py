@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from guilder.infra import supervisor
-from guilder.infra.server import bind
-from guilder.infra.settings import BadSettings
-from guilder.infra.supervisor import Supervisor, metrics_folder
+from guilder.infra.process import supervisor
+from guilder.infra.process.server import bind
+from guilder.infra.process.settings import BadSettings
+from guilder.infra.process.supervisor import Supervisor, metrics_folder
 
 TOLD = "import os, signal, socket, sys, time\ncontrol = socket.socket(fileno=int(sys.argv[2]))\n"
 OBEDIENT = (
@@ -157,7 +157,7 @@ async def test_the_folder_of_metrics_is_shared(
 
 
 HOLDER = (
-    "import pathlib, sys; from guilder.infra.supervisor import metrics_folder\n"
+    "import pathlib, sys; from guilder.infra.process.supervisor import metrics_folder\n"
     "with metrics_folder(pathlib.Path(sys.argv[1])): print(flush=True); sys.stdin.read()\n"
 )
 

@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from guilder.infra.telemetry import Telemetry
+from guilder.infra.process.telemetry import Telemetry
 
 WORKER = """
 import sys
-from guilder.infra.telemetry import Telemetry
+from guilder.infra.process.telemetry import Telemetry
 telemetry = Telemetry()
 telemetry.request("GET", "/a/{id}", 200, 0.01)
 telemetry.queue(3)

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
 from guilder.core.tokens import ACCESS_SECONDS
-from guilder.infra.keys import KeyRing
-from guilder.infra.secrets import FolderSecrets, GivenSecrets, derived_key
-from guilder.infra.tokens import (
+from guilder.infra.security.keys import KeyRing
+from guilder.infra.security.secrets import FolderSecrets, GivenSecrets, derived_key
+from guilder.infra.security.tokens import (
     KEEP_SECONDS,
     AccessTokens,
     RefreshTokens,

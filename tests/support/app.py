@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from guilder.api.app import Api
 from guilder.bootstrap import Bank
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 from tests.support.declared import check_declared
 

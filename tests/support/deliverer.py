@@ -15,7 +15,7 @@ from guilder.core.clock import SystemClock
 from guilder.core.events import Delivery
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
-from guilder.infra.dispatcher import Dispatcher, Patience
+from guilder.infra.process.dispatcher import Dispatcher, Patience
 
 PATIENCE = Patience(
     call_seconds=5, lease_seconds=1.0, first_rest_seconds=0.01, longest_rest_seconds=0.05,

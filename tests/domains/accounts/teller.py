@@ -18,7 +18,7 @@ from guilder.core.clock import from_datetime
 from guilder.core.permissions import Role
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import SetBankClock, set_bank_clock
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.main import API, create_app
 from tests.support.app import PRODUCTION, bank_of
 from tests.support.books import Books, problems, read_books

@@ -15,12 +15,12 @@ from guilder.domains.identity.rules import Factors, User
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.domains.identity.services.factors import SecondFactorService
 from guilder.domains.identity.services.passkeys import PasskeyService
-from guilder.infra.crypto import AesGcmSealer
-from guilder.infra.geoip import nowhere
-from guilder.infra.passkeys import Passkeys
-from guilder.infra.passwords import Argon2Passwords, common_passwords
-from guilder.infra.qr import qr_svg
-from guilder.infra.tokens import AccessTokens, RefreshTokens
+from guilder.infra.security.crypto import AesGcmSealer
+from guilder.infra.security.geoip import nowhere
+from guilder.infra.security.passkeys import Passkeys
+from guilder.infra.security.passwords import Argon2Passwords, common_passwords
+from guilder.infra.security.qr import qr_svg
+from guilder.infra.security.tokens import AccessTokens, RefreshTokens
 from tests.domains.identity.codes import code_at
 
 SECRET = b"s" * 32

@@ -25,7 +25,7 @@ from guilder.domains.identity.models import refresh_tokens, sessions, users
 from guilder.domains.identity.queries import session_user, user_by_email
 from guilder.domains.identity.rules import SESSION_US, Session, User
 from guilder.domains.identity.services.authentication import AuthenticationService
-from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.security.passwords import Argon2Passwords
 from tests.domains.identity.doors import gate_of
 
 NOW = 1_800_000_000_000_000

@@ -33,7 +33,7 @@ from guilder.domains.identity.models import users
 from guilder.domains.identity.queries import get_factors, session_user
 from guilder.domains.identity.rules import Factors, base32, normal_code
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
-from guilder.infra.crypto import AesGcmSealer
+from guilder.infra.security.crypto import AesGcmSealer
 from tests.db import owner
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.doors import (

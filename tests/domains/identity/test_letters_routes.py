@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from sqlalchemy import event, select, text, update
 
 from guilder.domains.identity.models import letters, users
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.test_routes import PASSWORD, assert_problem

@@ -14,7 +14,7 @@ from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, W
 from guilder.domains.identity.models import users
 from guilder.domains.identity.rules import failures_key
 from guilder.domains.identity.services.authentication import AuthenticationService
-from guilder.infra.passwords import Argon2Passwords
+from guilder.infra.security.passwords import Argon2Passwords
 from tests.db import owner
 from tests.domains.identity.doors import SECRET, gate_of
 

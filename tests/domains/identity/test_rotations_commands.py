@@ -24,7 +24,7 @@ from guilder.domains.identity.queries import list_sessions, session_user
 from guilder.domains.identity.repository import rotations
 from guilder.domains.identity.rules import Rotation
 from guilder.domains.identity.services.authentication import SignedIn
-from guilder.infra.tokens import AccessTokens, Claims
+from guilder.infra.security.tokens import AccessTokens, Claims
 from tests.db import owner
 from tests.domains.identity.doors import SECRET, gate_of
 

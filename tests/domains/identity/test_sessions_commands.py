@@ -45,7 +45,7 @@ from guilder.domains.identity.queries import (
 from guilder.domains.identity.repository.logins import find_with_password
 from guilder.domains.identity.rules import UserFilter
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
-from guilder.infra.tokens import AccessTokens
+from guilder.infra.security.tokens import AccessTokens
 from tests.db import owner
 from tests.domains.identity.doors import SECRET, gate_of
 

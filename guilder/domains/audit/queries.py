@@ -1,4 +1,4 @@
-"""The reads of administration."""
+"""Reads of the audit trail."""
 
 import re
 from typing import Final
@@ -8,8 +8,8 @@ from guilder.core.errors import Forbidden
 from guilder.core.page import Page, PageRequest, bad_cursor, cut
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
-from guilder.domains.admin import repository
-from guilder.domains.admin.rules import AuditEvent, AuditFilter
+from guilder.domains.audit import repository
+from guilder.domains.audit.rules import AuditEvent, AuditFilter
 
 _CURSOR: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
 

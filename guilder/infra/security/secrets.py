@@ -1,6 +1,6 @@
 """Where secrets are kept on this machine: in settings, in mounted files, in the data folder.
 
-All are a ``guilder.core.ports.SecretStore``. ``guilder.infra.aws_secrets`` is one more.
+All are a ``guilder.core.ports.SecretStore``. ``guilder.infra.security.aws_secrets`` is one more.
 """
 
 import contextlib

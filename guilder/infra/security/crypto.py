@@ -9,8 +9,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from guilder.core.ports import CannotUnseal
-from guilder.infra.keys import KeyRing, PerKey, ring_of
-from guilder.infra.secrets import derived_key
+from guilder.infra.security.keys import KeyRing, PerKey, ring_of
+from guilder.infra.security.secrets import derived_key
 
 FORMAT: Final = b"g1"
 _ID_BYTES: Final = 8

@@ -18,9 +18,9 @@ from typing import Final
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from guilder.infra.server import STOP_SECONDS
-from guilder.infra.settings import BadSettings
-from guilder.infra.telemetry import MULTIPROCESS_FOLDER
+from guilder.infra.process.server import STOP_SECONDS
+from guilder.infra.process.settings import BadSettings
+from guilder.infra.process.telemetry import MULTIPROCESS_FOLDER
 
 START_SECONDS: Final = 60.0
 MOST_FAILED_STARTS: Final = 6

@@ -1,4 +1,4 @@
-"""Administration: what operators see of the bank as a whole.
+"""The audit trail, as operators browse it and ``guilder verify`` checks it.
 
 Words. An *audit event* is one phase of one attempt at a command: *attempted* before it began,
 *succeeded* or *failed* after it. Both carry the attempt's id. An *open attempt* has no outcome.

@@ -14,7 +14,7 @@ from typing import Final
 
 from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.ports import SecretStore, SecretsUnavailable, SecretVersion
-from guilder.infra.secrets import GivenSecrets, new_secret, secret_values
+from guilder.infra.security.secrets import GivenSecrets, new_secret, secret_values
 
 SECRET_KEY: Final = "secret_key"  # noqa: S105 - a name
 ENCRYPTION_KEY: Final = "encryption_key"

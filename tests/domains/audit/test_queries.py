@@ -7,8 +7,8 @@ import pytest
 from guilder.core.errors import Forbidden
 from guilder.core.page import Page, PageRequest, decode_cursor
 from guilder.core.permissions import Role
-from guilder.domains.admin.queries import list_audit_events
-from guilder.domains.admin.rules import AuditEvent, AuditFilter
+from guilder.domains.audit.queries import list_audit_events
+from guilder.domains.audit.rules import AuditEvent, AuditFilter
 from tests.db.house import TELLER, House, Note, write_note
 
 

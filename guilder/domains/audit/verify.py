@@ -10,7 +10,7 @@ from typing import Any, Final
 from guilder.core.clock import MINUTE_US, iso_instant
 from guilder.db.audit import FIRST_LINK, chain_link, content
 from guilder.db.unit_of_work import View
-from guilder.domains.admin import repository
+from guilder.domains.audit import repository
 from guilder.domains.ledger.verify import Broken
 
 type Progress = Callable[[str, int], None]

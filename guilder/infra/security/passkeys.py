@@ -37,8 +37,8 @@ from webauthn.helpers.structs import (
 
 from guilder.core.clock import MINUTE_US, Clock
 from guilder.core.passkeys import Assertion, Challenge, Credential, NewPasskey, PasskeyRefused
-from guilder.infra.keys import KeyRing, PerKey, ring_of
-from guilder.infra.secrets import derived_key
+from guilder.infra.security.keys import KeyRing, PerKey, ring_of
+from guilder.infra.security.secrets import derived_key
 
 CHALLENGE_US: Final = 5 * MINUTE_US
 _NONCE_BYTES: Final = 16

@@ -19,8 +19,8 @@ from guilder.core.clock import SECOND_US, Clock
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
 from guilder.core.tokens import ACCESS_SECONDS
-from guilder.infra.keys import KeyRing, PerKey, ring_of
-from guilder.infra.secrets import derived_key
+from guilder.infra.security.keys import KeyRing, PerKey, ring_of
+from guilder.infra.security.secrets import derived_key
 
 LONGEST_TOKEN: Final = 4096
 ALGORITHM: Final = "EdDSA"

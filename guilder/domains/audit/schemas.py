@@ -1,11 +1,11 @@
-"""The wire format of administration."""
+"""The wire format of the audit trail."""
 
 from typing import Any, Literal
 from uuid import UUID
 
 from guilder.api.schema import Instant, ResponseBody
 from guilder.core.clock import iso_instant
-from guilder.domains.admin.rules import AuditEvent
+from guilder.domains.audit.rules import AuditEvent
 
 
 class AuditEventOut(ResponseBody):

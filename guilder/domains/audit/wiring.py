@@ -1,8 +1,8 @@
-"""What administration brings to the house."""
+"""What the audit trail brings to the house."""
 
 from typing import Final
 
 from guilder.api.slices import Slice
-from guilder.domains.admin import routes
+from guilder.domains.audit import routes
 
 SLICE: Final = Slice(routers=(routes.router,))

@@ -1,4 +1,4 @@
-"""Administration over HTTP."""
+"""The audit trail over HTTP."""
 
 from typing import Annotated, Literal
 
@@ -13,9 +13,9 @@ from guilder.api.schema import FromEdge, QueryText, ToEdge
 from guilder.core.actor import Actor
 from guilder.core.errors import Forbidden
 from guilder.core.permissions import Permission
-from guilder.domains.admin import queries
-from guilder.domains.admin.rules import AuditFilter
-from guilder.domains.admin.schemas import AuditEventOut, audit_event_body
+from guilder.domains.audit import queries
+from guilder.domains.audit.rules import AuditFilter
+from guilder.domains.audit.schemas import AuditEventOut, audit_event_body
 
 Auditor = Annotated[Actor, may(Permission.AUDIT_READ)]
 

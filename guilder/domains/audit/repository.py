@@ -1,4 +1,4 @@
-"""Every SQL statement of administration."""
+"""Every SQL statement that reads the audit trail."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, String, cast, func, literal_column, s
 from guilder.db.audit import COVERED, Phase, audit_events, audit_head
 from guilder.db.base import Guid
 from guilder.db.unit_of_work import View
-from guilder.domains.admin.rules import AuditEvent, AuditFilter
+from guilder.domains.audit.rules import AuditEvent, AuditFilter
 
 PAGE: Final = 5_000
 

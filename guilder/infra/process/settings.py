@@ -19,9 +19,6 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from guilder.infra import production
-from guilder.infra.geoip import Places
-from guilder.infra.keys import ENCRYPTION_KEY, SECRET_KEY, checked_keys
 from guilder.infra.mail.addresses import (
     MailRoute,
     ToConsole,
@@ -29,7 +26,10 @@ from guilder.infra.mail.addresses import (
     mail_route,
     sender_address,
 )
-from guilder.infra.origins import Network, networks_of, origins_of
+from guilder.infra.process import production
+from guilder.infra.process.origins import Network, networks_of, origins_of
+from guilder.infra.security.geoip import Places
+from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, checked_keys
 
 PREFIX: Final = "GUILDER_"
 ENV_FILE: Final = ".env"

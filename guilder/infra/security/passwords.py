@@ -25,8 +25,8 @@ from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from guilder.core.errors import Overloaded
-from guilder.infra.keys import KeyRing, PerKey, ring_of
-from guilder.infra.secrets import derived_key
+from guilder.infra.security.keys import KeyRing, PerKey, ring_of
+from guilder.infra.security.secrets import derived_key
 
 MEMORY_KIB: Final = 19 * 1024
 TIME_COST: Final = 2
@@ -48,7 +48,11 @@ _BCRYPT: Final = re.compile(r"\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}")
 @functools.cache
 def common_passwords() -> frozenset[str]:
     """Some ten thousand passwords that everybody tries first, in lower case."""
-    lines = resources.files("guilder.infra").joinpath("common_passwords.txt").read_text("ascii")
+    lines = (
+        resources.files("guilder.infra.security")
+        .joinpath("common_passwords.txt")
+        .read_text("ascii")
+    )
     return frozenset(line for line in lines.splitlines() if not line.startswith("# "))
 
 

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
-from guilder.infra.keys import ENCRYPTION_KEY, SECRET_KEY
-from guilder.infra.settings import PREFIX, Settings, Source, given_names
+from guilder.infra.process.settings import PREFIX, Settings, Source, given_names
+from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY
 
 _WORKED_OUT: Final = {
     "metrics_public": "shows_metrics",

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 from guilder.db.engine import UnsafeDatabase, check_sqlite_library, is_sqlite
-from guilder.infra.origins import ANY, is_safe
-from guilder.infra.passwords import common_passwords
+from guilder.infra.process.origins import ANY, is_safe
+from guilder.infra.security.passwords import common_passwords
 
 FEWEST_BITS: Final = 80
 """A key of 32 random hexadecimal digits has about 113 by this measure and hardly ever fewer than

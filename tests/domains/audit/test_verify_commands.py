@@ -16,8 +16,8 @@ from guilder.db.audit import Entry, Phase, append, audit_events, chain_link, con
 from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import migration_engine
 from guilder.db.unit_of_work import UnitOfWork, View
-from guilder.domains.admin import repository
-from guilder.domains.admin.verify import MOST_TOLD, AuditReport, verify_audit
+from guilder.domains.audit import repository
+from guilder.domains.audit.verify import MOST_TOLD, AuditReport, verify_audit
 from tests.db.house import START, TELLER, House, Note, write_note
 
 ACTOR = replace(TELLER, session_id=UUID(int=7))

@@ -18,8 +18,8 @@ from guilder.core.actor import SYSTEM
 from guilder.core.page import PageRequest
 from guilder.db.engine import Database, is_sqlite, postgres_dsn, sqlite_path
 from guilder.db.unit_of_work import View
-from guilder.domains.admin.queries import list_audit_events
-from guilder.domains.admin.rules import AuditFilter
+from guilder.domains.audit.queries import list_audit_events
+from guilder.domains.audit.rules import AuditFilter
 from tests.db.house import START
 from tests.reliability.test_query_plans import nodes, postgres_scans
 from tests.support.postgres import Server

@@ -1,0 +1,1 @@
+"""How a process is set up, run, watched and stopped."""

@@ -1,0 +1,1 @@
+"""Keys, secrets and what is made of them; limits on who asks how often, and from where."""
