@@ -29,7 +29,7 @@ from guilder.core.clock import SystemClock
 from guilder.core.permissions import Role
 from guilder.db.migrate import downgrade, upgrade
 from guilder.domains.identity.commands.users import CreateUser, create_user
-from guilder.domains.identity.rules import User
+from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.schemas.logins import Email
 from guilder.infra.process.described import describe_settings
 from guilder.infra.process.logging import configure_logging

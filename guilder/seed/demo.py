@@ -21,7 +21,7 @@ from guilder.domains.accounts.commands import OpenAccount, open_account
 from guilder.domains.accounts.queries import numbers_of
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.queries import user_by_email
-from guilder.domains.identity.rules import User
+from guilder.domains.identity.rules.users import User
 from guilder.domains.ledger.ports import Store
 from guilder.domains.ledger.queries import bank_account, bank_now
 from guilder.domains.ledger.rules.state import Posting, Unit

@@ -10,7 +10,9 @@ from guilder.db.unit_of_work import View
 from guilder.domains.identity.errors import AccountLocked, SessionNotFound, UserNotFound
 from guilder.domains.identity.repository import factors, failures, letters
 from guilder.domains.identity.repository import logins as repository
-from guilder.domains.identity.rules import Factors, Passkey, Session, User, UserFilter
+from guilder.domains.identity.rules.factors import Factors, Passkey
+from guilder.domains.identity.rules.sessions import Session
+from guilder.domains.identity.rules.users import User, UserFilter
 
 
 async def session_user(

@@ -11,7 +11,8 @@ from guilder.core.permissions import Role
 from guilder.core.ports import PasswordHasher
 from guilder.db.run import Runner
 from guilder.domains.identity.queries import get_factors, session_user
-from guilder.domains.identity.rules import Factors, User
+from guilder.domains.identity.rules.factors import Factors
+from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.domains.identity.services.factors import SecondFactorService
 from guilder.domains.identity.services.passkeys import PasskeyService

@@ -14,14 +14,9 @@ from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.letters import AskForLetter, ask_for_letter
 from guilder.domains.identity.repository import factors, letters, logins
-from guilder.domains.identity.rules import (
-    Ending,
-    Passkey,
-    PasskeyProof,
-    Purpose,
-    normal_code,
-    recovery_hash,
-)
+from guilder.domains.identity.rules.factors import Passkey, PasskeyProof, normal_code, recovery_hash
+from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.rules.sessions import Ending
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.access.effects import Watch
 from tests.domains.identity.doors import (

@@ -23,7 +23,8 @@ from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.errors import EmailTaken, InvalidCredentials, WeakPassword
 from guilder.domains.identity.models import refresh_tokens, sessions, users
 from guilder.domains.identity.queries import session_user, user_by_email
-from guilder.domains.identity.rules import SESSION_US, Session, User
+from guilder.domains.identity.rules.sessions import SESSION_US, Session
+from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.infra.security.passwords import Argon2Passwords
 from tests.domains.identity.doors import gate_of

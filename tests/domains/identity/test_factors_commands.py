@@ -31,7 +31,7 @@ from guilder.domains.identity.errors import (
 )
 from guilder.domains.identity.models import users
 from guilder.domains.identity.queries import get_factors, session_user
-from guilder.domains.identity.rules import Factors, base32, normal_code
+from guilder.domains.identity.rules.factors import Factors, base32, normal_code
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.infra.security.crypto import AesGcmSealer
 from tests.db import owner

@@ -8,7 +8,7 @@ from guilder.core.actor import FRESH_US, Actor, require_fresh
 from guilder.core.clock import SECOND_US
 from guilder.core.errors import StepUpRequired
 from guilder.core.permissions import Role
-from guilder.domains.identity.rules import (
+from guilder.domains.identity.rules.factors import (
     base32,
     is_totp_code,
     normal_code,

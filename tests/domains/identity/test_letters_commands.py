@@ -13,7 +13,9 @@ from guilder.domains.identity.commands.lockout import CountFailure, count_failur
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.models import letters
 from guilder.domains.identity.repository.letters import sessions_before
-from guilder.domains.identity.rules import MOST_FAILURES, Purpose, User
+from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.rules.lockout import MOST_FAILURES
+from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.subscribers import forget_old_letters
 from tests.db import owner
 

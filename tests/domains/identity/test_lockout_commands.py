@@ -12,7 +12,7 @@ from guilder.db.run import Runner
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, WrongPassword
 from guilder.domains.identity.models import users
-from guilder.domains.identity.rules import failures_key
+from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.infra.security.passwords import Argon2Passwords
 from tests.db import owner

@@ -28,7 +28,7 @@ from guilder.domains.identity.errors import (
 )
 from guilder.domains.identity.models import passkeys, used_challenges, users
 from guilder.domains.identity.queries import get_factors, list_passkeys, session_user
-from guilder.domains.identity.rules import MOST_PASSKEYS, Passkey
+from guilder.domains.identity.rules.factors import MOST_PASSKEYS, Passkey
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.db import owner
 from tests.domains.identity.codes import code_at

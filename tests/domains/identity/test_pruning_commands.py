@@ -14,7 +14,7 @@ from guilder.domains.identity.commands.pruning import DropWhatIsOver, drop_what_
 from guilder.domains.identity.commands.sessions import EndSession, end_session
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, RefreshReused
 from guilder.domains.identity.models import failures
-from guilder.domains.identity.rules import failures_key
+from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.domains.identity.subscribers import prune
 from tests.db import owner

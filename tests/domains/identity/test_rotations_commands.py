@@ -22,7 +22,7 @@ from guilder.domains.identity.commands.rotations import (
 from guilder.domains.identity.errors import RefreshInvalid, UserNotFound
 from guilder.domains.identity.queries import list_sessions, session_user
 from guilder.domains.identity.repository import rotations
-from guilder.domains.identity.rules import Rotation
+from guilder.domains.identity.rules.rotations import Rotation
 from guilder.domains.identity.services.authentication import SignedIn
 from guilder.infra.security.tokens import AccessTokens, Claims
 from tests.db import owner

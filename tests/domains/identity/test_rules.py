@@ -6,20 +6,17 @@ from uuid import UUID
 import pytest
 
 from guilder.core.result import Err, Ok
-from guilder.domains.identity.rules import (
+from guilder.domains.identity.rules.lockout import LOCK_US, MOST_FAILURES, Failures
+from guilder.domains.identity.rules.passwords import check_password, normal_password
+from guilder.domains.identity.rules.sessions import (
     DOUBLE_CLICK_US,
-    LOCK_US,
-    MOST_FAILURES,
     SESSION_US,
-    Failures,
     Refresh,
     RefreshToken,
     Session,
-    check_password,
-    email_key,
     judge_refresh,
-    normal_password,
 )
+from guilder.domains.identity.rules.users import email_key
 
 NOW = 1_800_000_000_000_000
 COMMON = {"password", "qwerty", "letmein12345", "abc"}

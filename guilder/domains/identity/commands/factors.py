@@ -13,15 +13,15 @@ from guilder.domains.identity.errors import (
     UserNotFound,
 )
 from guilder.domains.identity.repository import factors, logins
-from guilder.domains.identity.rules import (
-    Ending,
+from guilder.domains.identity.rules.factors import (
     Factor,
     PasskeyProof,
     RecoveryCode,
     Totp,
     TotpStep,
-    User,
 )
+from guilder.domains.identity.rules.sessions import Ending
+from guilder.domains.identity.rules.users import User
 
 
 async def use_factor(uow: UnitOfWork, user_id: UUID, factor: Factor) -> bool:

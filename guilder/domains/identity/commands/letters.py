@@ -14,15 +14,10 @@ from guilder.domains.identity.errors import TokenInvalid
 from guilder.domains.identity.events import LetterAsked, PasswordChanged
 from guilder.domains.identity.repository import failures, letters
 from guilder.domains.identity.repository import logins as repository
-from guilder.domains.identity.rules import (
-    Ending,
-    Letter,
-    Purpose,
-    User,
-    email_key,
-    failures_key,
-    judge_token,
-)
+from guilder.domains.identity.rules.letters import Letter, Purpose, judge_token
+from guilder.domains.identity.rules.lockout import failures_key
+from guilder.domains.identity.rules.sessions import Ending
+from guilder.domains.identity.rules.users import User, email_key
 
 
 async def ask(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.letters import ask
 from guilder.domains.identity.repository import failures
-from guilder.domains.identity.rules import Purpose
+from guilder.domains.identity.rules.letters import Purpose
 
 
 @dataclass(frozen=True, slots=True)

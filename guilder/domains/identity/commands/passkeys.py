@@ -17,7 +17,7 @@ from guilder.domains.identity.errors import (
     WrongFactor,
 )
 from guilder.domains.identity.repository import factors, logins
-from guilder.domains.identity.rules import MOST_PASSKEYS, Passkey
+from guilder.domains.identity.rules.factors import MOST_PASSKEYS, Passkey
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from guilder.core.clock import DAY_US
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.repository import pruning
-from guilder.domains.identity.rules import LOCK_US
+from guilder.domains.identity.rules.lockout import LOCK_US
 
 TOKENS_KEPT_US: Final = DAY_US
 """Until a session has ended, its used tokens tell when one is used again. Afterwards every one of

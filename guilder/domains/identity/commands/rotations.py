@@ -13,7 +13,7 @@ from guilder.core.clock import SECOND_US
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.errors import UserNotFound
 from guilder.domains.identity.repository import logins, rotations
-from guilder.domains.identity.rules import Rotation
+from guilder.domains.identity.rules.rotations import Rotation
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,16 +22,15 @@ from guilder.domains.identity.events import SignedInAnew
 from guilder.domains.identity.repository import factors, failures
 from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.repository.rotations import version_of
-from guilder.domains.identity.rules import (
+from guilder.domains.identity.rules.factors import Factor, PasskeyProof
+from guilder.domains.identity.rules.sessions import (
     SESSION_US,
     Ending,
-    Factor,
-    PasskeyProof,
     Refresh,
     Session,
-    User,
     judge_refresh,
 )
+from guilder.domains.identity.rules.users import User
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.factors import use_factor
 from guilder.domains.identity.errors import FactorRequired, WrongFactor, WrongPassword
 from guilder.domains.identity.repository import factors, failures, logins
-from guilder.domains.identity.rules import Factor
+from guilder.domains.identity.rules.factors import Factor
 
 
 @dataclass(frozen=True, slots=True)

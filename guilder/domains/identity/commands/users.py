@@ -14,7 +14,9 @@ from guilder.domains.identity.commands.letters import ask
 from guilder.domains.identity.errors import LastAdmin, UserNotFound, WrongPassword
 from guilder.domains.identity.events import PasswordChanged
 from guilder.domains.identity.repository import logins as repository
-from guilder.domains.identity.rules import Ending, Purpose, User
+from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.rules.sessions import Ending
+from guilder.domains.identity.rules.users import User
 
 _SHOWN: Final = frozenset({"role", "is_active"})
 """Fields of a user whose values the audit trail tells; of the others only that they changed."""

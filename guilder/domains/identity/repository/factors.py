@@ -17,7 +17,7 @@ from guilder.domains.identity.models import (
     totps,
     used_challenges,
 )
-from guilder.domains.identity.rules import Passkey, PasskeyProof, Totp
+from guilder.domains.identity.rules.factors import Passkey, PasskeyProof, Totp
 
 _PASSKEY: Final = (
     passkeys.c.id,

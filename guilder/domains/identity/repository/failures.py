@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from guilder.db.engine import RunAgain
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import failures
-from guilder.domains.identity.rules import Failures
+from guilder.domains.identity.rules.lockout import Failures
 
 
 async def failures_of(view: View, key: bytes) -> Failures | None:

@@ -9,7 +9,8 @@ from guilder.core.clock import DAY_US
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import letters, sessions, users
 from guilder.domains.identity.repository.logins import USER, to_user
-from guilder.domains.identity.rules import Letter, Purpose, User
+from guilder.domains.identity.rules.letters import Letter, Purpose
+from guilder.domains.identity.rules.users import User
 
 
 async def insert_letter(uow: UnitOfWork, letter: Letter) -> None:

@@ -13,15 +13,9 @@ from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import EmailTaken
 from guilder.domains.identity.models import refresh_tokens, sessions, totps, users
 from guilder.domains.identity.repository.rotations import refused, refused_at
-from guilder.domains.identity.rules import (
-    Ending,
-    RefreshToken,
-    Session,
-    Totp,
-    User,
-    UserFilter,
-    email_key,
-)
+from guilder.domains.identity.rules.factors import Totp
+from guilder.domains.identity.rules.sessions import Ending, RefreshToken, Session
+from guilder.domains.identity.rules.users import User, UserFilter, email_key
 
 USER: Final = (
     users.c.id,

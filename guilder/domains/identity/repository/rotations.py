@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from guilder.db.engine import RunAgain
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import rotations, sessions
-from guilder.domains.identity.rules import FIRST_VERSION, Rotation
+from guilder.domains.identity.rules.rotations import FIRST_VERSION, Rotation
 
 
 async def version_of(view: View, user_id: UUID) -> int:

@@ -24,7 +24,7 @@ from guilder.domains.identity.commands.rotations import (
 )
 from guilder.domains.identity.commands.users import ChangeAccess, change_access
 from guilder.domains.identity.errors import LastAdmin, UserNotFound
-from guilder.domains.identity.rules import UserFilter
+from guilder.domains.identity.rules.users import UserFilter
 from guilder.domains.identity.schemas.logins import (
     AccessChange,
     RotationCreate,

@@ -16,7 +16,7 @@ from guilder.api.schema import (
     integer_rule,
 )
 from guilder.core.clock import iso_instant
-from guilder.domains.identity.rules import Factors, Passkey, base32
+from guilder.domains.identity.rules.factors import Factors, Passkey, base32
 from guilder.domains.identity.schemas.logins import Body, Code, KnownPassword
 from guilder.domains.identity.services.factors import Enrolment
 

@@ -20,14 +20,10 @@ from guilder.api.schema import (
 from guilder.core.clock import iso_instant
 from guilder.core.permissions import Role
 from guilder.core.tokens import ACCESS_SECONDS
-from guilder.domains.identity.rules import (
-    LONGEST_PASSWORD,
-    MOST_GRACE_SECONDS,
-    SHORTEST_PASSWORD,
-    Rotation,
-    Session,
-    User,
-)
+from guilder.domains.identity.rules.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from guilder.domains.identity.rules.rotations import MOST_GRACE_SECONDS, Rotation
+from guilder.domains.identity.rules.sessions import Session
+from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.authentication import SignedIn
 
 type Body = dict[str, Any]

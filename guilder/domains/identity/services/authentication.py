@@ -49,15 +49,11 @@ from guilder.domains.identity.errors import (
 from guilder.domains.identity.repository import logins as repository
 from guilder.domains.identity.repository.factors import active_totp
 from guilder.domains.identity.repository.logins import LoginFacts
-from guilder.domains.identity.rules import (
-    Purpose,
-    Session,
-    User,
-    check_password,
-    email_key,
-    failures_key,
-    normal_password,
-)
+from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.rules.lockout import failures_key
+from guilder.domains.identity.rules.passwords import check_password, normal_password
+from guilder.domains.identity.rules.sessions import Session
+from guilder.domains.identity.rules.users import User, email_key
 from guilder.domains.identity.services.factors import Checked, SecondFactorService
 from guilder.domains.identity.services.lockout import AttemptGuard
 from guilder.domains.identity.services.passkeys import PasskeyService

@@ -26,22 +26,22 @@ from guilder.domains.identity.commands.factors import (
 from guilder.domains.identity.commands.lockout import count_failure
 from guilder.domains.identity.errors import TotpNotFound, WrongFactor
 from guilder.domains.identity.repository import factors
-from guilder.domains.identity.rules import (
+from guilder.domains.identity.rules.factors import (
     ENROLMENT_US,
     RECOVERY_CODES,
     TOTP_SECRET_BYTES,
     Factor,
-    Purpose,
     RecoveryCode,
     Totp,
     TotpStep,
-    failures_key,
     is_totp_code,
     normal_code,
     recovery_hash,
     totp_step,
     totp_uri,
 )
+from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.services.lockout import AttemptGuard
 
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32 that look like no other: 5 bits each

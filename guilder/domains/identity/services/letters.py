@@ -13,7 +13,8 @@ from guilder.db.run import Runner
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.letters import SendLetter, send_letter
 from guilder.domains.identity.events import LetterAsked, PasswordChanged, SignedInAnew
-from guilder.domains.identity.rules import LOCK_US, Purpose
+from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.rules.lockout import LOCK_US
 
 _PACKAGE: Final = "guilder.domains.identity"
 _UNKNOWN_DEVICE: Final = "unknown"

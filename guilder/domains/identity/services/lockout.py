@@ -10,7 +10,7 @@ from guilder.core.actor import Actor
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.queries import refuse_locked
-from guilder.domains.identity.rules import Purpose
+from guilder.domains.identity.rules.letters import Purpose
 
 
 @dataclass(slots=True)

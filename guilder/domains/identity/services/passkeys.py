@@ -10,7 +10,7 @@ from guilder.db.run import Runner
 from guilder.domains.identity.commands.passkeys import AddPasskey, add_passkey
 from guilder.domains.identity.errors import WrongFactor
 from guilder.domains.identity.repository import factors, logins
-from guilder.domains.identity.rules import Passkey, PasskeyProof
+from guilder.domains.identity.rules.factors import Passkey, PasskeyProof
 
 _ASSERT: Final = "assert"
 

@@ -1,0 +1,1 @@
+"""Identity as plain values and decisions: no input, no output, no clock."""

@@ -1,0 +1,133 @@
+"""Second factors as plain values: authenticator apps, recovery codes, passkeys."""
+
+import hashlib
+import hmac
+from base64 import b32encode
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.hotp import HOTP
+
+from guilder.core.clock import MINUTE_US, SECOND_US
+
+TOTP_SECRET_BYTES: Final = 20
+TOTP_DIGITS: Final = 6
+TOTP_STEP_US: Final = 30 * SECOND_US
+TOTP_SKEW: Final = 1
+"""Time steps by which a clock may be off, to either side."""
+ENROLMENT_US: Final = 15 * MINUTE_US
+"""How long a new authenticator app may take to show its first code."""
+RECOVERY_CODES: Final = 10
+MOST_PASSKEYS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Totp:
+    """An authenticator app; ``secret`` is sealed. It counts once it is confirmed.
+
+    ``last_step`` is the newest time step whose code was used: neither it nor an older one is taken
+    again.
+    """
+
+    user_id: UUID
+    secret: bytes = field(repr=False)
+    created_at: int
+    confirmed_at: int | None = None
+    last_step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    """A WebAuthn credential that its user has named."""
+
+    id: UUID
+    user_id: UUID
+    name: str
+    credential_id: bytes = field(repr=False)
+    public_key: bytes = field(repr=False)
+    sign_count: int
+    created_at: int
+    last_used_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """What a user has beside the password."""
+
+    totp: Totp | None
+    recovery_codes_left: int
+    passkeys: tuple[Passkey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TotpStep:
+    """A right code, by the time step it belongs to."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCode:
+    """A recovery code, by its hash."""
+
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PasskeyProof:
+    """A signature that holds: which passkey made it, its new counter, and over which challenge."""
+
+    passkey_id: UUID
+    sign_count: int
+    challenge_hash: bytes
+    challenge_ends: int
+
+
+type Factor = TotpStep | RecoveryCode | PasskeyProof
+
+
+"""What is to be used once, in the transaction that lets somebody in for it."""
+
+
+def normal_code(text: str) -> str:
+    """A code as it was meant: people add spaces and hyphens and mix up cases."""
+    return "".join(text.split()).replace("-", "").upper()
+
+
+def is_totp_code(code: str) -> bool:
+    """Whether a normal code is of an app; any other is a recovery code."""
+    return len(code) == TOTP_DIGITS and code.isascii() and code.isdigit()
+
+
+def totp_step(secret: bytes, code: str, now_us: int) -> int | None:
+    """The time step whose code it is (RFC 6238, SHA-1), None when it is none of about now.
+
+    The newest of several. Every step is compared, so that the time tells nothing.
+    """
+    hotp = HOTP(secret, TOTP_DIGITS, SHA1(), enforce_key_length=False)  # noqa: S303 - RFC 6238
+    now = now_us // TOTP_STEP_US
+    found = None
+    for step in range(max(0, now - TOTP_SKEW), now + TOTP_SKEW + 1):
+        if hmac.compare_digest(hotp.generate(step), code.encode()):
+            found = step
+    return found
+
+
+def totp_uri(secret: bytes, email: str, bank: str) -> str:
+    """What authenticator apps read from a QR code."""
+    label = quote(f"{bank}:{email}", safe="")
+    fields = {"secret": base32(secret), "issuer": bank, "digits": TOTP_DIGITS, "period": 30}
+    return f"otpauth://totp/{label}?{urlencode(fields, quote_via=quote)}"
+
+
+def base32(secret: bytes) -> str:
+    """A secret as people type it in."""
+    return b32encode(secret).decode("ascii").rstrip("=")
+
+
+def recovery_hash(user_id: UUID, code: str) -> bytes:
+    """Under which a recovery code in its normal form is stored: it has 100 random bits."""
+    return hashlib.sha256(user_id.bytes + code.encode()).digest()
