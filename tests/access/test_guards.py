@@ -7,7 +7,8 @@ import pytest
 from tests.access.planting import ROOT, turns_red
 
 REPOSITORY = "guilder/domains/{}/repository.py"
-IDENTITY = "guilder/domains/identity/repository/logins.py"
+SIGN_IN = "guilder/domains/identity/repository/sign_in.py"
+SESSION_ROWS = "guilder/domains/identity/repository/sessions.py"
 FACTORS = "guilder/domains/identity/repository/factors.py"
 SESSIONS = "guilder/domains/identity/commands/sessions.py"
 RULES = "guilder/domains/identity/rules/letters.py"
@@ -40,17 +41,17 @@ GUARDS: list[tuple[str, str, str]] = [
     (TOKENS, "str(found := UUID(text)) != text", "(found := UUID(text)) is None"),
     (TOKENS, "type(claims[name]) is not int", "False"),
     ("guilder/api/auth.py", 'header[:7].lower() != b"bearer "', 'b" " not in header'),
-    (IDENTITY, "sessions.c.ended_at.is_(None),\n            sessions.c.expires_at",
+    (SIGN_IN, "sessions.c.ended_at.is_(None),\n            sessions.c.expires_at",
      "sessions.c.expires_at"),
-    (IDENTITY, "users.c.id == user_id,\n            users.c.is_active == true(),",
+    (SIGN_IN, "users.c.id == user_id,\n            users.c.is_active == true(),",
      "users.c.is_active == true(),"),
-    (IDENTITY, "users.c.id == user_id,\n            users.c.is_active == true(),",
+    (SIGN_IN, "users.c.id == user_id,\n            users.c.is_active == true(),",
      "users.c.id == user_id,"),
-    (IDENTITY, "sessions.c.id == session_id, sessions.c.user_id == user_id",
+    (SESSION_ROWS, "sessions.c.id == session_id, sessions.c.user_id == user_id",
      "sessions.c.id == session_id"),
-    (IDENTITY, ".where(sessions.c.user_id == actor.user_id)", ""),
-    (IDENTITY, "            ~refused(users.c.id, version, view.now_us),\n", ""),
-    (IDENTITY, "func.coalesce(sessions.c.ended_at, refused_at(now_us))", "sessions.c.ended_at + 0"),
+    (SESSION_ROWS, ".where(sessions.c.user_id == actor.user_id)", ""),
+    (SIGN_IN, "            ~refused(users.c.id, version, view.now_us),\n", ""),
+    (SESSION_ROWS, "func.coalesce(sessions.c.ended_at, refused_at(now_us))", "sessions.c.ended_at + 0"),
     (SESSIONS, "if await factors.active_totp(uow, cmd.user_id) is not None:", "if False:"),
     (SESSIONS, "elif not await use_factor(uow, cmd.user_id, cmd.factor):", "elif False:"),
     (FACTORS, "totps.c.last_step < step,", ""),
@@ -88,8 +89,8 @@ GUARDS: list[tuple[str, str, str]] = [
      "letters.c.hash == hash_, users.c.is_active", "letters.c.hash == hash_"),
     ("guilder/domains/identity/services/authentication.py",
      "            self._refuse_unverified(found.user)\n", ""),
-    (IDENTITY, "statement = statement.where(sessions.c.id == only)", "pass"),
-    (IDENTITY, "statement = statement.where(sessions.c.id != but)", "pass"),
+    (SESSION_ROWS, "statement = statement.where(sessions.c.id == only)", "pass"),
+    (SESSION_ROWS, "statement = statement.where(sessions.c.id != but)", "pass"),
     ("guilder/domains/identity/commands/rotations.py", "_rotate(uow, cmd.user_id, ",
      "_rotate(uow, None, "),
     ("guilder/api/idempotency.py", "digest(caller_of(actor), text)", "digest(text)"),

@@ -8,8 +8,7 @@ from guilder.core.page import Page, PageRequest, cursor_id, cut
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
 from guilder.domains.identity.errors import AccountLocked, SessionNotFound, UserNotFound
-from guilder.domains.identity.repository import factors, failures, letters
-from guilder.domains.identity.repository import logins as repository
+from guilder.domains.identity.repository import factors, failures, letters, sessions, sign_in, users
 from guilder.domains.identity.rules.factors import Factors, Passkey
 from guilder.domains.identity.rules.sessions import Session
 from guilder.domains.identity.rules.users import User, UserFilter
@@ -23,7 +22,7 @@ async def session_user(
     The instant is in microseconds since 1970. Refuses a session that has ended, a user who is
     switched off, and a version before a rotation whose grace is over.
     """
-    found = await repository.find_user_of_session(view, session_id, user_id, version)
+    found = await sign_in.find_user_of_session(view, session_id, user_id, version)
     if found is None:
         raise Unauthenticated()
     return found
@@ -31,12 +30,12 @@ async def session_user(
 
 async def user_by_email(view: View, email: str) -> User | None:
     """The user with this address, None when there is none."""
-    return await repository.find_by_email(view, email)
+    return await users.find_by_email(view, email)
 
 
 async def user_to_write_to(view: View, user_id: UUID) -> User | None:
     """A user who may come in and whose address is proved; letters go to nobody else."""
-    user = await repository.find_active_user(view, user_id)
+    user = await users.find_active_user(view, user_id)
     return user if user is not None and user.email_verified else None
 
 
@@ -44,7 +43,7 @@ async def session_if_not_first(view: View, user_id: UUID, session_id: UUID) -> S
     """A session, None for the first one that its user has opened."""
     if not await letters.sessions_before(view, user_id, session_id):
         return None
-    return await repository.session_of(view, user_id, session_id)
+    return await sessions.session_of(view, user_id, session_id)
 
 
 async def has_old_letters(view: View) -> bool:
@@ -56,7 +55,7 @@ async def get_me(view: View, actor: Actor) -> User:
     """The acting user; refuses one who has been switched off."""
     user = None
     if actor.user_id is not None:
-        user = await repository.find_active_user(view, actor.user_id)
+        user = await users.find_active_user(view, actor.user_id)
     if user is None:
         raise Unauthenticated()
     return user
@@ -81,7 +80,7 @@ async def list_passkeys(view: View, actor: Actor, page: PageRequest) -> Page[Pas
 
 async def get_session(view: View, actor: Actor, session_id: UUID) -> Session:
     """One of the actor's own sessions; refuses any other as not found."""
-    session = await repository.session(view, actor, session_id)
+    session = await sessions.session(view, actor, session_id)
     if session is None:
         raise SessionNotFound()
     return session
@@ -89,16 +88,14 @@ async def get_session(view: View, actor: Actor, session_id: UUID) -> Session:
 
 async def list_sessions(view: View, actor: Actor, page: PageRequest) -> Page[Session]:
     """A page of the actor's own sessions, ended ones too, newest first."""
-    rows = await repository.newest_sessions(
-        view, actor, cursor_id(page), page.limit + 1, page.offset
-    )
+    rows = await sessions.newest_sessions(view, actor, cursor_id(page), page.limit + 1, page.offset)
     return cut(rows, page, lambda session: str(session.id))
 
 
 async def get_user(view: View, actor: Actor, user_id: UUID) -> User:
     """A user, for an admin; refuses everybody else, and an id that is none."""
     _require_permission(actor)
-    user = await repository.user(view, user_id)
+    user = await users.user(view, user_id)
     if user is None:
         raise UserNotFound()
     return user
@@ -108,7 +105,7 @@ async def list_users(view: View, actor: Actor, wanted: UserFilter, page: PageReq
     """A page of all users, newest first, for an admin; refuses everybody else."""
     _require_permission(actor)
     before = cursor_id(page)
-    rows = await repository.newest_users(view, wanted, before, page.limit + 1, page.offset)
+    rows = await users.newest_users(view, wanted, before, page.limit + 1, page.offset)
     return cut(rows, page, lambda user: str(user.id))
 
 

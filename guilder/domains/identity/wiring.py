@@ -6,28 +6,28 @@ from guilder.api.slices import Slice
 from guilder.core.jobs import Job
 from guilder.db.run import Runner
 from guilder.domains.identity.routes import (
-    admin,
-    entrance,
     factors,
     letter_pages,
     letters,
-    own,
     passkeys,
+    profile,
+    sign_in,
+    users,
 )
 from guilder.domains.identity.services.letters import LETTERS
 from guilder.domains.identity.subscribers import LETTER_SUBSCRIBER, forget_old_letters, prune
 
 SLICE: Final = Slice(
     routers=(
-        entrance.router,
-        entrance.auth_router,
+        sign_in.router,
+        sign_in.auth_router,
         letters.router,
-        own.router,
+        profile.router,
         factors.router,
         passkeys.router,
-        admin.router,
+        users.router,
     ),
-    root_routers=(entrance.auth_router, letter_pages.router),
+    root_routers=(sign_in.auth_router, letter_pages.router),
     subscribers=(LETTER_SUBSCRIBER,),
     jobs=(
         Job("forget old letters", 3600.0, lambda parts: forget_old_letters(parts[Runner])),

@@ -13,7 +13,7 @@ from guilder.core.clock import FixedClock
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.letters import AskForLetter, ask_for_letter
-from guilder.domains.identity.repository import factors, letters, logins
+from guilder.domains.identity.repository import factors, letters, sessions
 from guilder.domains.identity.rules.factors import Passkey, PasskeyProof, normal_code, recovery_hash
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.sessions import Ending
@@ -89,7 +89,7 @@ async def test_what_is_another_users_is_not_changed(
     assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == nothing
     assert await desk.does(factors.remove_passkey, actor_of(eve), passkey.id) == nothing
     assert await desk.does(factors.mark_proved, session, user) == nothing
-    assert (await desk.does(logins.end_sessions, Ending.REVOKED, user, only=session))[1] == 0
+    assert (await desk.does(sessions.end_sessions, Ending.REVOKED, user, only=session))[1] == 0
 
 
 async def test_what_is_over_is_not_changed(
@@ -99,7 +99,7 @@ async def test_what_is_over_is_not_changed(
     await gate.factors.enrol(actor_of(ada))
     assert await desk.does(factors.use_step, user, STEP) == (False, 0)  # not confirmed yet
     for changed in (1, 0):
-        told = await desk.does(logins.end_sessions, Ending.REVOKED, user, but=ada.session.id)
+        told = await desk.does(sessions.end_sessions, Ending.REVOKED, user, but=ada.session.id)
         assert told == (None, changed)
     assert await desk.does(factors.mark_proved, ended, user) == (False, 0)
     await runner.run(ask_for_letter, AskForLetter(Purpose.RESET, EMAIL), SYSTEM)
@@ -119,7 +119,7 @@ async def test_no_more_is_changed_than_told(
     assert await desk.does(factors.remove_passkey, actor_of(ada), passkey.id) == (True, 1)
     assert await desk.does(factors.mark_proved, session, user) == (True, 1)
     assert await desk.does(letters.spend, user, Purpose.VERIFICATION) == (None, 1)
-    assert await desk.does(logins.end_sessions, Ending.REVOKED, user, only=session) == (None, 1)
+    assert await desk.does(sessions.end_sessions, Ending.REVOKED, user, only=session) == (None, 1)
     await enrol(gate, await log_in(gate), clock)
     assert await desk.does(factors.use_step, user, STEP) == (True, 1)
     assert await desk.does(factors.use_step, user, STEP) == (False, 0)

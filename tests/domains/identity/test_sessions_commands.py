@@ -42,7 +42,7 @@ from guilder.domains.identity.queries import (
     list_users,
     session_user,
 )
-from guilder.domains.identity.repository.logins import find_with_password
+from guilder.domains.identity.repository.users import find_with_password
 from guilder.domains.identity.rules.users import UserFilter
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.infra.security.tokens import AccessTokens

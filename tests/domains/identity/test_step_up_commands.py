@@ -14,7 +14,7 @@ from guilder.domains.identity.errors import (
     WrongPassword,
 )
 from guilder.domains.identity.queries import session_user
-from guilder.domains.identity.repository.logins import find_with_password
+from guilder.domains.identity.repository.users import find_with_password
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.doors import (

@@ -12,7 +12,7 @@ from guilder.domains.identity.errors import (
     TotpNotFound,
     UserNotFound,
 )
-from guilder.domains.identity.repository import factors, logins
+from guilder.domains.identity.repository import factors, sessions, users
 from guilder.domains.identity.rules.factors import (
     Factor,
     PasskeyProof,
@@ -125,25 +125,25 @@ class RemoveFactors:
 
 async def remove_factors(uow: UnitOfWork, cmd: RemoveFactors) -> User:
     """Remove them and end all sessions; refuses an id that is no user's."""
-    user = await logins.lock_user(uow, cmd.user_id)
+    user = await users.lock_user(uow, cmd.user_id)
     if user is None:
         raise UserNotFound()
     await factors.remove_totp(uow, user.id)
     await factors.remove_passkeys(uow, user.id)
-    await logins.end_sessions(uow, Ending.FACTORS_CHANGED, user.id)
+    await sessions.end_sessions(uow, Ending.FACTORS_CHANGED, user.id)
     return user
 
 
 async def end_others(uow: UnitOfWork, user_id: UUID) -> None:
     """End the sessions of a user but the acting one: they were opened with other factors."""
-    await logins.end_sessions(uow, Ending.FACTORS_CHANGED, user_id, but=uow.actor.session_id)
+    await sessions.end_sessions(uow, Ending.FACTORS_CHANGED, user_id, but=uow.actor.session_id)
 
 
 async def _lock_actor(uow: UnitOfWork) -> User:
     """The acting user, whom nobody changes meanwhile; refuses one who has been switched off."""
     found = None
     if uow.actor.user_id is not None:
-        found = await logins.lock_active_user(uow, uow.actor.user_id)
+        found = await users.lock_active_user(uow, uow.actor.user_id)
     if found is None:
         raise Unauthenticated()
     return found[0]

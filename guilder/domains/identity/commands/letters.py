@@ -12,8 +12,7 @@ from guilder.core.ids import uuid7
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import TokenInvalid
 from guilder.domains.identity.events import LetterAsked, PasswordChanged
-from guilder.domains.identity.repository import failures, letters
-from guilder.domains.identity.repository import logins as repository
+from guilder.domains.identity.repository import failures, letters, sessions, users
 from guilder.domains.identity.rules.letters import Letter, Purpose, judge_token
 from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.rules.sessions import Ending
@@ -38,7 +37,7 @@ class AskForLetter:
 
 async def ask_for_letter(uow: UnitOfWork, cmd: AskForLetter) -> None:
     """Note it."""
-    user = await repository.find_by_email(uow, cmd.email)
+    user = await users.find_by_email(uow, cmd.email)
     await ask(uow, cmd.purpose, None if user is None else user.id)
 
 
@@ -98,7 +97,7 @@ async def verify_email(uow: UnitOfWork, cmd: VerifyEmail) -> User:
     """The user, whose address is proved from now on; refuses a token that is not good."""
     user = await user_of_token(uow, cmd.token_hash, Purpose.VERIFICATION)
     await letters.spend(uow, user.id, Purpose.VERIFICATION)
-    changed = await repository.change_user(uow, user.id, {"email_verified": True})
+    changed = await users.change_user(uow, user.id, {"email_verified": True})
     assert changed is not None
     return changed
 
@@ -121,11 +120,11 @@ async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
     """
     user = await user_of_token(uow, cmd.token_hash, Purpose.RESET)
     await letters.spend(uow, user.id, Purpose.RESET)
-    changed = await repository.change_user(
+    changed = await users.change_user(
         uow, user.id, {"password_hash": cmd.password_hash, "email_verified": True}
     )
     assert changed is not None
-    await repository.end_sessions(uow, Ending.PASSWORD_RESET, user.id)
+    await sessions.end_sessions(uow, Ending.PASSWORD_RESET, user.id)
     await failures.forget_failures(uow, failures_key(email_key(user.email)))
     await uow.record(PasswordChanged(user.id, cmd.device_info))
     return changed

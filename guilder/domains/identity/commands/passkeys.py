@@ -16,7 +16,7 @@ from guilder.domains.identity.errors import (
     TooManyPasskeys,
     WrongFactor,
 )
-from guilder.domains.identity.repository import factors, logins
+from guilder.domains.identity.repository import factors, users
 from guilder.domains.identity.rules.factors import MOST_PASSKEYS, Passkey
 
 
@@ -33,7 +33,7 @@ async def add_passkey(uow: UnitOfWork, cmd: AddPasskey) -> Passkey:
     """Store it; refuses a challenge that was used, one passkey too many and one that is known."""
     found = None
     if uow.actor.user_id is not None:
-        found = await logins.lock_active_user(uow, uow.actor.user_id)
+        found = await users.lock_active_user(uow, uow.actor.user_id)
     if found is None:
         raise Unauthenticated()
     user, new = found[0], cmd.new

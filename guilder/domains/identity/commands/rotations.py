@@ -12,7 +12,7 @@ from uuid import UUID
 from guilder.core.clock import SECOND_US
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.errors import UserNotFound
-from guilder.domains.identity.repository import logins, rotations
+from guilder.domains.identity.repository import rotations, users
 from guilder.domains.identity.rules.rotations import Rotation
 
 
@@ -42,7 +42,7 @@ class RotateUser:
 
 async def rotate_user(uow: UnitOfWork, cmd: RotateUser) -> Rotation:
     """Store the rotation; refuses an id that is no user's."""
-    if await logins.user(uow, cmd.user_id) is None:
+    if await users.user(uow, cmd.user_id) is None:
         raise UserNotFound()
     return await _rotate(uow, cmd.user_id, cmd.reason, cmd.grace_seconds)
 

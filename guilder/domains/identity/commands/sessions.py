@@ -19,8 +19,7 @@ from guilder.domains.identity.errors import (
     SessionNotFound,
 )
 from guilder.domains.identity.events import SignedInAnew
-from guilder.domains.identity.repository import factors, failures
-from guilder.domains.identity.repository import logins as repository
+from guilder.domains.identity.repository import factors, failures, sessions, users
 from guilder.domains.identity.repository.rotations import version_of
 from guilder.domains.identity.rules.factors import Factor, PasskeyProof
 from guilder.domains.identity.rules.sessions import (
@@ -65,7 +64,7 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
     """
     uow.tell(cmd.user_id)
     by_passkey = isinstance(cmd.factor, PasskeyProof)
-    found = await repository.lock_active_user(uow, cmd.user_id)
+    found = await users.lock_active_user(uow, cmd.user_id)
     if found is None or (found[1] != cmd.password_hash and not by_passkey):
         raise InvalidPasskey() if by_passkey else InvalidCredentials()
     if cmd.factor is None:
@@ -76,7 +75,7 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
     for key in cmd.failures_keys:
         await failures.forget_failures(uow, key)
     if cmd.better_hash is not None:
-        await repository.change_user(uow, cmd.user_id, {"password_hash": cmd.better_hash})
+        await users.change_user(uow, cmd.user_id, {"password_hash": cmd.better_hash})
     session = Session(
         uuid7(uow.now_us),
         cmd.user_id,
@@ -88,7 +87,7 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
         version=await version_of(uow, cmd.user_id),
         location=cmd.location,
     )
-    await repository.insert_session(uow, session, cmd.refresh_hash)
+    await sessions.insert_session(uow, session, cmd.refresh_hash)
     if not cmd.is_known_device:
         await uow.record(SignedInAnew(cmd.user_id, session.id))
     uow.tell(session=session.id)
@@ -143,12 +142,12 @@ class Refreshed:
 
 async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
     """Rotate the token; refuses one that is not good, and as reused one that was used before."""
-    found = await repository.refresh_token(uow, cmd.hash)
+    found = await sessions.refresh_token(uow, cmd.hash)
     if found is None:
         raise RefreshInvalid()
     token, session = found
     uow.tell(session.user_id, session=session.id)
-    user = await repository.find_active_user(uow, session.user_id)
+    user = await users.find_active_user(uow, session.user_id)
     if user is None:
         raise RefreshInvalid()
     match judge_refresh(token, session, uow.now_us):
@@ -167,7 +166,7 @@ async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
                 last_activity_at=uow.now_us,
                 expires_at=uow.now_us + SESSION_US,
             )
-            await repository.rotate(uow, session, cmd.hash, cmd.salt, cmd.successor)
+            await sessions.rotate(uow, session, cmd.hash, cmd.salt, cmd.successor)
             return Refreshed(session.id, user, session, cmd.salt, uow.now_us)
 
 
@@ -183,7 +182,7 @@ class EndFamily:
 async def end_family(uow: UnitOfWork, cmd: EndFamily) -> None:
     """End it; nothing happens when it has ended meanwhile."""
     uow.tell(cmd.user_id, session=cmd.session_id)
-    await repository.end_sessions(uow, Ending.REFRESH_REUSED, cmd.user_id, only=cmd.session_id)
+    await sessions.end_sessions(uow, Ending.REFRESH_REUSED, cmd.user_id, only=cmd.session_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +195,12 @@ class EndSession:
 
 async def end_session(uow: UnitOfWork, cmd: EndSession) -> Session:
     """End it, if it has not ended before; refuses a session that is not the actor's."""
-    session = await repository.session(uow, uow.actor, cmd.session_id)
+    session = await sessions.session(uow, uow.actor, cmd.session_id)
     if session is None:
         raise SessionNotFound()
     own = session.id == uow.actor.session_id
     ending = Ending.LOGGED_OUT if own else Ending.REVOKED
-    await repository.end_sessions(uow, ending, session.user_id, only=session.id)
+    await sessions.end_sessions(uow, ending, session.user_id, only=session.id)
     return session
 
 
@@ -216,4 +215,4 @@ async def end_other_sessions(uow: UnitOfWork, _cmd: EndOtherSessions) -> None:
     """End them; refuses an actor without a session."""
     if uow.actor.user_id is None or uow.actor.session_id is None:
         raise Unauthenticated()
-    await repository.end_sessions(uow, Ending.REVOKED, uow.actor.user_id, but=uow.actor.session_id)
+    await sessions.end_sessions(uow, Ending.REVOKED, uow.actor.user_id, but=uow.actor.session_id)

@@ -8,7 +8,7 @@ from guilder.core.errors import Unauthenticated
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.factors import use_factor
 from guilder.domains.identity.errors import FactorRequired, WrongFactor, WrongPassword
-from guilder.domains.identity.repository import factors, failures, logins
+from guilder.domains.identity.repository import factors, failures, users
 from guilder.domains.identity.rules.factors import Factor
 
 
@@ -34,7 +34,7 @@ async def step_up(uow: UnitOfWork, cmd: StepUp) -> int:
     user_id, session_id = uow.actor.user_id, uow.actor.session_id
     if user_id is None or session_id is None:
         raise Unauthenticated()
-    found = await logins.lock_active_user(uow, user_id)
+    found = await users.lock_active_user(uow, user_id)
     if found is None:
         raise Unauthenticated()
     if cmd.factor is not None:

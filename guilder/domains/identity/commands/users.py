@@ -13,7 +13,7 @@ from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.letters import ask
 from guilder.domains.identity.errors import LastAdmin, UserNotFound, WrongPassword
 from guilder.domains.identity.events import PasswordChanged
-from guilder.domains.identity.repository import logins as repository
+from guilder.domains.identity.repository import sessions, users
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.sessions import Ending
 from guilder.domains.identity.rules.users import User
@@ -48,7 +48,7 @@ async def create_user(uow: UnitOfWork, cmd: CreateUser) -> User:
         email_verified=cmd.email_verified,
         created_at=uow.now_us,
     )
-    await repository.insert_user(uow, user, cmd.password_hash)
+    await users.insert_user(uow, user, cmd.password_hash)
     uow.tell(role=user.role)
     if not user.email_verified:
         await ask(uow, Purpose.VERIFICATION, user.id)
@@ -88,11 +88,11 @@ async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
     """
     if uow.actor.user_id is None:
         raise Unauthenticated()
-    found = await repository.lock_active_user(uow, uow.actor.user_id)
+    found = await users.lock_active_user(uow, uow.actor.user_id)
     if found is None or found[1] != cmd.present_hash:
         raise WrongPassword()
     user = await _changed(uow, {"password_hash": cmd.password_hash})
-    await repository.end_sessions(uow, Ending.PASSWORD_CHANGED, user.id, but=uow.actor.session_id)
+    await sessions.end_sessions(uow, Ending.PASSWORD_CHANGED, user.id, but=uow.actor.session_id)
     await uow.record(PasswordChanged(user.id, cmd.device_info))
     return user
 
@@ -100,7 +100,7 @@ async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
 async def _changed(uow: UnitOfWork, values: Mapping[str, object]) -> User:
     if uow.actor.user_id is None:
         raise Unauthenticated()
-    user = await repository.change_user(uow, uow.actor.user_id, values)
+    user = await users.change_user(uow, uow.actor.user_id, values)
     if user is None:
         raise Unauthenticated()
     return user
@@ -123,8 +123,8 @@ async def change_access(uow: UnitOfWork, cmd: ChangeAccess) -> User:
     moment one is refused.
     """
     uow.tell(cmd.user_id)
-    admins = await repository.lock_active_admins(uow)
-    before = await repository.lock_user(uow, cmd.user_id)
+    admins = await users.lock_active_admins(uow)
+    before = await users.lock_user(uow, cmd.user_id)
     if before is None:
         raise UserNotFound()
     values: dict[str, object] = {}
@@ -135,9 +135,9 @@ async def change_access(uow: UnitOfWork, cmd: ChangeAccess) -> User:
     stays = cmd.role in {None, Role.ADMIN} and cmd.is_active is not False
     if admins == [cmd.user_id] and not stays:
         raise LastAdmin()
-    user = await repository.change_user(uow, cmd.user_id, values)
+    user = await users.change_user(uow, cmd.user_id, values)
     assert user is not None
     uow.tell(**change_of(asdict(before), asdict(user), show=_SHOWN))
     if not user.is_active:
-        await repository.end_sessions(uow, Ending.SWITCHED_OFF, user.id)
+        await sessions.end_sessions(uow, Ending.SWITCHED_OFF, user.id)
     return user

@@ -8,7 +8,7 @@ from sqlalchemy import Row, Select, delete, exists, func, select
 from guilder.core.clock import DAY_US
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import letters, sessions, users
-from guilder.domains.identity.repository.logins import USER, to_user
+from guilder.domains.identity.repository.users import USER, to_user
 from guilder.domains.identity.rules.letters import Letter, Purpose
 from guilder.domains.identity.rules.users import User
 

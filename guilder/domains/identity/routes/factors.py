@@ -22,7 +22,7 @@ from guilder.domains.identity.errors import (
     WrongFactor,
     WrongPassword,
 )
-from guilder.domains.identity.routes.entrance import TheAuthentication
+from guilder.domains.identity.routes.sign_in import TheAuthentication
 from guilder.domains.identity.schemas.factors import (
     FactorsOut,
     RecoveryCodesOut,

@@ -19,7 +19,7 @@ from guilder.domains.identity.commands.letters import (
     verify_email,
 )
 from guilder.domains.identity.errors import TokenExpired, TokenInvalid, WeakPassword
-from guilder.domains.identity.routes.entrance import Device, TheAuthentication
+from guilder.domains.identity.routes.sign_in import Device, TheAuthentication
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.schemas.logins import (
     AddressGiven,

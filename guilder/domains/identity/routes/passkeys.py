@@ -22,12 +22,12 @@ from guilder.domains.identity.errors import (
     TooManyPasskeys,
     WrongFactor,
 )
-from guilder.domains.identity.routes.entrance import Device, TheAuthentication
 from guilder.domains.identity.routes.factors import (
     FreshSecurityWriter,
     ProfileReader,
     SecurityWriter,
 )
+from guilder.domains.identity.routes.sign_in import Device, TheAuthentication
 from guilder.domains.identity.schemas.factors import (
     PasskeyCreate,
     PasskeyLogin,

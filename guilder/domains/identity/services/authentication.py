@@ -46,9 +46,9 @@ from guilder.domains.identity.errors import (
     WrongFactor,
     WrongPassword,
 )
-from guilder.domains.identity.repository import logins as repository
+from guilder.domains.identity.repository import sign_in, users
 from guilder.domains.identity.repository.factors import active_totp
-from guilder.domains.identity.repository.logins import LoginFacts
+from guilder.domains.identity.repository.sign_in import LoginFacts
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.rules.passwords import check_password, normal_password
@@ -128,7 +128,7 @@ class AuthenticationService:
         Refuses as locked, whether or not there is such a user, after too many wrong passwords. Only
         who has the right one learns that a ``code`` is needed or wrong.
         """
-        found = await self._runner.view(repository.find_for_login, email, actor.ip_address, device)
+        found = await self._runner.view(sign_in.find_for_login, email, actor.ip_address, device)
         known = found is not None and found.is_known_device
         place = (actor.ip_address, device or "") if known else ()
         key = failures_key(email_key(email), *place)
@@ -183,14 +183,12 @@ class AuthenticationService:
         user = None
         if proved is not None:
             user_id = proved[0]
-            user = await self._runner.view(repository.find_active_user, user_id)
+            user = await self._runner.view(users.find_active_user, user_id)
         if proved is None or user is None:
             refused = RefusePasskey(None if proved is None else proved[0])
             await self._runner.run(refuse_passkey, refused, actor)
         self._refuse_unverified(user)
-        known = await self._runner.view(
-            repository.is_known_device, user.id, actor.ip_address, device
-        )
+        known = await self._runner.view(sign_in.is_known_device, user.id, actor.ip_address, device)
         refresh_token, refresh_hash = new_opaque_token()
         command = OpenSession(
             user.id,
@@ -273,7 +271,7 @@ class AuthenticationService:
 
     async def _checked_password(self, password: str, actor: Actor) -> tuple[User, str]:
         """The acting user and the hash that the password fits; refuses a wrong one."""
-        found = await self._runner.view(repository.find_with_password, actor)
+        found = await self._runner.view(users.find_with_password, actor)
         if found is None:
             raise Unauthenticated()
         user, encoded = found

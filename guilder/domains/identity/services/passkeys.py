@@ -9,7 +9,7 @@ from guilder.core.passkeys import Credential, PasskeyRefused, RelyingParty
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.passkeys import AddPasskey, add_passkey
 from guilder.domains.identity.errors import WrongFactor
-from guilder.domains.identity.repository import factors, logins
+from guilder.domains.identity.repository import factors, users
 from guilder.domains.identity.rules.factors import Passkey, PasskeyProof
 
 _ASSERT: Final = "assert"
@@ -24,7 +24,7 @@ class PasskeyService:
 
     async def creation_options(self, actor: Actor) -> dict[str, Any]:
         """What a browser needs to make a passkey for the actor; good for this session alone."""
-        found = await self._runner.view(logins.find_with_password, actor)
+        found = await self._runner.view(users.find_with_password, actor)
         if found is None:
             raise Unauthenticated()
         user = found[0]

@@ -29,7 +29,7 @@ from guilder.domains.identity.errors import (
     WeakPassword,
     WrongPassword,
 )
-from guilder.domains.identity.routes.entrance import Device, TheAuthentication
+from guilder.domains.identity.routes.sign_in import Device, TheAuthentication
 from guilder.domains.identity.schemas.logins import (
     PasswordChange,
     SessionOut,

@@ -1,0 +1,146 @@
+"""The SQL of users."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, func, or_, select, true
+from sqlalchemy.exc import IntegrityError
+
+from guilder.core.actor import Actor
+from guilder.core.permissions import Role
+from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.domains.identity.errors import EmailTaken
+from guilder.domains.identity.models import users
+from guilder.domains.identity.rules.users import User, UserFilter, email_key
+
+USER: Final = (
+    users.c.id,
+    users.c.email,
+    users.c.full_name,
+    users.c.role,
+    users.c.is_active,
+    users.c.email_verified,
+    users.c.created_at,
+)
+
+
+async def insert_user(uow: UnitOfWork, user: User, password_hash: str) -> None:
+    """Store a user; refuses an address that another has, also one who comes at the same moment."""
+    try:
+        await uow.execute(
+            users.insert().values(
+                id=user.id,
+                email=user.email,
+                email_key=email_key(user.email),
+                full_name=user.full_name,
+                password_hash=password_hash,
+                role=user.role.value,
+                is_active=user.is_active,
+                email_verified=user.email_verified,
+                created_at=user.created_at,
+            )
+        )
+    except IntegrityError:
+        raise EmailTaken() from None
+
+
+async def find_by_email(view: View, email: str) -> User | None:
+    """The user of an address."""
+    row = await view.first(select(*USER).where(users.c.email_key == email_key(email)))
+    return None if row is None else to_user(row)
+
+
+async def find_active_user(view: View, user_id: UUID) -> User | None:
+    """A user who may come in."""
+    row = await view.first(select(*USER).where(users.c.id == user_id, users.c.is_active == true()))
+    return None if row is None else to_user(row)
+
+
+async def lock_active_user(uow: UnitOfWork, user_id: UUID) -> tuple[User, str] | None:
+    """A user who may come in, with the hash of the password; nobody changes either meanwhile."""
+    row = await uow.first(
+        select(*USER, users.c.password_hash)
+        .where(users.c.id == user_id, users.c.is_active == true())
+        .with_for_update()
+    )
+    return None if row is None else (to_user(row), row.password_hash)
+
+
+async def find_with_password(view: View, actor: Actor) -> tuple[User, str] | None:
+    """The acting user with the hash of the password, while they may come in."""
+    row = await view.first(
+        select(*USER, users.c.password_hash).where(
+            users.c.id == actor.user_id, users.c.is_active == true()
+        )
+    )
+    return None if row is None else (to_user(row), row.password_hash)
+
+
+async def lock_active_admins(uow: UnitOfWork) -> list[UUID]:
+    """Who can come in as admin; nobody changes that until the transaction ends."""
+    rows = await uow.all(
+        select(users.c.id)
+        .where(users.c.role == Role.ADMIN.value, users.c.is_active == true())
+        .order_by(users.c.id)
+        .with_for_update()
+    )
+    return [row.id for row in rows]
+
+
+async def user(view: View, user_id: UUID) -> User | None:
+    """A user, for an admin."""
+    row = await view.first(select(*USER).where(users.c.id == user_id))
+    return None if row is None else to_user(row)
+
+
+async def lock_user(uow: UnitOfWork, user_id: UUID) -> User | None:
+    """A user whom nobody changes until the transaction ends, for an admin."""
+    row = await uow.first(select(*USER).where(users.c.id == user_id).with_for_update())
+    return None if row is None else to_user(row)
+
+
+async def newest_users(
+    view: View, wanted: UserFilter, before: UUID | None, count: int, offset: int
+) -> list[User]:
+    """Users, for an admin: the newest first, on from the id ``before``."""
+    statement = select(*USER)
+    if wanted.text is not None:
+        key = email_key(wanted.text)
+        statement = statement.where(
+            or_(
+                users.c.email_key.contains(key, autoescape=True),
+                func.lower(users.c.full_name).contains(key, autoescape=True),
+            )
+        )
+    if wanted.role is not None:
+        statement = statement.where(users.c.role == wanted.role.value)
+    if wanted.is_active is not None:
+        statement = statement.where(users.c.is_active == wanted.is_active)
+    if before is not None:
+        statement = statement.where(users.c.id < before)
+    statement = statement.order_by(users.c.id.desc()).limit(count).offset(offset)
+    return [to_user(row) for row in await view.all(statement)]
+
+
+async def change_user(uow: UnitOfWork, user_id: UUID, values: Mapping[str, Any]) -> User | None:
+    """Change columns of a user, none of them too, and give the user back as stored."""
+    if not values:
+        return await user(uow, user_id)
+    row = await uow.first(
+        users.update().where(users.c.id == user_id).values(**values).returning(*USER)
+    )
+    return None if row is None else to_user(row)
+
+
+def to_user(row: Row[Any]) -> User:
+    """The user that a row of the columns ``USER`` tells of."""
+    return User(
+        row.id,
+        row.email,
+        row.full_name,
+        Role(row.role),
+        row.is_active,
+        row.email_verified,
+        row.created_at,
+    )
