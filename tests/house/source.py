@@ -244,7 +244,7 @@ def impure_core(source: Source, known: frozenset[str]) -> Iterator[str]:
                 yield f"{_at(source, node)}: core imports {module}, not the standard library"
 
 
-_UNBOUND = re.compile(r"\s*(UPDATE\s+\w+|DELETE\s+FROM)\s(?!.*\bWHERE\b)", re.DOTALL)
+_UNBOUND = re.compile(r"\s*(UPDATE\s+\w+\s+(\w+\s+)?SET|DELETE\s+FROM)\s(?!.*\bWHERE\b)", re.DOTALL)
 _CLOCKS = frozenset(
     f"{owner}.{name}"
     for owner, names in {

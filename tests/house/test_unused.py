@@ -7,10 +7,11 @@ from tests.house.source import Source, sources
 
 MAY_BE_UNUSED = {
     "FixedClock.advance": "time passes in tests alone",
-    "IMMUTABLE": "tests try to change each of these tables",
     "PARTITIONS": "tests compare it with the migration",
     "PARTITION_SIZE": "tests compare it with the migration",
     "close_ledger_account": "waits for customers who close accounts",
+    "protect": "what `make migration` writes calls it",
+    "unprotect": "what `make migration` writes calls it",
     "post": "waits for domains that move money beside rows of their own: cards, scheduled runs",
     "set_bounds": "waits for overdrafts",
     "set_flags": "waits for freezing accounts and cards",
