@@ -4,9 +4,11 @@
 
 BIN := .venv/bin
 # What `make test` hands to pytest: MARKS chooses by marker, PYTEST_ARGS is passed on as it stands.
-MARKS ?= not long
+MARKS ?= not long and not heavy
 PYTEST_ARGS ?=
-PYTEST := $(BIN)/pytest -n 2
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# Where this is set every process compiles all that it imports anew, which takes longer than most tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -39,12 +41,12 @@ types: setup ## Mypy, strict
 contracts: setup ## Who may import whom
 	$(BIN)/lint-imports --no-logo
 
-ci: setup ## What CI runs: `make test` with coverage floors, then both commands in a fresh clone
+ci: setup ## What CI runs: `make test` with the heavy tests and coverage floors, then a fresh clone
 	@rm -f .coverage .coverage.*
-	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report="
+	@$(MAKE) --no-print-directory test MARKS="not long" COVERAGE="--cov --cov-report="
 	$(BIN)/coverage report --skip-covered --fail-under=95
 	$(BIN)/coverage report --fail-under=100 \
-		--include='guilder/core/*,guilder/db/run.py,guilder/domains/*/rules.py,guilder/domains/ledger/*'
+		--include='guilder/core/*,guilder/db/run.py,guilder/domains/*/rules.py,guilder/domains/*/rules/*,guilder/domains/ledger/*'
 	$(BIN)/python tools/fresh_clone_check.py
 
 bench: setup ## Measure Guilder, the plain design and pgbench side by side

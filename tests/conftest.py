@@ -3,22 +3,34 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from guilder.db.migrate import upgrade
-from tests.support import postgres
+from guilder.infra.security.passwords import Argon2Passwords
+from tests.support import postgres, purity
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import LONG
 
 _POSTGRES = "TEST_POSTGRES_FOLDER"
+_MEMORY, _ENOUGH = Path("/dev/shm"), 4 * 2**30
+_KINDS = ("unit", "integration", "api", "house")
 _BY_NAME = {"rules": "unit", "commands": "integration", "queries": "integration", "routes": "api"}
+_OUTSIDE = {"database_url", "postgres_server", "sqlite_template", "redis_server", "tmp_path"}
+"""Fixtures that no unit test has."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The first process chooses the shared server's folder; the workers inherit it."""
+    """The first process chooses where databases are; the workers inherit it.
+
+    In memory, where there is enough: no disk is waited for then when they are synced.
+    """
     if not hasattr(config, "workerinput"):
+        if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH:
+            os.environ.setdefault(postgres.FOLDERS, str(_MEMORY))
         os.environ[_POSTGRES] = str(postgres.new_folder())
 
 
@@ -29,12 +41,41 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        kind = item.path.stem.rsplit("_", 1)[-1]
-        marker = _BY_NAME.get(kind)
-        if marker is None and "fixturenames" in dir(item):
-            names = getattr(item, "fixturenames", ())
-            marker = "integration" if "database_url" in names else "unit"
-        item.add_marker(getattr(pytest.mark, marker or "unit"))
+        if not any(item.get_closest_marker(kind) for kind in _KINDS):
+            item.add_marker(_kind(item))
+
+
+def _kind(item: pytest.Item) -> str:
+    """By the folder, the name of the file, or what the test asks for; else it is a unit test."""
+    if item.path.parent.name == "house":
+        return "house"
+    if (kind := _BY_NAME.get(item.path.stem.rsplit("_", 1)[-1])) is not None:
+        return kind
+    return "unit" if _OUTSIDE.isdisjoint(getattr(item, "fixturenames", ())) else "integration"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """A unit test that leaves the process fails."""
+    if item.get_closest_marker("unit") is None:
+        return (yield)
+    with purity.watched():
+        return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    """Banks in this process hash at no cost; ``dear_passwords`` is for tests of what it costs."""
+    cheap = partial(Argon2Passwords, memory_kib=64, time_cost=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("guilder.bootstrap.Argon2Passwords", cheap)
+        yield
+
+
+@pytest.fixture
+def dear_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Banks in this process hash as in production."""
+    monkeypatch.setattr("guilder.bootstrap.Argon2Passwords", Argon2Passwords)
 
 
 @pytest.fixture(scope="session")
@@ -80,8 +121,9 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis of one's own."""
+def redis_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+    """A Redis of one's own; on a busy machine it is slow, which is not what is tested."""
+    monkeypatch.setattr("guilder.infra.security.ratelimit.ANSWER_SECONDS", LONG)
     server = RedisServer(tmp_path)
     yield server
     server.kill()

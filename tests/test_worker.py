@@ -25,6 +25,7 @@ from guilder.infra.process.settings import Settings
 from guilder.worker import jobs_of, jobs_running
 from tests.db import owner
 from tests.infra.dispatch import Tell, Told, tell
+from tests.support.waiting import LONG
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ async def test_jobs_are_done_again_and_again_whatever_fails(
 ) -> None:
     good, bad = Work(), Work(ValueError("what happened"))
     jobs = (Job("good", 0.001, good), Job("bad", 0.001, bad))
-    async with asyncio.timeout(10), jobs_running(bank, jobs):
+    async with asyncio.timeout(LONG), jobs_running(bank, jobs):
         await good.enough.wait()
         await bad.enough.wait()
     failures = [record for record in caplog.records if record.message == "job failed"]
@@ -74,7 +75,7 @@ async def test_a_job_that_runs_is_ended_with_the_others(bank: Bank) -> None:
         begun.set()
         await asyncio.sleep(3600)
 
-    async with asyncio.timeout(10), jobs_running(bank, (Job("endless", 1, endless),)):
+    async with asyncio.timeout(LONG), jobs_running(bank, (Job("endless", 1, endless),)):
         await begun.wait()
 
 
@@ -106,7 +107,7 @@ async def test_an_event_becomes_a_letter_which_the_database_does_not_know(
     }  # fmt: skip
     wanted = (Subscriber("letters", on(Told, write_a_letter)),)
     settings = Settings.model_validate(values)
-    async with asyncio.timeout(10), opened(settings, subscribers=wanted) as bank:
+    async with asyncio.timeout(LONG), opened(settings, subscribers=wanted) as bank:
         await bank.runner.run(tell, Tell((Told("user:1", 1), Told("user:1", 2))), SYSTEM)
         assert (await bank.dispatcher.backlog()).lag_seconds >= 0
         async with jobs_running(bank):
@@ -141,7 +142,7 @@ async def test_closing_is_bounded_and_names_what_hangs(
     waiting = asyncio.ensure_future(poster.submit(Unit([])))
     await asyncio.sleep(0.01)
     with caplog.at_level(logging.ERROR):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONG):
             await close(replace(bank, poster=poster))
     assert [record.__dict__["fields"] for record in caplog.records] == [{"part": "poster"}]
     waiting.cancel()

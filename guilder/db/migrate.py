@@ -1,5 +1,6 @@
 """Migrations at start: one Alembic tree, run under a lock by whoever comes first."""
 
+import functools
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,12 +57,18 @@ async def _locked(url: str, work: Any, revision: str) -> bool:
         await engine.dispose()
 
 
+@functools.cache
+def _revisions() -> tuple[str, ...]:
+    """What this version knows, the head first."""
+    scripts = ScriptDirectory.from_config(config()).walk_revisions()
+    return tuple(script.revision for script in scripts)
+
+
 def _upgrade(connection: Connection, revision: str) -> bool:
-    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
     current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in known:
+    if current is not None and current not in _revisions():
         raise NewerDatabase(f"the database is at revision {current}, which this version lacks")
-    if revision == "head" and current == ScriptDirectory.from_config(config()).get_current_head():
+    if revision == "head" and current == _revisions()[0]:
         return False
     command.upgrade(_with(connection), revision)
     return True

@@ -20,6 +20,7 @@ from guilder.domains.audit.verify import verify_audit
 from guilder.domains.ledger.commands import lock_head
 from tests.db import owner
 from tests.db.house import START, TELLER, House, Note, created, key, write_note
+from tests.support.waiting import LONG
 
 SESSION = UUID("01999999-0000-7000-8000-00000000000b")
 USER = UUID("01999999-0000-7000-8000-00000000000c")
@@ -157,7 +158,7 @@ async def test_a_command_at_work_does_not_keep_another_from_its_audit(postgres_u
 
     task = asyncio.create_task(house.runner.run(slow, Note("slow"), TELLER))
     await inside.wait()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         await house.runner.run(write_note, Note("quick"), TELLER)
     leave.set()
     await task

@@ -9,6 +9,7 @@ import pytest
 from guilder.db.run import Done, Replayed
 from guilder.db.unit_of_work import UnitOfWork
 from tests.db.house import TELLER, House, Note, created, key, write_note
+from tests.support.waiting import LONG
 
 
 async def test_a_command_is_committed_though_its_caller_went_away(house: House) -> None:
@@ -104,4 +105,4 @@ async def test_a_command_cancelled_from_within_writes_nothing(house: House) -> N
 
 
 async def test_draining_an_idle_runner_ends_at_once(house: House) -> None:
-    await asyncio.wait_for(house.runner.drain(), 1)
+    await asyncio.wait_for(house.runner.drain(), LONG)

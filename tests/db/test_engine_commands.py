@@ -147,7 +147,7 @@ async def assert_unavailable_within_seconds(url: str) -> None:
         house.runner.run(write_note, Note("x"), TELLER),
         return_exceptions=True,
     )
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 10  # what waits for the driver waits longer
     for refused in told:
         assert isinstance(refused, Unavailable)
         assert refused.retry_after_seconds == 1

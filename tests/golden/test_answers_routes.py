@@ -29,6 +29,7 @@ from tests.golden.chapters.sessions import sessions
 from tests.golden.chapters.system import system
 from tests.golden.chapters.transfers import transfers
 from tests.golden.walk import Walk, opened_walk
+from tests.support.sizes import postgres_in_ci
 
 NOW: Final = 1_800_000_000_000_000
 FOLDER: Final = Path(__file__).with_name("answers")
@@ -48,7 +49,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FixedClock:
     return clock
 
 
-@pytest.mark.slow
+@postgres_in_ci
 async def test_every_answer_is_as_it_was(
     database_url: str, tmp_path: Path, clock: FixedClock
 ) -> None:

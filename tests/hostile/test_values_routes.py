@@ -36,6 +36,7 @@ SHAPES = frozenset((
 """Codes that say that a value is of the wrong shape."""
 
 
+ENGINES = ("sqlite", "postgres")
 STANDARD = [name.decode() for name, _ in SECURITY]
 
 
@@ -242,14 +243,24 @@ async def _taken(hostile: Hostile, most: int) -> None:
     assert hostile.wrong == []
 
 
-async def test_what_is_unsound_is_refused_and_leaves_no_trace(hostile: Hostile) -> None:
+def _sizes(name: str, few: int, many: int) -> pytest.MarkDecorator:
+    """Few on SQLite in every run, many on both engines with the heavy tests."""
+    heavy = [pytest.param(engine, many, marks=pytest.mark.heavy) for engine in ENGINES]
+    return pytest.mark.parametrize(
+        ("database_url", name), [("sqlite", few), *heavy], indirect=["database_url"]
+    )
+
+
+@_sizes("share", 32, 4)
+async def test_what_is_unsound_is_refused_and_leaves_no_trace(hostile: Hostile, share: int) -> None:
     assert len(hostile.fields) >= 60
-    await _refused(hostile, share=4)
+    await _refused(hostile, share)
     print(f"\n{hostile.asked} requests in {len(hostile.fields)} fields")
 
 
-async def test_what_is_sound_is_no_fault(hostile: Hostile) -> None:
-    await _taken(hostile, most=8)
+@_sizes("most", 1, 8)
+async def test_what_is_sound_is_no_fault(hostile: Hostile, most: int) -> None:
+    await _taken(hostile, most)
     print(f"\n{hostile.asked} requests in {len(hostile.fields)} fields")
 
 

@@ -20,7 +20,7 @@ from guilder.infra.process.dispatcher import Dispatcher, Patience
 START = 1_790_000_000_000_000
 PATIENCE = Patience(
     call_seconds=5, lease_seconds=60, first_rest_seconds=4, longest_rest_seconds=20,
-    most_attempts=4, goodbye_seconds=0.2,
+    most_attempts=4, goodbye_seconds=1,
 )  # fmt: skip
 ROUTES: Routes = {"test.told": ("mail", "log"), "test.mailed": ("mail",)}
 

@@ -11,6 +11,7 @@ from guilder.core.events import Delivery, Undeliverable
 from guilder.infra.process.dispatcher import Patience
 from tests.db import owner
 from tests.infra.dispatch import PATIENCE, START, Mailed, Office, Told, Unheard
+from tests.support.waiting import LONG
 
 
 @pytest.fixture
@@ -151,11 +152,11 @@ async def test_a_stream_that_hangs_holds_up_no_other(office: Office) -> None:
     office.mail.trouble = hang_in_a
     await office.tell(Mailed("a", 1), Mailed("a", 2), *[Mailed("b", n) for n in range(3, 15)])
     turn = asyncio.ensure_future(office.turn())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG):
         while len(office.mail.got["b"]) < 12:
             await asyncio.sleep(0.01)
     await office.tell(Mailed("c", 15))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG):
         while not office.mail.got["c"]:
             await asyncio.sleep(0.01)
     assert not turn.done()
@@ -166,7 +167,7 @@ async def test_a_call_is_bounded(database_url: str) -> None:
     office = Office(database_url, patience=Patience(call_seconds=0.05))
     office.mail.trouble = hang
     await office.tell(Mailed("a", 1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG):
         await office.turn()
     assert (await office.rows())[0].last_error == "TimeoutError"
     await office.close()
@@ -302,7 +303,7 @@ async def test_no_transaction_is_open_during_a_call(office: Office, database_url
 
     office.mail.trouble = write_past_us
     await office.tell(Mailed("a", 1))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONG):
         await office.turn()
     assert office.mail.numbers == [1]
     assert seen == []
@@ -311,12 +312,12 @@ async def test_no_transaction_is_open_during_a_call(office: Office, database_url
 async def test_a_stop_ends_calls_in_time_and_gives_back_what_they_had(
     office: Office, sister: Office
 ) -> None:
-    finished = asyncio.Event()
+    let_go, finished = asyncio.Event(), asyncio.Event()
 
     async def nearly_done(delivery: Delivery) -> None:
         if delivery.stream == "hanging":
             await hang(delivery)
-        await asyncio.sleep(0.05)
+        await let_go.wait()
         finished.set()
 
     office.mail.trouble = nearly_done
@@ -325,8 +326,10 @@ async def test_a_stop_ends_calls_in_time_and_gives_back_what_they_had(
     while len(office.mail.deliveries) < 2:
         await asyncio.sleep(0.001)
     turn.cancel()
-    async with asyncio.timeout(PATIENCE.goodbye_seconds + 2):
-        await office.dispatcher.stop()
+    stopping = asyncio.ensure_future(office.dispatcher.stop())
+    let_go.set()
+    async with asyncio.timeout(LONG):
+        await stopping
     assert finished.is_set()
     assert await office.states() == [("delivered", 1), ("pending", 0), ("pending", 0)]
     await sister.turn()
@@ -339,7 +342,7 @@ async def test_a_call_that_cancels_itself_counts_as_an_attempt(office: Office) -
 
     office.mail.trouble = cancel
     await office.tell(Mailed("a", 1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG):
         await office.turn()
     assert len(office.mail.deliveries) == 1
     assert await office.states() == [("pending", 1)]
@@ -349,7 +352,7 @@ async def test_what_is_claimed_while_it_stops_is_given_back(office: Office) -> N
     await office.tell(Mailed("a", 1))
     turn = asyncio.ensure_future(office.turn())
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG):
         await office.dispatcher.stop()
         await turn
     assert office.mail.deliveries == []

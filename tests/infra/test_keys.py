@@ -22,6 +22,7 @@ from guilder.infra.security.keys import (
     ring_of,
 )
 from guilder.infra.security.secrets import FolderSecrets, GivenSecrets, MountedSecrets, new_secret
+from tests.support.waiting import LONG
 
 NAME = "secret_key"
 NOW = 1_800_000_000 * SECOND_US
@@ -146,7 +147,7 @@ async def test_whoever_meets_an_unknown_key_is_answered_from_a_later_look(
     ring = KeyRing(NAME, shelf, clock)
     shelf.begun, shelf.go_on = threading.Event(), threading.Event()
     first = asyncio.create_task(ring.look_again())
-    await asyncio.to_thread(shelf.begun.wait, 10)
+    await asyncio.to_thread(shelf.begun.wait, LONG)
     shelf.now = (version(NEW), version(OLD))
     second = asyncio.create_task(ring.look_again())
     await asyncio.sleep(0.05)
@@ -182,7 +183,7 @@ async def test_one_who_goes_away_does_not_stop_the_look_of_the_others(clock: Fix
 async def test_where_nothing_can_change_nobody_looks(clock: FixedClock) -> None:
     ring = KeyRing(NAME, GivenSecrets({NAME: (OLD,)}), clock)
     await ring.look_again()
-    await asyncio.wait_for(Keys(ring, ring).watch(), 1)
+    await asyncio.wait_for(Keys(ring, ring).watch(), LONG)
 
 
 async def test_a_store_that_is_away_or_empty_takes_nothing_away(
@@ -216,7 +217,7 @@ async def test_a_ring_keeps_up_without_being_asked(
     ring, other = (KeyRing(NAME, shelf, clock) for _ in range(2))
     watching = asyncio.create_task(Keys(ring, other).watch())
     shelf.now = (version(NEW), version(OLD))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONG):
         while len(ring.versions) + len(other.versions) < 4:
             await asyncio.sleep(0.01)
     watching.cancel()

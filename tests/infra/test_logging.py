@@ -18,6 +18,7 @@ from guilder.infra.process.logging import (
     configure_logging,
     is_secret,
 )
+from tests.support.waiting import LONG
 
 
 class Pipe:
@@ -140,7 +141,7 @@ def test_access_lines_wait_for_company_but_not_long(pipe: Pipe, logger: logging.
     for number in range(3):
         access.info("request", extra={"fields": {"number": number}})
     assert pipe.read() == b""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + LONG
     lines: list[dict[str, Any]] = []
     while not lines and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -119,10 +119,10 @@ async def test_of_a_long_password_bcrypt_knows_the_first_72_bytes(
 async def test_what_only_looks_like_a_hash_of_bcrypt_fits_nothing(
     passwords: Argon2Passwords, hash_: str
 ) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     for password in ("", "x", "correct horse battery"):
         assert not await passwords.verify(hash_, password)
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def peppered(*keys: bytes, first_key: bytes | None = None) -> Argon2Passwords:

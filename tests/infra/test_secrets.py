@@ -27,6 +27,7 @@ from guilder.infra.security.secrets import (
     new_secret,
     secret_values,
 )
+from tests.support.waiting import LONG
 
 NAME, OTHER = "secret_key", "encryption_key"
 REGION = "eu-central-1"
@@ -224,7 +225,7 @@ def race(folder: Path, *arguments: tuple[str, ...]) -> set[str]:
         assert racer.stdin is not None
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    return {racer.communicate(timeout=60)[0] for racer in racers}
+    return {racer.communicate(timeout=LONG)[0] for racer in racers}
 
 
 def test_processes_that_make_the_first_key_together_agree(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The supervisor with small programs in the place of servers."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -16,6 +17,9 @@ from guilder.infra.process import supervisor
 from guilder.infra.process.server import bind
 from guilder.infra.process.settings import BadSettings
 from guilder.infra.process.supervisor import Supervisor, metrics_folder
+from tests.support.waiting import LONG, until
+
+pytestmark = pytest.mark.integration  # processes
 
 TOLD = "import os, signal, socket, sys, time\ncontrol = socket.socket(fileno=int(sys.argv[2]))\n"
 OBEDIENT = (
@@ -63,14 +67,14 @@ class Watched:
         running = asyncio.create_task(self.supervisor.run())
         await then()
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONG):
             return await running
 
 
 async def children(count: int, *, without: frozenset[int] = frozenset()) -> frozenset[int]:
     """Wait for so many child processes, none of them in ``without``."""
     path = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         while True:
             found = frozenset(map(int, path.read_text().split()))
             if len(found) == count and not found & without:
@@ -78,23 +82,39 @@ async def children(count: int, *, without: frozenset[int] = frozenset()) -> froz
             await asyncio.sleep(0.05)
 
 
-async def test_a_process_for_each_socket_until_told_to_stop(sockets: list[socket.socket]) -> None:
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Hears what a supervisor says of workers that are ready."""
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+def ready(caplog: pytest.LogCaptureFixture) -> int:
+    """How often a worker has got ready."""
+    return [record.message for record in caplog.records].count("worker ready")
+
+
+async def test_a_process_for_each_socket_until_told_to_stop(
+    sockets: list[socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
     async def started() -> None:
         await children(2)
-        await asyncio.sleep(0.3)
+        await until(lambda: ready(caplog) == 2)
 
     assert await Watched(sockets, OBEDIENT).run(started) == 0
     assert await children(0) == frozenset()
 
 
-async def test_a_process_that_is_killed_is_replaced(sockets: list[socket.socket]) -> None:
+async def test_a_process_that_is_killed_is_replaced(
+    sockets: list[socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
     async def killed() -> None:
         first = await children(2)
-        await asyncio.sleep(0.5)
+        await until(lambda: ready(caplog) == 2)
         victim = min(first)
         os.kill(victim, signal.SIGKILL)
         await children(2, without=frozenset({victim}))
-        await asyncio.sleep(0.3)
+        await until(lambda: ready(caplog) == 3)
 
     assert await Watched(sockets, OBEDIENT).run(killed) == 0
 
@@ -102,7 +122,7 @@ async def test_a_process_that_is_killed_is_replaced(sockets: list[socket.socket]
 async def test_processes_that_cannot_start_end_the_supervisor(
     sockets: list[socket.socket],
 ) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         assert await Watched(sockets, BROKEN).supervisor.run() == 1
     await children(0)
 
@@ -111,7 +131,7 @@ async def test_a_process_that_never_gets_ready_ends_the_supervisor(
     sockets: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "START_SECONDS", 0.5)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         assert await Watched(sockets, HANGING).supervisor.run() == 1
     await children(0)
 
@@ -120,26 +140,28 @@ async def test_a_process_that_worked_once_is_tried_again_but_not_for_ever(
     sockets: list[socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "MOST_FAILED_STARTS", 3)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         watched = Watched(sockets[:1], ONCE, str(tmp_path / "was here"))
         assert await watched.supervisor.run() == 1
 
 
 async def test_a_process_that_will_not_stop_is_killed_and_told_of(
-    sockets: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+    sockets: list[socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.5)
 
     async def started() -> None:
         await children(2)
-        await asyncio.sleep(0.5)
+        await until(lambda: ready(caplog) == 2)
 
     assert await Watched(sockets, STUBBORN).run(started) == 1
     await children(0)
 
 
 async def test_the_folder_of_metrics_is_shared(
-    sockets: list[socket.socket], tmp_path: Path
+    sockets: list[socket.socket], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     program = TOLD + (
         "open(sys.argv[3], 'a').write(os.environ['PROMETHEUS_MULTIPROC_DIR'] + '\\n')\n"
@@ -149,7 +171,7 @@ async def test_the_folder_of_metrics_is_shared(
 
     async def started() -> None:
         await children(2)
-        await asyncio.sleep(0.5)
+        await until(lambda: ready(caplog) == 2)
 
     watched = Watched(sockets, program, str(noted), metrics=tmp_path / "metrics")
     assert await watched.run(started) == 0

@@ -23,6 +23,7 @@ from tests.support.bank import ASSET, Bank, Reply, named, open_bank, reply_of
 from tests.support.books import broken_promises, problems, read_books
 from tests.support.load import Told
 from tests.support.sizes import SEED, of, tell
+from tests.support.waiting import LONG
 from tests.support.worker import Job
 from tests.support.workers import Campaign, Crew
 
@@ -201,9 +202,9 @@ async def check_killed_workers(
     try:
         for _ in range(kills):
             wanted = campaign.answered + draw.randint(10, 60) * (6 if kills > 100 else 1)
-            await asyncio.to_thread(campaign.wait_for_replies, wanted, 60)
+            await asyncio.to_thread(campaign.wait_for_replies, wanted, LONG)
             await asyncio.sleep(draw.uniform(0, 0.01))
-            await asyncio.to_thread(campaign.kill, draw.choice(campaign.busy(60)))
+            await asyncio.to_thread(campaign.kill, draw.choice(campaign.busy(LONG)))
         told = await asyncio.to_thread(campaign.stop)
     finally:
         campaign.abandon()
@@ -228,7 +229,7 @@ async def check_storm(url: str, crew: Crew, storm: Storm, defect: str | None = N
     names = [f"s{i}" for i in range(storm.keys)] * storm.copies
     draw.shuffle(names)
     size = -(-len(names) // 4)
-    seconds = 60 + storm.keys // 50
+    seconds = LONG + storm.keys // 50
     shares = [names[i : i + size] for i in range(0, len(names), size)]
     campaign = Campaign(
         crew,

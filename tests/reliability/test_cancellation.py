@@ -16,6 +16,7 @@ from tests.support.bank import ASSET, Bank, Reply, named, open_bank, open_store,
 from tests.support.books import read_books
 from tests.support.sizes import SEED, of, sizes, tell
 from tests.support.taps import Gate, tapped_store
+from tests.support.waiting import LONG
 
 FILLING = ALWAYS_QUEUED // MAX_BATCH + 1
 """Full batches that make a queue too long."""
@@ -144,7 +145,7 @@ async def test_a_stop_that_is_given_up_still_answers_everybody(database_url: str
             async with asyncio.timeout(0.05):
                 await poster.stop()
         gate.opened.set()
-        done, hanging = await asyncio.wait(waiting, timeout=2)
+        done, hanging = await asyncio.wait(waiting, timeout=LONG)
         for task in hanging:
             task.cancel()
     assert not hanging, f"{len(hanging)} of {len(waiting)} clients were never answered"

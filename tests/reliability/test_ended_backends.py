@@ -18,6 +18,7 @@ from tests.reliability.checks import check_books
 from tests.support.bank import ASSET, Bank, Reply, named, open_bank, open_store, reply_of
 from tests.support.sizes import SEED, of, tell
 from tests.support.taps import Gate, tapped_store
+from tests.support.waiting import LONG
 
 POSTERS = (
     "FROM pg_stat_activity WHERE application_name = 'guilder-poster'"
@@ -69,7 +70,7 @@ async def test_while_it_waits_for_the_lock(database_url: str, ended: str) -> Non
 
 
 async def lock_waited_for(connection: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG):
         while not await connection.fetchval(f"SELECT count(*) {WAITING}"):
             await asyncio.sleep(0.01)
 

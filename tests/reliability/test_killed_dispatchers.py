@@ -8,11 +8,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from guilder.core.clock import SystemClock
 from tests.infra.dispatch import Mailed, Office, Told, Unheard
-from tests.support.sizes import SEED, of, sizes, tell
+from tests.support.sizes import SEED, of, sizes, sqlite_in_ci, tell
+from tests.support.waiting import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 STREAMS = 8
@@ -25,7 +24,7 @@ class Size:
     seconds: float
 
 
-SMALL = Size(events=100, processes=2, seconds=60)
+SMALL = Size(events=100, processes=2, seconds=LONG)
 FULL = Size(events=5_000, processes=4, seconds=1_800)
 
 
@@ -53,7 +52,7 @@ class Crew:
     def close(self) -> None:
         for process in self._processes:
             process.kill()
-            process.wait(10)
+            process.wait(LONG)
 
 
 async def pending(office: Office) -> int:
@@ -78,7 +77,7 @@ async def events_told(office: Office, count: int) -> dict[tuple[str, str], list[
     return wanted
 
 
-@pytest.mark.slow
+@sqlite_in_ci
 @sizes(SMALL, FULL)
 async def test_every_event_arrives_in_order_though_dispatchers_die(
     database_url: str, tmp_path: Path, size: Size

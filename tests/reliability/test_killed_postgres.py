@@ -12,6 +12,7 @@ from tests.support.bank import open_bank
 from tests.support.killing import kill_server, shut_down
 from tests.support.postgres import TEMPLATE, Server, private_server
 from tests.support.sizes import SEED, of, sizes, tell
+from tests.support.waiting import LONG
 from tests.support.workers import Campaign, Crew
 
 AWAY = {*BACKPRESSURE, "unavailable", "outcome_unknown"}
@@ -42,7 +43,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled_when_postgres_is_killed(
     try:
         for _ in range(size):
             wanted = campaign.answered + draw.randint(100, 300) * (3 if size > 10 else 1)
-            await asyncio.to_thread(campaign.wait_for_replies, wanted, 60)
+            await asyncio.to_thread(campaign.wait_for_replies, wanted, LONG)
             died += await asyncio.to_thread(kill_server, durable_server)
             await asyncio.to_thread(durable_server.restart)
         told = await asyncio.to_thread(campaign.stop)
@@ -69,7 +70,7 @@ async def test_a_terminated_backend_is_no_error_to_any_client(
     try:
         for _ in range(size):
             wanted = campaign.answered + draw.randint(10, 40)
-            await asyncio.to_thread(campaign.wait_for_replies, wanted, 60)
+            await asyncio.to_thread(campaign.wait_for_replies, wanted, LONG)
             await asyncio.to_thread(durable_server.execute, statement)
         told = await asyncio.to_thread(campaign.stop)
     finally:
@@ -86,12 +87,12 @@ async def test_a_server_shut_down_under_load_is_unavailable_and_nothing_else(
     campaign = Campaign(crew, jobs(bank, 2))
     database = Database(database_url)
     try:
-        await asyncio.to_thread(campaign.wait_for_replies, 200, 60)
+        await asyncio.to_thread(campaign.wait_for_replies, 200, LONG)
         await asyncio.to_thread(shut_down, durable_server)
         await asyncio.sleep(0.3)
         await asyncio.to_thread(durable_server.restart)
         await settled(database)
-        await asyncio.to_thread(campaign.wait_for_replies, campaign.answered + 50, 60)
+        await asyncio.to_thread(campaign.wait_for_replies, campaign.answered + 50, LONG)
         told = await asyncio.to_thread(campaign.stop)
     finally:
         await database.close()

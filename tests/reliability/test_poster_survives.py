@@ -16,6 +16,7 @@ from guilder.domains.ledger.rules.state import Posting, Unit, UnitResult
 from tests.support.bank import ASSET, named, open_bank, open_store
 from tests.support.books import read_books
 from tests.support.taps import Tap, tapped_store
+from tests.support.waiting import LONG
 
 
 class BadObserver:
@@ -36,7 +37,7 @@ async def test_an_observer_that_fails_does_not_stop_the_bank(database_url: str) 
     poster.start()
     try:
         for number in range(3):
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(LONG):
                 await poster.submit(named(f"n{number}", [Posting(a, b, 1, ASSET)]))
     finally:
         try:

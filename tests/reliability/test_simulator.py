@@ -97,7 +97,9 @@ def comparable(books: Books) -> dict[str, list[Any]]:
     }
 
 
-@pytest.mark.parametrize("seed", [SEED, SEED + 1, SEED + 2])
+@pytest.mark.parametrize(
+    "seed", [SEED, *[pytest.param(SEED + n, marks=pytest.mark.heavy) for n in (1, 2)]]
+)
 @sizes(150, 3_000)
 async def test_faults_at_any_step_leave_the_books_of_a_run_without_faults(
     database_url: str, another_url: str, seed: int, size: int

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
 
 from guilder.api.app import Api
 from guilder.bootstrap import Bank
@@ -41,11 +42,28 @@ async def started(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+def made(settings: Settings, *, jobs: bool = False) -> Api:
+    """The application; the routes are those of the first one that was made.
+
+    FastAPI looks through all of them again for each application, which takes longer than most
+    tests. Who adds a route has it alone.
+    """
+    app = create_app(settings, jobs=jobs)
+    if _ROUTES:
+        app.router.routes[:] = _ROUTES
+    else:
+        _ROUTES.extend(app.router.routes)
+    return app
+
+
+_ROUTES: list[BaseRoute] = []
+
+
 def app_on(url: str, folder: Path, **settings: object) -> Api:
     """The application on a database, with its keys in ``folder``, and without rate limits."""
     values = {"env": "test", "data_dir": folder, "database_url": url, "rate_limits": False}
     values |= settings
-    return create_app(Settings.model_validate(values))
+    return made(Settings.model_validate(values))
 
 
 def bank_of(app: FastAPI) -> Bank:

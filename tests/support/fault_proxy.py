@@ -13,6 +13,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from tests.support.waiting import LONG
+
 COMMIT = b"COMMIT\x00"
 LATE_SECONDS = 0.1
 
@@ -116,7 +118,7 @@ class _Link:
         await self.up_writer.drain()
         if cut is Cut.AFTER:
             self.writer.close()
-        await asyncio.wait_for(self.ready.wait(), 30)
+        await asyncio.wait_for(self.ready.wait(), LONG)
 
     async def _downwards(self) -> None:
         """Server to client; muted, it is only listened to."""

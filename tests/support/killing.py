@@ -7,10 +7,10 @@ alive when ``kill_server`` returns.
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from tests.support.postgres import Server
+from tests.support.waiting import wait_until
 
 
 def kill_server(server: Server) -> int:
@@ -20,11 +20,7 @@ def kill_server(server: Server) -> int:
     doomed = [*children(postmaster), postmaster]
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while any(_alive(pid) for pid in doomed):
-        if time.monotonic() > deadline:
-            raise TimeoutError("the killed server would not go")
-        time.sleep(0.005)
+    wait_until(lambda: not any(_alive(pid) for pid in doomed))
     # Nobody is alive to hold these. Where nobody reaps orphans a dead postmaster keeps its id for
     # a while, and a new one would take it for a rival.
     for lock in ("postmaster.pid", ".s.PGSQL.5432.lock", ".s.PGSQL.5432"):
@@ -36,11 +32,7 @@ def shut_down(server: Server) -> None:
     """The fast shutdown that an operator asks for: every session is ended at once."""
     postmaster = server.pid
     os.kill(postmaster, signal.SIGINT)
-    deadline = time.monotonic() + 20
-    while _alive(postmaster):
-        if time.monotonic() > deadline:
-            raise TimeoutError("the server would not shut down")
-        time.sleep(0.005)
+    wait_until(lambda: not _alive(postmaster))
 
 
 def children(parent: int) -> list[int]:

@@ -1,6 +1,7 @@
 """PostgreSQL 18 from the wheel for the tests: one shared server a run, and private ones to kill."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 import warnings
@@ -21,6 +22,8 @@ with warnings.catch_warnings():
 
 FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 TEMPLATE = "guilder_template"
+FOLDERS = "PYTEST_DEBUG_TEMPROOT"
+"""The environment variable that tells pytest, too, where to make temporary folders."""
 
 
 class Server:
@@ -108,7 +111,7 @@ async def folder_of(url: str) -> Path:
 
 def new_folder() -> Path:
     """A folder short enough for a socket path, open to the server's own user."""
-    folder = Path(tempfile.mkdtemp(prefix="gpg"))
+    folder = Path(tempfile.mkdtemp(prefix="gpg", dir=os.environ.get(FOLDERS)))
     folder.chmod(0o755)
     return folder / "data"
 

@@ -5,11 +5,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from tests.support.waiting import LONG, wait_until
 
 BINARY = "redis-server"
 
@@ -41,15 +42,12 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        deadline = time.monotonic() + 20
-        while self.ask("PING") != b"+PONG\r\n":
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: self.ask("PING") == b"+PONG\r\n")
 
     def ask(self, command: str) -> bytes:
         """The beginning of a plain command's answer; nothing when it does not listen."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=LONG) as connection:
                 connection.sendall(command.encode() + b"\r\n")
                 return connection.recv(65536)
         except ConnectionError:
@@ -70,4 +68,4 @@ class RedisServer:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(LONG)

@@ -19,6 +19,17 @@ def sizes(small: Any, full: Any, *, full_minutes: int = 60) -> pytest.MarkDecora
     )
 
 
+def _engines(first: str, in_ci: str) -> pytest.MarkDecorator:
+    engines = [first, pytest.param(in_ci, marks=pytest.mark.heavy)]
+    return pytest.mark.parametrize("database_url", engines, indirect=True)
+
+
+postgres_in_ci = _engines("sqlite", "postgres")
+"""Both engines, PostgreSQL only with the heavy tests: for what is about something else."""
+sqlite_in_ci = _engines("postgres", "sqlite")
+"""Both engines, SQLite only with the heavy tests."""
+
+
 def tell(what: str, **facts: Any) -> None:
     """One line of figures, with the seed."""
     print(what, f"seed={SEED}", *[f"{name}={value}" for name, value in facts.items()])

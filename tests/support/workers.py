@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.support.bank import Reply
 from tests.support.load import Told
+from tests.support.waiting import LONG
 from tests.support.worker import Job
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,8 +81,8 @@ class Worker:
     def kill(self) -> None:
         """SIGKILL; what it had said before is kept."""
         self._process.kill()
-        self._process.wait(10)
-        self._reader.join(10)
+        self._process.wait(LONG)
+        self._reader.join(LONG)
 
     def close(self) -> None:
         self.kill()
@@ -190,7 +191,7 @@ class Campaign:
     def answered(self) -> int:
         return len(self.replies) + sum(len(worker.replies) for worker in self.workers)
 
-    def stop(self, timeout: float = 60) -> Told:
+    def stop(self, timeout: float = LONG) -> Told:
         """Ask everybody to stop, once each has answered every client again; gather the ends."""
         for worker in self.workers:
             assert worker.job is not None

@@ -19,8 +19,8 @@ from guilder.core.permissions import Role
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import SetBankClock, set_bank_clock
 from guilder.infra.process.settings import Settings
-from guilder.main import API, create_app
-from tests.support.app import PRODUCTION, bank_of
+from guilder.main import API
+from tests.support.app import PRODUCTION, bank_of, made
 from tests.support.books import Books, problems, read_books
 
 PASSWORD = "correct horse battery staple"
@@ -113,7 +113,7 @@ async def opened_desk(url: str, folder: Path, env: str = "test") -> AsyncIterato
     """The bank in business on a migrated database."""
     given = {"env": env, "data_dir": folder, "database_url": url, "secret_key": "s" * 32}
     given |= PRODUCTION if env == "production" else {"rate_limits": False}
-    app = create_app(Settings.model_validate(given))
+    app = made(Settings.model_validate(given))
     async with app.router.lifespan_context(app):
         yield Desk(app, url)
 

@@ -16,11 +16,11 @@ from sqlalchemy import event, select, text, update
 
 from guilder.domains.identity.models import letters, users
 from guilder.infra.process.settings import Settings
-from guilder.main import create_app
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.test_routes import PASSWORD, assert_problem
 from tests.domains.identity.test_sessions_routes import API, bearer, logged_in, refresh, status_of
-from tests.support.app import bank_of, started
+from tests.support.app import bank_of, made, started
+from tests.support.waiting import LONG
 
 ADA = "ada@example.test"
 NEW = "another quite long phrase"
@@ -33,7 +33,7 @@ class Mailbox:
         self._folder = folder
         self._read: set[Path] = set()
 
-    async def next(self, seconds: float = 10) -> EmailMessage:
+    async def next(self, seconds: float = LONG) -> EmailMessage:
         """The next letter that has not been read; waits for it."""
         async with asyncio.timeout(seconds):
             while not (new := self.unread()):
@@ -60,7 +60,7 @@ class Mailbox:
 
 @pytest.fixture
 def app(database_url: str, tmp_path: Path) -> FastAPI:
-    return create_app(settings(database_url, tmp_path), jobs=True)
+    return made(settings(database_url, tmp_path), jobs=True)
 
 
 def settings(url: str, folder: Path, **more: object) -> Settings:
@@ -100,7 +100,7 @@ async def proved(client: httpx.AsyncClient, box: Mailbox, address: str = ADA) ->
 async def delivered(app: FastAPI) -> None:
     """Wait until nothing is due, so that the absence of a letter means something."""
     due = text("SELECT count(*) FROM outbox_deliveries WHERE state = 'pending'")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONG):
         while await bank_of(app).runner.view(lambda view: view.scalar(due)):
             await asyncio.sleep(0.02)
 
@@ -135,9 +135,7 @@ async def test_signing_up_and_in_gives_no_tokens_before_the_address_is_proved(
 async def test_an_unproved_address_may_sign_in_where_that_is_not_asked(
     database_url: str, tmp_path: Path, box: Mailbox
 ) -> None:
-    lenient = create_app(
-        settings(database_url, tmp_path, require_email_verification=False), jobs=True
-    )
+    lenient = made(settings(database_url, tmp_path, require_email_verification=False), jobs=True)
     async with started(lenient) as client:
         await sign_up(client)
         assert (await logged_in(client))["user"]["email_verified"] is False

@@ -18,6 +18,7 @@ from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.domains.identity.subscribers import prune
 from tests.db import owner
+from tests.support.waiting import LONG
 
 PASSWORD = "correct horse battery"
 CALLER = Actor(None, None, "request-1", "192.0.2.1")
@@ -119,7 +120,7 @@ async def test_no_run_takes_more_than_its_share(
     for name in "abcde":
         await runner.run(count_failure, CountFailure(failures_key(name)), CALLER)
     clock.advance(days=200)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONG):
         taken = [await runner.run(drop_what_is_over, DropWhatIsOver(2), SYSTEM) for _ in range(5)]
     assert taken == [6, 6, 3, 0, 0]  # of each kind two, and in the end one
     assert await kept(runner) == (0, 0, 0)
@@ -161,6 +162,6 @@ async def test_a_failure_that_is_counted_meanwhile_is_not_forgotten(
 
 
 async def _waits_for_a_lock(url: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONG):
         while not await owner.rows(url, "SELECT 1 FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.01)

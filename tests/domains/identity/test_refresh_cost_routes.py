@@ -1,9 +1,8 @@
-"""Refreshing costs the same with ten sessions of a user and with a hundred thousand."""
+"""Refreshing costs the same with ten sessions of a user and with a hundred thousand more."""
 
 import gc
 import json
 import sqlite3
-import statistics
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
@@ -22,11 +21,11 @@ from tests.support.app import app_on, bank_of, started
 from tests.support.sizes import tell
 from tests.support.statements import Said, statements
 
-FEW, MANY = 10, 100_000
+FEW, MANY, VERY_MANY = 10, 5_000, 100_000
 REFRESHES = 60
 GROWN = ("identity_sessions", "identity_refresh_tokens")
 SLACK_MS = 5.0
-"""What a busy machine may add to a median; what grows with the sessions grows by thousands."""
+"""What a busy machine may add to the quickest; what grows with the sessions grows by thousands."""
 
 # Half of the sessions are the user's own, so that both counts grow: the user's and the bank's.
 _SESSIONS = """
@@ -108,31 +107,39 @@ async def scans(url: str, said: Said) -> list[str]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("database_url", "many"),
+    [
+        ("sqlite", MANY),
+        pytest.param("sqlite", VERY_MANY, marks=pytest.mark.heavy),
+        pytest.param("postgres", VERY_MANY, marks=pytest.mark.heavy),
+    ],
+    indirect=["database_url"],
+)
 async def test_a_refresh_costs_the_same_whatever_sessions_there_are(
-    database_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path, many: int
 ) -> None:
     app = app_on(database_url, tmp_path)
     async with started(app) as client:
         ada, eve = await signed_up(client), await signed_up(client, "eve@example.test")
         token, whose = ada["refresh_token"], (ada["user"]["id"], eve["user"]["id"])
         heard: dict[int, Said] = {}
-        medians: dict[int, float] = {}
+        quickest: dict[int, float] = {}
         there = 1
-        for size in (FEW, MANY):
+        for size in (FEW, many):
             await add_sessions(database_url, *whose, size - there)
             there = size
             token, _ = await refreshed(client, token, 5)  # statements are prepared, caches warm
             with statements(bank_of(app).database) as heard[size]:
                 token, _ = await refreshed(client, token, 1)
             token, took = await refreshed(client, token, REFRESHES)
-            medians[size] = statistics.median(took)
-        found = await scans(database_url, heard[MANY])
+            quickest[size] = min(took)
+        found = await scans(database_url, heard[many])
         planted: Any = [("SELECT id FROM identity_sessions WHERE last_activity_at = 7", ())]
         assert await scans(database_url, planted)  # a scan would be seen
-    tell("refresh", engine=bank_of(app).database.writer.dialect.name, statements=len(heard[MANY]),
-         median_ms={size: round(median, 2) for size, median in medians.items()})  # fmt: skip
-    assert [sql for sql, _ in heard[FEW]] == [sql for sql, _ in heard[MANY]]
-    assert len(heard[MANY]) > 5
+    tell("refresh", engine=bank_of(app).database.writer.dialect.name, statements=len(heard[many]),
+         quickest_ms={size: round(least, 2) for size, least in quickest.items()})  # fmt: skip
+    assert [sql for sql, _ in heard[FEW]] == [sql for sql, _ in heard[many]]
+    assert len(heard[many]) > 5
     assert not found, "\n".join(found)
-    assert medians[MANY] < 2 * medians[FEW] + SLACK_MS
+    assert quickest[many] < 2 * quickest[FEW] + SLACK_MS

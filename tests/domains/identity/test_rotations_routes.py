@@ -21,6 +21,7 @@ from tests.domains.identity.test_sessions_routes import (
     status_of,
 )
 from tests.support.app import app_on, started
+from tests.support.sizes import postgres_in_ci
 
 EVERYBODY = f"{API}/admin/security/rotations"
 BREACH = {"reason": "A laptop was stolen"}
@@ -78,7 +79,8 @@ async def test_a_user_who_is_rotated_alone_signs_in_and_refreshes_at_once(
     assert await status_of(client, root) == 200
 
 
-@pytest.mark.parametrize("alone", [True, False])
+@postgres_in_ci
+@pytest.mark.parametrize("alone", [True, pytest.param(False, marks=pytest.mark.heavy)])
 async def test_the_grace_passes(
     client: httpx.AsyncClient, root: dict[str, Any], alone: bool
 ) -> None:
@@ -151,7 +153,8 @@ async def test_a_rotation_that_makes_no_sense_is_refused(
     assert await status_of(client, root) == 200
 
 
-@pytest.mark.parametrize("alone", [True, False])
+@postgres_in_ci
+@pytest.mark.parametrize("alone", [True, pytest.param(False, marks=pytest.mark.heavy)])
 async def test_a_rotation_is_seen_within_a_second_in_every_process(
     database_url: str, tmp_path: Path, alone: bool
 ) -> None:

@@ -24,6 +24,7 @@ from tests.domains.ledger.branch import Branch
 from tests.domains.ledger.desk import NOW, about, capture, hold, pay, reverse
 from tests.support.bank import open_store
 from tests.support.books import problems, read_books
+from tests.support.waiting import LONG
 
 type Posters = tuple[Poster, Poster]
 
@@ -258,7 +259,7 @@ async def test_per_posting_locks_do_not_deadlock(branch: Branch, posters: Poster
         await post(uow, branch.clock, [Unit(list(back), atomic=True)])
 
     units = [Unit(list(legs), atomic=True) for _ in range(15) for legs in (there, back)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONG):
         said, *_ = await asyncio.gather(
             at_once(posters, *units), *[branch.do(command, Note("x")) for _ in range(10)]
         )
