@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from guilder.api.auth import Principal, TokenCache
-from guilder.api.limits import Limits
+from guilder.api.limits import RateLimits
 from guilder.api.policies import RouteClass
 from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.events import Subscriber
@@ -33,22 +33,22 @@ from guilder.domains.ledger.queries import number_cipher
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.domains.transfers.services import TransferService
-from guilder.infra.mail.addresses import ToConsole, ToFolder, ToServer
+from guilder.infra.mail.addresses import ConsoleRoute, FolderRoute, SmtpRoute
 from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
-from guilder.infra.process.dispatcher import Dispatcher, routes_of
-from guilder.infra.process.production import key_refusals
-from guilder.infra.process.settings import PREFIX, BadSettings, Settings
+from guilder.infra.process.dispatcher import Dispatcher, event_routes
+from guilder.infra.process.production import key_problems
+from guilder.infra.process.settings import PREFIX, InvalidSettings, Settings
 from guilder.infra.process.telemetry import Telemetry
 from guilder.infra.security.crypto import AesGcmSealer
-from guilder.infra.security.geoip import Places, nowhere
-from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, BadKeys, KeyRing, Keys
-from guilder.infra.security.passkeys import Passkeys
+from guilder.infra.security.geoip import GeoIpDatabase, no_place
+from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, InvalidKeys, KeyRing, Keys
+from guilder.infra.security.passkeys import WebAuthnRelyingParty
 from guilder.infra.security.passwords import Argon2Passwords, common_passwords
 from guilder.infra.security.qr import qr_svg
-from guilder.infra.security.ratelimit import FirstThatAnswers, LocalRateLimiter, RedisRateLimiter
-from guilder.infra.security.secrets import FolderSecrets, GivenSecrets, MountedSecrets
+from guilder.infra.security.ratelimit import FallbackRateLimiter, LocalRateLimiter, RedisRateLimiter
+from guilder.infra.security.secrets import FolderSecrets, MountedSecrets, StaticSecrets
 from guilder.infra.security.tokens import KEEP_SECONDS, AccessTokens, LetterTokens, RefreshTokens
 from guilder.slices import SLICES
 
@@ -76,7 +76,7 @@ class Bank:
     cipher: NumberCipher
     telemetry: Telemetry
     redis: RedisRateLimiter | None
-    limits: Limits | None
+    limits: RateLimits | None
     letters: LetterSender
     subscribers: tuple[Subscriber, ...]
     dispatcher: Dispatcher
@@ -127,7 +127,7 @@ class SessionAuthenticator:
         )
 
 
-async def build(
+async def build_bank(
     settings: Settings,
     telemetry: Telemetry | None = None,
     subscribers: tuple[Subscriber, ...] = SUBSCRIBERS,
@@ -135,7 +135,7 @@ async def build(
     """Make the parts and connect them, on a migrated database. Nothing runs yet."""
     telemetry = telemetry or Telemetry()
     clock = SystemClock()
-    routes = routes_of(subscribers)
+    routes = event_routes(subscribers)
     keys = await asyncio.to_thread(open_keys, settings, clock)
     database = Database(settings.database)
     runner = Runner(database, clock, routes)
@@ -180,7 +180,7 @@ def _authentication(
     access_tokens: AccessTokens,
 ) -> AuthenticationService:
     bank_name, clock = settings.sender.display_name, runner.clock
-    party = Passkeys(settings.address, bank_name, keys.signing, clock)
+    party = WebAuthnRelyingParty(settings.address, bank_name, keys.signing, clock)
     sealer = AesGcmSealer(keys.encryption)
     return AuthenticationService(
         runner,
@@ -191,7 +191,9 @@ def _authentication(
         PasskeyService(runner, party),
         common_passwords=common_passwords(),
         requires_verification=settings.requires_verification,
-        place_of=Places(settings.geoip_database).of if settings.geoip_database else nowhere,
+        place_of=GeoIpDatabase(settings.geoip_database).place_of
+        if settings.geoip_database
+        else no_place,
     )
 
 
@@ -217,15 +219,15 @@ def open_keys(settings: Settings, clock: Clock) -> Keys:
             KeyRing(SECRET_KEY, stores[SECRET_KEY], clock, KEEP_SECONDS),
             KeyRing(ENCRYPTION_KEY, stores[ENCRYPTION_KEY], clock),
         )
-    except BadKeys as error:
-        raise BadSettings(f"{error}; `guilder keys rotate` makes one where it can") from None
+    except InvalidKeys as error:
+        raise InvalidSettings(f"{error}; `guilder keys rotate` makes one where it can") from None
     if settings.env == "production":
         given = {
             PREFIX + ring.name.upper(): [one.value for one in ring.versions]
             for ring in (keys.signing, keys.encryption)
         }
-        if problems := key_refusals(given, settings.data_dir):
-            raise BadSettings("\n".join(problems))
+        if problems := key_problems(given, settings.data_dir):
+            raise InvalidSettings("\n".join(problems))
     return keys
 
 
@@ -235,7 +237,7 @@ def secret_store(settings: Settings, name: str, clock: Clock) -> SecretStore:
         try:
             aws = importlib.import_module("guilder.infra.security.aws_secrets")
         except ModuleNotFoundError as error:
-            raise BadSettings(
+            raise InvalidSettings(
                 f"{PREFIX}SECRETS_URL needs {error.name}: install guilder[aws]"
             ) from None
         store: SecretStore = aws.AwsSecrets(*settings.aws_place)
@@ -244,7 +246,7 @@ def secret_store(settings: Settings, name: str, clock: Clock) -> SecretStore:
     if (path := getattr(settings, f"{name}_file")) is not None:
         return MountedSecrets({name: path})
     if setting in (given := settings.keys_given()):
-        return GivenSecrets({name: given[setting]})
+        return StaticSecrets({name: given[setting]})
     folder = FolderSecrets(settings.data_dir / "keys", clock)
     folder.ensure(name)
     return folder
@@ -252,7 +254,7 @@ def secret_store(settings: Settings, name: str, clock: Clock) -> SecretStore:
 
 def _limits(
     settings: Settings, database: Database, telemetry: Telemetry, redis: RedisRateLimiter | None
-) -> Limits:
+) -> RateLimits:
     """Where the buckets are: in Redis, or else in this process, apart from strict ones of several.
 
     What can be guessed is worth a statement to the database, also while Redis is away; other
@@ -264,19 +266,19 @@ def _limits(
         stores = dict.fromkeys(RouteClass, redis)
     if settings.workers > 1:
         shared = SqlRateLimiter(database, clock)
-        strict = shared if redis is None else FirstThatAnswers(redis, shared)
+        strict = shared if redis is None else FallbackRateLimiter(redis, shared)
         stores[RouteClass.STRICT] = strict
-    return Limits(stores, LocalRateLimiter(clock), clock, telemetry.limited)
+    return RateLimits(stores, LocalRateLimiter(clock), clock, telemetry.limited)
 
 
 def mailer(settings: Settings, clock: Clock) -> Mailer:
     """The way mail goes out; nothing is connected before there is some."""
     match settings.mail_route:
-        case ToConsole():
+        case ConsoleRoute():
             return ConsoleMailer(open_letters=settings.sandbox)
-        case ToFolder(folder):
+        case FolderRoute(folder):
             return FileMailer(folder, settings.sender, clock)
-        case ToServer() as server:
+        case SmtpRoute() as server:
             return SmtpMailer(server, settings.sender, clock)
 
 
@@ -286,7 +288,7 @@ def ledger_store(url: str, clock: Clock) -> Store:
 
 
 @asynccontextmanager
-async def opened(
+async def open_bank(
     settings: Settings,
     telemetry: Telemetry | None = None,
     subscribers: tuple[Subscriber, ...] = SUBSCRIBERS,
@@ -296,7 +298,7 @@ async def opened(
     Refuses a database that is newer than the code.
     """
     await upgrade(settings.database)
-    bank = await build(settings, telemetry, subscribers)
+    bank = await build_bank(settings, telemetry, subscribers)
     bank.poster.start()
     watching = asyncio.create_task(bank.keys.watch(), name="keys")
     try:

@@ -15,10 +15,10 @@ from guilder.api.auth import anonymous_actor
 from guilder.api.deps import Part
 from guilder.api.middleware import GatewayOptions
 from guilder.api.openapi import refusals
-from guilder.api.policies import READ, UNLIMITED, limited
+from guilder.api.policies import READ, UNLIMITED, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import ResponseBody
-from guilder.bootstrap import Bank, opened
+from guilder.bootstrap import Bank, open_bank
 from guilder.core.errors import NotFound, Refusal, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, Database
 from guilder.domains.ledger.poster import Poster
@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> Api:
     return app
 
 
-def stopping(app: FastAPI) -> None:
+def stop_accepting(app: FastAPI) -> None:
     """Say from now on that no new requests should come here."""
     app.state.ready = False
 
@@ -78,11 +78,11 @@ def stopping(app: FastAPI) -> None:
 def _lifespan(settings: Settings, telemetry: Telemetry, *, jobs: bool) -> Any:
     @asynccontextmanager
     async def lifespan(app: Api) -> AsyncIterator[None]:
-        async with opened(settings, telemetry) as bank, _jobs(bank, wanted=jobs):
+        async with open_bank(settings, telemetry) as bank, _jobs(bank, wanted=jobs):
             app.state.bank, app.parts = bank, bank.parts
             app.state.ready = True
             yield
-            stopping(app)
+            stop_accepting(app)
 
     return lifespan
 
@@ -133,14 +133,14 @@ class NotReady(Unavailable):
 
 
 @system.get("/", response_model=About)
-@limited(READ)
+@rate_limited(READ)
 async def about() -> Reply:
     """What this is."""
     return json_response(200, {"message": "Guilder, a bank in a box.", "version": __version__})
 
 
 @system.get("/health", response_model=Health, responses=refusals(Unhealthy))
-@limited(UNLIMITED)
+@rate_limited(UNLIMITED)
 async def health(database: TheDatabase, poster: ThePoster) -> Reply:
     """Whether the parts work: each is tried."""
     checks = {
@@ -154,14 +154,14 @@ async def health(database: TheDatabase, poster: ThePoster) -> Reply:
 
 
 @system.get("/health/live", response_model=State)
-@limited(UNLIMITED)
+@rate_limited(UNLIMITED)
 async def live() -> Reply:
     """That the process answers."""
     return json_response(200, {"status": "alive"})
 
 
 @system.get("/health/ready", response_model=State, responses=refusals(NotReady))
-@limited(UNLIMITED)
+@rate_limited(UNLIMITED)
 async def ready(request: Request) -> Reply:
     """Whether requests should come here: not before the start is over, nor once it stops."""
     if not request.app.state.ready:
@@ -170,7 +170,7 @@ async def ready(request: Request) -> Reply:
 
 
 @system.get("/metrics", response_class=PlainTextResponse, responses=refusals(NotFound))
-@limited(UNLIMITED)
+@rate_limited(UNLIMITED)
 async def metrics(
     settings: TheSettings, dispatcher: TheDispatcher, telemetry: TheTelemetry
 ) -> Response:
@@ -180,7 +180,7 @@ async def metrics(
     with suppress(Unavailable, TimeoutError):  # a database that is away is told by the health
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             backlog = await dispatcher.backlog()
-        telemetry.outbox(backlog.lag_seconds, backlog.dead)
+        telemetry.outbox(backlog.lag_seconds, backlog.dead_letters)
     return Response(telemetry.render(), media_type=METRICS_TYPE)
 
 

@@ -13,7 +13,7 @@ from guilder.db.engine import Database, is_sqlite, sqlite_path
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.audit.verify import AuditReport, verify_audit
-from guilder.domains.ledger.verify import Broken, Report, verify_ledger
+from guilder.domains.ledger.verify import BrokenRow, Report, verify_ledger
 
 type Anchor = tuple[int, str]
 
@@ -26,7 +26,7 @@ class Verification:
     audit: AuditReport
 
     @property
-    def broken(self) -> Broken | None:
+    def broken(self) -> BrokenRow | None:
         """The first row that does not hold, of the books before the audit trail."""
         return self.books.broken or self.audit.broken
 
@@ -80,5 +80,5 @@ async def verify_database(
         await database.close()
 
 
-def _named(broken: Broken) -> str:
+def _named(broken: BrokenRow) -> str:
     return f"{broken.table} {broken.key}: {broken.problem}"

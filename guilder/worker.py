@@ -17,7 +17,7 @@ from guilder.core.parts import Parts
 from guilder.db.engine import Database
 from guilder.db.rate_limits import drop_full_buckets
 from guilder.db.run import Runner
-from guilder.infra.process.dispatcher import POLL_SECONDS, Dispatcher
+from guilder.infra.process.dispatcher import DISPATCH_POLL_SECONDS, Dispatcher
 from guilder.slices import SLICES
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def delivery_job(subscriber: Subscriber) -> Job:
     """Bring a subscriber its events; each has a job of its own, so that none waits for another."""
     return Job(
         f"deliver to {subscriber.name}",
-        POLL_SECONDS,
+        DISPATCH_POLL_SECONDS,
         lambda parts: parts[Dispatcher].deliver_to(
             subscriber.name, partial(subscriber.handle, parts)
         ),

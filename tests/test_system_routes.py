@@ -13,7 +13,7 @@ from guilder.core.clock import SystemClock
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
 from guilder.infra.process.dispatcher import Dispatcher
-from guilder.main import stopping
+from guilder.main import stop_accepting
 from tests.support.app import PRODUCTION, app_on, started
 
 
@@ -66,7 +66,7 @@ async def test_a_poster_that_has_ended_is_told(client: httpx.AsyncClient) -> Non
 
 async def test_readiness_ends_when_the_stop_begins(app: Api, client: httpx.AsyncClient) -> None:
     assert (await client.get("/health/ready")).status_code == 200
-    stopping(app)
+    stop_accepting(app)
     assert (await client.get("/health/ready")).status_code == 503
     assert (await client.get("/health/live")).status_code == 200
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guilder import bootstrap
-from guilder.bootstrap import Bank, close, mailer, opened
+from guilder.bootstrap import Bank, close, mailer, open_bank
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
 from guilder.core.events import Delivery, Subscriber, on
@@ -31,7 +31,7 @@ from tests.support.waiting import LONG
 @pytest.fixture
 async def bank(database_url: str, tmp_path: Path) -> AsyncIterator[Bank]:
     values = {"env": "test", "data_dir": tmp_path, "database_url": database_url}
-    async with opened(Settings.model_validate(values)) as bank:
+    async with open_bank(Settings.model_validate(values)) as bank:
         yield bank
 
 
@@ -107,7 +107,7 @@ async def test_an_event_becomes_a_letter_which_the_database_does_not_know(
     }  # fmt: skip
     wanted = (Subscriber("letters", on(Told, write_a_letter)),)
     settings = Settings.model_validate(values)
-    async with asyncio.timeout(LONG), opened(settings, subscribers=wanted) as bank:
+    async with asyncio.timeout(LONG), open_bank(settings, subscribers=wanted) as bank:
         await bank.runner.run(tell, Tell((Told("user:1", 1), Told("user:1", 2))), SYSTEM)
         assert (await bank.dispatcher.backlog()).lag_seconds >= 0
         async with jobs_running(bank):

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 import guilder
 from guilder.api.openapi import RATE_LIMIT
-from guilder.api.policies import POLICIES, Policy
+from guilder.api.policies import POLICIES, RateLimitPolicy
 from guilder.api.problems import INTERNAL_ERROR, status_of
 from guilder.core.errors import Refusal
 from guilder.core.permissions import GRANTS, Permission, Role
@@ -140,7 +140,7 @@ def limits_page() -> str:
     )
 
 
-def _policy_row(policy: Policy, routes: list[str]) -> str:
+def _policy_row(policy: RateLimitPolicy, routes: list[str]) -> str:
     rate = policy.rate
     numbers = f"{rate.capacity} | {rate.window_seconds} s" if rate is not None else " | "
     listed = "<br>".join(routes)

@@ -14,10 +14,10 @@ from guilder.core.clock import SECOND_US, Clock
 from guilder.core.errors import Forbidden, StepUpRequired, Unauthenticated
 from guilder.core.permissions import Permission, Role
 
-LONGEST_HEADER: Final = 4096 + len("Bearer ")
+MAX_AUTHORIZATION_LENGTH: Final = 4096 + len("Bearer ")
 TRUST_SECONDS: Final = 1.0
 """How long a proved token is believed. A revocation is seen everywhere within this time."""
-MOST_TOKENS: Final = 20_000
+MAX_CACHED_TOKENS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,18 @@ class TokenCache:
         self._proved: dict[str, tuple[float, Principal]] = {}
         self._proofs: dict[str, asyncio.Task[Principal]] = {}
 
-    def known(self, token: str) -> Principal | None:
+    def cached(self, token: str) -> Principal | None:
         """Whom a token stands for when that was proved a moment ago."""
         found = self._proved.get(token)
         return None if found is None or found[0] < monotonic() else found[1]
 
-    def has_proved(self, token: str) -> bool:
+    def was_valid(self, token: str) -> bool:
         """Whether the last proof of a token held, however long ago; the oldest are forgotten."""
         return token in self._proved
 
     async def authenticate(self, token: str) -> Principal:
         """Whom the token stands for; refuses one that does not hold."""
-        if (principal := self.known(token)) is not None:
+        if (principal := self.cached(token)) is not None:
             return principal
         proof = self._proofs.get(token)
         if proof is None:
@@ -74,7 +74,7 @@ class TokenCache:
             proof.add_done_callback(lambda done: self._ended(token, done))
         return await asyncio.shield(proof)
 
-    async def prove(self, token: str) -> Principal:
+    async def verify(self, token: str) -> Principal:
         """Whom the token stands for now, whatever is believed of it; refuses as above."""
         return await self._prove(token)
 
@@ -102,7 +102,7 @@ class TokenCache:
             self._proved.pop(token, None)
             raise
         self._proved.pop(token, None)
-        while len(self._proved) >= MOST_TOKENS:
+        while len(self._proved) >= MAX_CACHED_TOKENS:
             del self._proved[next(iter(self._proved))]
         self._proved[token] = (begun + seconds, principal)
         return principal
@@ -110,7 +110,7 @@ class TokenCache:
 
 def bearer_token(header: bytes | None) -> str:
     """The token of an ``Authorization`` header; refuses any other scheme and no header."""
-    if header is None or len(header) > LONGEST_HEADER or header[:7].lower() != b"bearer ":
+    if header is None or len(header) > MAX_AUTHORIZATION_LENGTH or header[:7].lower() != b"bearer ":
         raise Unauthenticated()
     token = header[7:].strip(b" ")
     if not token or not token.isascii():
@@ -118,11 +118,11 @@ def bearer_token(header: bytes | None) -> str:
     return token.decode("ascii")
 
 
-def has_worked(exchange: Exchange) -> bool:
+def was_valid(exchange: Exchange) -> bool:
     """Whether the token of a request is one that was good when it was last proved here."""
     tokens = exchange.parts[TokenCache]
     try:
-        return tokens.has_proved(bearer_token(exchange.headers.get(b"authorization")))
+        return tokens.was_valid(bearer_token(exchange.headers.get(b"authorization")))
     except Unauthenticated:
         return False
 
@@ -131,7 +131,7 @@ async def authenticate(exchange: Exchange) -> Actor:
     """Prove who calls and keep it in the exchange."""
     token = bearer_token(exchange.headers.get(b"authorization"))
     tokens = exchange.parts[TokenCache]
-    who = tokens.known(token) or await tokens.authenticate(token)
+    who = tokens.cached(token) or await tokens.authenticate(token)
     return _act(exchange, who)
 
 
@@ -147,13 +147,13 @@ def _act(exchange: Exchange, who: Principal) -> Actor:
     return exchange.actor
 
 
-def permit(actor: Actor, permission: Permission) -> None:
+def require_permission(actor: Actor, permission: Permission) -> None:
     """Refuse an actor who has not the permission."""
-    if not actor.may(permission):
+    if not actor.has_permission(permission):
         raise Forbidden()
 
 
-async def step_up(exchange: Exchange) -> None:
+async def require_step_up(exchange: Exchange) -> None:
     """Refuse a caller who has not proved lately who they are.
 
     What was believed for a moment is looked up before it is held against them: they may have
@@ -163,11 +163,11 @@ async def step_up(exchange: Exchange) -> None:
     try:
         require_fresh(exchange.actor, tokens.clock.now_us())
     except StepUpRequired:
-        who = await tokens.prove(bearer_token(exchange.headers.get(b"authorization")))
+        who = await tokens.verify(bearer_token(exchange.headers.get(b"authorization")))
         require_fresh(_act(exchange, who), tokens.clock.now_us())
 
 
-class Allowed:
+class PermissionRequired:
     """A dependency: the signed-in caller, who has a permission, and is ``fresh`` if that is asked.
 
     The gateway reads it off the route, and has proved all that before anything else of the request
@@ -183,13 +183,13 @@ class Allowed:
         return exchange_of(request).actor
 
 
-def may(permission: Permission, *, fresh: bool = False) -> Any:
+def requires(permission: Permission, *, fresh: bool = False) -> Any:
     """What a route's actor is annotated with: the caller must have the permission.
 
     With ``fresh`` they must also have given a password or a factor within the last minutes; the
     route's refusals name ``StepUpRequired`` then.
     """
-    return Depends(Allowed(permission, fresh=fresh))
+    return Depends(PermissionRequired(permission, fresh=fresh))
 
 
 async def anonymous_actor(request: Request) -> Actor:

@@ -12,16 +12,16 @@ from ipaddress import (
 from typing import Final
 
 type Address = IPv4Address | IPv6Address
-type Network = IPv4Network | IPv6Network
+type TrustedNetwork = IPv4Network | IPv6Network
 
 FORWARDED: Final = b"x-forwarded-for"
-LONGEST_HOP: Final = 64
+MAX_HOP_LENGTH: Final = 64
 SITE_BITS: Final = 64
 """Of a version 6 address: what one customer of a provider has at least, with any host in it."""
 
 
 def client_address(
-    peer: str, headers: Sequence[tuple[bytes, bytes]], trusted: Sequence[Network]
+    peer: str, headers: Sequence[tuple[bytes, bytes]], trusted: Sequence[TrustedNetwork]
 ) -> str:
     """The address of the client whose request arrived from ``peer``.
 
@@ -49,7 +49,7 @@ def address_key(address: str) -> str:
     known = read_address(address)
     if isinstance(known, IPv6Address):
         return str(IPv6Network((known, SITE_BITS), strict=False))
-    return address[:LONGEST_HOP] if known is None else str(known)
+    return address[:MAX_HOP_LENGTH] if known is None else str(known)
 
 
 def read_address(text: str) -> Address | None:
@@ -65,7 +65,7 @@ def read_address(text: str) -> Address | None:
 def _read_hop(hop: bytes) -> Address | None:
     """A hop as proxies write it: with or without a port, version 6 in brackets or not."""
     text = hop.strip().decode("latin-1")
-    if len(text) > LONGEST_HOP:
+    if len(text) > MAX_HOP_LENGTH:
         return None
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -74,5 +74,5 @@ def _read_hop(hop: bytes) -> Address | None:
     return read_address(text)
 
 
-def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+def _is_in(address: Address, networks: Sequence[TrustedNetwork]) -> bool:
     return any(address in network for network in networks)

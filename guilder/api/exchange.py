@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from guilder.api.errors import BodyTooLarge, BodyTooSlow, DuplicateHeader
-from guilder.api.headers import ONCE, Headers, repeated_headers, request_id_of
+from guilder.api.headers import SINGLE_HEADERS, Headers, repeated_headers, request_id_of
 from guilder.api.replies import Reply
 from guilder.core.actor import ANONYMOUS, Actor
 from guilder.core.errors import BadRequest
@@ -89,7 +89,7 @@ class Exchange:
         if b"x-request-id" in repeated:
             del self.headers[b"x-request-id"]
         self.request_id = request_id_of(self.headers)
-        if not ONCE.isdisjoint(repeated):
+        if not SINGLE_HEADERS.isdisjoint(repeated):
             raise DuplicateHeader()
 
     def expect_body(self, most: int, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """The rules of single fields: one definition each, for Pydantic's models and for lean routes.
 
-A rule takes a value as JSON or the query brings it and returns it clean, or raises ``Broken``
+A rule takes a value as JSON or the query brings it and returns it clean, or raises ``InvalidValue``
 with a stable code and a fixed message. ``schema`` makes Pydantic types of these rules. A lean
 route that reads thousands of objects may call them itself to take in what is sound, and leave
 what is not to the model, which names all that is broken.
@@ -35,9 +35,9 @@ TOO_FEW: Final = ("too_few", "There are too few items.")
 TOO_MANY: Final = ("too_many", "There are too many items.")
 """Code and message of what a rule is not needed for, the same wherever it is found."""
 
-MOST_METADATA: Final = 20
-LONGEST_METADATA_KEY: Final = 40
-LONGEST_METADATA_VALUE: Final = 500
+MAX_METADATA_KEYS: Final = 20
+MAX_METADATA_KEY_LENGTH: Final = 40
+MAX_METADATA_VALUE_LENGTH: Final = 500
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INSTANT: Final = re.compile(
@@ -53,7 +53,7 @@ _CONTROLS: Final = re.compile(
 """Control characters, line and paragraph separators, overrides of the direction, surrogates."""
 
 
-class Broken(Exception):
+class InvalidValue(Exception):
     """A value breaks its rule; ``below`` leads from the value to the part that is broken."""
 
     def __init__(self, code: str, message: str, below: tuple[str | int, ...] = ()) -> None:
@@ -86,139 +86,141 @@ class Rule:
     def _checked(self, value: Any) -> Any:
         try:
             return self.check(value)
-        except Broken as broken:
+        except InvalidValue as broken:
             raise broken.as_pydantic() from None
 
 
-def amount(value: object) -> int:
+def parse_amount(value: object) -> int:
     """Minor units of a currency, 1 to 2^53-1; no float, no text, no truth value."""
     if type(value) is not int:
-        raise Broken("wrong_type", "The amount must be an integer of minor units.")
+        raise InvalidValue("wrong_type", "The amount must be an integer of minor units.")
     if not 1 <= value <= MAX_AMOUNT:
-        raise Broken("out_of_range", f"The amount must be from 1 to {MAX_AMOUNT}.")
+        raise InvalidValue("out_of_range", f"The amount must be from 1 to {MAX_AMOUNT}.")
     return value
 
 
-def currency(value: object) -> str:
+def parse_currency(value: object) -> str:
     """An ISO 4217 code."""
     if type(value) is not str or value not in EXPONENTS:
-        raise Broken("unknown_currency", "The currency must be an ISO 4217 code.")
+        raise InvalidValue("unknown_currency", "The currency must be an ISO 4217 code.")
     return value
 
 
-def uuid_text(value: object) -> str:
+def parse_uuid_text(value: object) -> str:
     """A UUID as canonical text."""
     if type(value) is not str or not _UUID.fullmatch(value):
-        raise Broken("invalid_uuid", "The value must be a UUID.")
+        raise InvalidValue("invalid_uuid", "The value must be a UUID.")
     return value.lower()
 
 
-def uuid(value: object) -> UUID:
+def parse_uuid(value: object) -> UUID:
     """A UUID, in its canonical form alone."""
-    return value if type(value) is UUID else UUID(uuid_text(value))
+    return value if type(value) is UUID else UUID(parse_uuid_text(value))
 
 
-def text_check(longest: int, shortest: int = 0) -> Callable[[object], str]:
+def text_parser(longest: int, shortest: int = 0) -> Callable[[object], str]:
     """Text trimmed and in NFC, of ``shortest`` to ``longest`` characters; no control characters."""
     too_long = ("too_long", f"The text must have at most {longest} characters.")
     too_short = ("too_short", f"The text must have at least {shortest} characters.")
 
     def check(value: object) -> str:
         if type(value) is not str:
-            raise Broken(*NOT_A_STRING)
+            raise InvalidValue(*NOT_A_STRING)
         if len(value) > 4 * longest:  # before the work of normalising
-            raise Broken(*too_long)
+            raise InvalidValue(*too_long)
         text = value.strip()
         if not (text.isascii() and text.isprintable()):
             text = unicodedata.normalize("NFC", text)
             if _CONTROLS.search(text):
-                raise Broken("control_character", "The text must not have control characters.")
+                raise InvalidValue(
+                    "control_character", "The text must not have control characters."
+                )
         if len(text) > longest:
-            raise Broken(*too_long)
+            raise InvalidValue(*too_long)
         if len(text) < shortest:
-            raise Broken(*too_short)
+            raise InvalidValue(*too_short)
         return text
 
     return check
 
 
-_metadata_key: Final = text_check(LONGEST_METADATA_KEY, 1)
-_metadata_text: Final = text_check(LONGEST_METADATA_VALUE)
+_metadata_key: Final = text_parser(MAX_METADATA_KEY_LENGTH, 1)
+_metadata_text: Final = text_parser(MAX_METADATA_VALUE_LENGTH)
 
 
-def metadata(value: object) -> dict[str, str]:
+def parse_metadata(value: object) -> dict[str, str]:
     """Up to 20 texts of the client's own, by keys of up to 40 characters."""
     if type(value) is not dict:
-        raise Broken(*NOT_AN_OBJECT)
-    if len(value) > MOST_METADATA:
-        raise Broken("too_many", f"There must be at most {MOST_METADATA} keys.")
+        raise InvalidValue(*NOT_AN_OBJECT)
+    if len(value) > MAX_METADATA_KEYS:
+        raise InvalidValue("too_many", f"There must be at most {MAX_METADATA_KEYS} keys.")
     clean: dict[str, str] = {}
     for key, text in value.items():
         try:
             name = _metadata_key(key)
             if name in clean:
-                raise Broken("duplicate_key", "Two keys are the same when trimmed.")
+                raise InvalidValue("duplicate_key", "Two keys are the same when trimmed.")
             clean[name] = _metadata_text(text)
-        except Broken as broken:
-            raise Broken(broken.code, broken.message, (key,)) from None
+        except InvalidValue as broken:
+            raise InvalidValue(broken.code, broken.message, (key,)) from None
     return clean
 
 
-def boolean(value: object) -> bool:
+def parse_boolean(value: object) -> bool:
     """The JSON values true and false."""
     if type(value) is not bool:
-        raise Broken(*NOT_A_BOOLEAN)
+        raise InvalidValue(*NOT_A_BOOLEAN)
     return value
 
 
-def query_flag(value: object) -> bool:
+def parse_query_boolean(value: object) -> bool:
     """The words ``true`` and ``false`` in a query."""
     if value not in ("true", "false"):
-        raise Broken(*NOT_A_BOOLEAN)
+        raise InvalidValue(*NOT_A_BOOLEAN)
     return value == "true"
 
 
-def integer(value: object, lowest: int, highest: int) -> int:
+def parse_integer(value: object, lowest: int, highest: int) -> int:
     """A JSON integer within bounds."""
     if type(value) is not int:
-        raise Broken(*NOT_AN_INTEGER)
+        raise InvalidValue(*NOT_AN_INTEGER)
     if not lowest <= value <= highest:
-        raise Broken("out_of_range", f"The value must be from {lowest} to {highest}.")
+        raise InvalidValue("out_of_range", f"The value must be from {lowest} to {highest}.")
     return value
 
 
-def query_integer(value: object, lowest: int, highest: int) -> int:
+def parse_query_integer(value: object, lowest: int, highest: int) -> int:
     """Plain decimal digits in a query, within bounds."""
     if type(value) is not str or not _DIGITS.fullmatch(value):
-        raise Broken(*NOT_AN_INTEGER)
-    return integer(int(value), lowest, highest)
+        raise InvalidValue(*NOT_AN_INTEGER)
+    return parse_integer(int(value), lowest, highest)
 
 
-def day(value: object) -> date:
+def parse_date(value: object) -> date:
     """A date, ``YYYY-MM-DD``."""
     try:
         if type(value) is str and _DATE.fullmatch(value):
             return date.fromisoformat(value)
     except ValueError:
         pass  # a day that the calendar does not have
-    raise Broken("invalid_date", "The value must be a date, YYYY-MM-DD.")
+    raise InvalidValue("invalid_date", "The value must be a date, YYYY-MM-DD.")
 
 
-def month(value: object) -> date:
+def parse_month(value: object) -> date:
     """A month, ``YYYY-MM``, as its first day."""
     try:
         if type(value) is str and _MONTH.fullmatch(value):
             return date.fromisoformat(value + "-01")
     except ValueError:
         pass  # a month that the calendar does not have
-    raise Broken("invalid_month", "The value must be a month, YYYY-MM.")
+    raise InvalidValue("invalid_month", "The value must be a month, YYYY-MM.")
 
 
-def instant(value: object) -> int:
+def parse_instant(value: object) -> int:
     """An RFC 3339 instant as microseconds since 1970."""
     try:
         if type(value) is str and _INSTANT.fullmatch(text := value.upper()):
             return from_datetime(datetime.fromisoformat(text).astimezone(UTC))
     except (ValueError, OverflowError):
         pass  # a time that no calendar has
-    raise Broken("invalid_instant", "The value must be an RFC 3339 instant.")
+    raise InvalidValue("invalid_instant", "The value must be an RFC 3339 instant.")

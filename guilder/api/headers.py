@@ -13,7 +13,7 @@ REQUEST_ID: Final = "X-Request-Id"
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED: Final = "Idempotency-Replayed"
 
-SECURITY: Final[Headers] = (
+SECURITY_HEADERS: Final[Headers] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -21,7 +21,7 @@ SECURITY: Final[Headers] = (
 )
 """On every answer that does not bring its own: nothing here is a page, and nothing is public."""
 
-STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+HSTS: Final = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 
 PAGE_POLICY: Final[Mapping[str, str]] = {
     "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'; "
@@ -30,7 +30,7 @@ PAGE_POLICY: Final[Mapping[str, str]] = {
 }
 """For the pages of the API's reference, whose libraries write styles and a search worker."""
 
-ONCE: Final = frozenset(
+SINGLE_HEADERS: Final = frozenset(
     (b"authorization", b"content-type", b"content-length", b"idempotency-key", b"content-encoding")
 )
 """Headers that decide who asks for what: two values would let two readers see two requests."""

@@ -16,10 +16,10 @@ from guilder.db.idempotency import Answer, Key, digest
 from guilder.db.run import Command, Replayed, Runner
 from guilder.db.unit_of_work import UnitOfWork
 
-LONGEST_KEY: Final = 255
+MAX_KEY_LENGTH: Final = 255
 REPLAYED: Final = {IDEMPOTENCY_REPLAYED: "true"}
 
-_MESSAGE: Final = f"The key must have 1 to {LONGEST_KEY} printable ASCII characters."
+_MESSAGE: Final = f"The key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters."
 
 
 def key_text(exchange: Exchange) -> str | None:
@@ -28,7 +28,7 @@ def key_text(exchange: Exchange) -> str | None:
     if raw is None:
         return None
     text = raw.decode("latin-1")
-    if not (1 <= len(text) <= LONGEST_KEY and text.isascii() and text.isprintable()):
+    if not (1 <= len(text) <= MAX_KEY_LENGTH and text.isascii() and text.isprintable()):
         raise Invalid(fields=(FieldError(f"/{IDEMPOTENCY_KEY}", "invalid_key", _MESSAGE),))
     return text
 
@@ -66,7 +66,7 @@ async def idempotency_key(
         Header(
             alias=IDEMPOTENCY_KEY,
             description="Makes a repeated request safe: the first answer is given again.",
-            json_schema_extra={"minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
+            json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]+$"},
         ),
     ] = None,
 ) -> str | None:

@@ -7,17 +7,17 @@ are those of this process. Only looking is free then, for it changes nothing.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from guilder.api.auth import authenticate, has_worked
+from guilder.api.auth import authenticate, was_valid
 from guilder.api.client import address_key
 from guilder.api.exchange import Exchange
-from guilder.api.policies import FAILED_TOKENS, Policy, RouteClass
+from guilder.api.policies import FAILED_TOKENS, RateLimitPolicy, RouteClass
 from guilder.core.clock import SECOND_US, Clock
-from guilder.core.errors import TooMany, Unauthenticated, Unavailable
+from guilder.core.errors import RateLimited, Unauthenticated, Unavailable
 from guilder.core.ports import RateLimiter
 from guilder.core.rates import Rate, Verdict
 
-MOST_BARRED: Final = 10_000
-LONGEST_BAR_US: Final = 60 * SECOND_US
+MAX_BARRED: Final = 10_000
+MAX_BAR_US: Final = 60 * SECOND_US
 """More is left only when the clock was set back."""
 
 type Stores = Mapping[RouteClass, RateLimiter]
@@ -27,7 +27,7 @@ def ignore_hit(_route_class: str) -> None:
     """The hook of those who count nothing."""
 
 
-class Limits:
+class RateLimits:
     """Admits requests; ``stores`` says where the buckets of a class are, ``local`` otherwise.
 
     ``on_hit`` is told the class of every request that is refused.
@@ -46,7 +46,7 @@ class Limits:
         self._on_hit = on_hit
         self._barred: dict[str, int] = {}
 
-    async def admit(self, policy: Policy, exchange: Exchange) -> None:
+    async def admit(self, policy: RateLimitPolicy, exchange: Exchange) -> None:
         """Take one from the caller's bucket, or refuse; either way the answer will say so."""
         if policy.rate is None:
             return
@@ -79,7 +79,7 @@ class Limits:
         assert rate is not None
         verdict = await self._take(FAILED_TOKENS, rate, f"{FAILED_TOKENS.name}  {address}")
         if verdict is not None and not verdict.allowed:
-            if len(self._barred) >= MOST_BARRED:
+            if len(self._barred) >= MAX_BARRED:
                 self._barred.clear()
             until_us = self._clock.now_us() + verdict.retry_after_seconds * SECOND_US
             self._barred[address] = until_us
@@ -91,17 +91,17 @@ class Limits:
         if until_us is None:
             return
         left_us = until_us - self._clock.now_us()
-        if not 0 < left_us <= LONGEST_BAR_US:
+        if not 0 < left_us <= MAX_BAR_US:
             del self._barred[address]
-        elif not has_worked(exchange):
+        elif not was_valid(exchange):
             self._on_hit(FAILED_TOKENS.route_class)
-            raise TooMany(retry_after_seconds=-(-left_us // SECOND_US))
+            raise RateLimited(retry_after_seconds=-(-left_us // SECOND_US))
 
-    def _refuse(self, policy: Policy, verdict: Verdict) -> None:
+    def _refuse(self, policy: RateLimitPolicy, verdict: Verdict) -> None:
         self._on_hit(policy.route_class)
-        raise TooMany(retry_after_seconds=verdict.retry_after_seconds)
+        raise RateLimited(retry_after_seconds=verdict.retry_after_seconds)
 
-    async def _take(self, policy: Policy, rate: Rate, key: str) -> Verdict | None:
+    async def _take(self, policy: RateLimitPolicy, rate: Rate, key: str) -> Verdict | None:
         """What the bucket says; None when nobody can tell and it is only about looking."""
         store = self._stores.get(policy.route_class, self._local)
         try:
@@ -112,7 +112,7 @@ class Limits:
             return await self._local.take(key, rate)
 
 
-def headers_of(policy: Policy, verdict: Verdict) -> list[tuple[bytes, bytes]]:
+def headers_of(policy: RateLimitPolicy, verdict: Verdict) -> list[tuple[bytes, bytes]]:
     """What an answer says of the limit it came under, in the standard's words and in the old."""
     _, left, reset_seconds, _ = verdict
     return [

@@ -17,13 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from guilder.api.client import Network, client_address
+from guilder.api.client import TrustedNetwork, client_address
 from guilder.api.cors import Cors
 from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
-from guilder.api.headers import SECURITY, STRICT_TRANSPORT, Headers
+from guilder.api.headers import HSTS, SECURITY_HEADERS, Headers
 from guilder.api.problems import internal_error, problem_of, problem_of_http
 from guilder.api.replies import Reply
-from guilder.api.routing import meet
+from guilder.api.routing import enforce
 from guilder.api.table import RouteTable
 from guilder.api.validation import refusal_of
 from guilder.core.errors import NotFound, Refusal
@@ -55,7 +55,7 @@ class GatewayOptions:
     on_request: RequestHook = ignore_request
     hsts: bool = False
     body_seconds: float = 30.0
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[TrustedNetwork, ...] = ()
     cors_origins: tuple[str, ...] = ()
 
 
@@ -78,7 +78,7 @@ class Gateway:
             {kind: handler for kind, handler in handlers.items() if _is_inner(kind)},
             {status: handler for status, handler in handlers.items() if type(status) is int},
         )
-        self._headers: Headers = (*SECURITY, *((STRICT_TRANSPORT,) if options.hsts else ()))
+        self._headers: Headers = (*SECURITY_HEADERS, *((HSTS,) if options.hsts else ()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; hand anything else (start, stop, sockets) on."""
@@ -119,8 +119,8 @@ class Gateway:
             return
         entry, path_params = found
         exchange.template = entry.template
-        exchange.expect_body(entry.demands.most_bytes, self._options.body_seconds)
-        body = await meet(entry.demands, exchange)
+        exchange.expect_body(entry.requirements.most_bytes, self._options.body_seconds)
+        body = await enforce(entry.requirements, exchange)
         if entry.lean is not None:
             await exchange.reply(await entry.lean(exchange))
             return

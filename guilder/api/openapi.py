@@ -21,9 +21,9 @@ from guilder.api.errors import (
     UnsupportedMediaType,
 )
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_ID
-from guilder.api.policies import Policy
+from guilder.api.policies import RateLimitPolicy
 from guilder.api.problems import INTERNAL_ERROR, PROBLEM_JSON, status_of
-from guilder.api.routing import Body, Demands, demands_of
+from guilder.api.routing import BodyKind, RouteRequirements, requirements_of
 from guilder.core.errors import (
     BadRequest,
     Forbidden,
@@ -31,8 +31,8 @@ from guilder.core.errors import (
     IdempotencyInProgress,
     Invalid,
     NotFound,
+    RateLimited,
     Refusal,
-    TooMany,
     Unauthenticated,
     Unavailable,
 )
@@ -40,7 +40,7 @@ from guilder.core.permissions import GRANTS
 
 type Document = dict[str, Any]
 
-LOGIN: Final = "/auth/login"
+LOGIN_PATH: Final = "/auth/login"
 RATE_LIMIT: Final = "x-rate-limit"
 """The member of an operation that names its policy."""
 CODES: Final = "x-codes"
@@ -73,7 +73,10 @@ _PROBLEM: Final[Document] = {
     },
 }
 _SECURITY_SCHEMES: Final[Document] = {
-    "OAuth2Password": {"type": "oauth2", "flows": {"password": {"tokenUrl": LOGIN, "scopes": {}}}},
+    "OAuth2Password": {
+        "type": "oauth2",
+        "flows": {"password": {"tokenUrl": LOGIN_PATH, "scopes": {}}},
+    },
     "Bearer": {"type": "http", "scheme": "bearer", "description": "Access token or API key."},
 }
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"OAuth2Password": []}, {"Bearer": []}]
@@ -167,10 +170,10 @@ def openapi_of(app: FastAPI) -> Document:
     components["responses"] = {f"Problem{status}": _problem(status) for status in statuses}
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
-            demands = demands_of(context)
+            requirements = requirements_of(context)
             for method in context.methods or ():
                 operation = document["paths"][context.path_format][method.lower()]
-                _complete(operation, context.path_format or "", demands)
+                _complete(operation, context.path_format or "", requirements)
     return document
 
 
@@ -190,23 +193,23 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
 }
 
 
-def _complete(operation: Document, path: str, demands: Demands) -> None:
+def _complete(operation: Document, path: str, requirements: RouteRequirements) -> None:
     """Add to one operation what every operation has."""
     parameters: list[Document] = operation.setdefault("parameters", [])
     keyed = any(found.get("name") == IDEMPOTENCY_KEY for found in parameters)
-    reads = demands.body is not Body.NONE or "requestBody" in operation
+    reads = requirements.body is not BodyKind.NONE or "requestBody" in operation
     checked = reads or any(found.get("in") == "query" for found in parameters)
     parameters.append({"$ref": "#/components/parameters/RequestId"})
-    if demands.permission is not None:
+    if requirements.permission is not None:
         operation["security"] = _SECURITY
-        operation["x-permission"] = demands.permission.value
-    if demands.fresh:
+        operation["x-permission"] = requirements.permission.value
+    if requirements.fresh:
         operation["x-step-up"] = True
     responses: Document = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
     codes = {code for found in responses.values() for code in found.pop(CODES, ())}
-    plumbing = tuple(_plumbing(path, demands, keyed=keyed, checked=checked, reads=reads))
+    plumbing = tuple(_plumbing(path, requirements, keyed=keyed, checked=checked, reads=reads))
     operation[CODES] = sorted({INTERNAL_ERROR, *codes, *(kind.code for kind in plumbing)})
     for status in (500, *map(status_of, plumbing)):
         responses.setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
@@ -216,26 +219,26 @@ def _complete(operation: Document, path: str, demands: Demands) -> None:
         elif status < 400:
             headers = responses[status_text].setdefault("headers", {})
             headers[REQUEST_ID] = {"$ref": "#/components/headers/RequestId"}
-            if demands.policy.rate is not None:
+            if requirements.policy.rate is not None:
                 headers |= _LIMIT_HEADERS
             if keyed:
                 headers[IDEMPOTENCY_REPLAYED] = {"$ref": "#/components/headers/Replayed"}
     operation["responses"] = {name: responses[name] for name in sorted(responses)}
-    operation[RATE_LIMIT] = _rate_limit(demands.policy)
+    operation[RATE_LIMIT] = _rate_limit(requirements.policy)
 
 
 def _plumbing(
-    path: str, demands: Demands, *, keyed: bool, checked: bool, reads: bool
+    path: str, requirements: RouteRequirements, *, keyed: bool, checked: bool, reads: bool
 ) -> Iterator[type[Refusal]]:
     """What the plumbing alone may refuse an operation with."""
     yield from (BadRequest, DuplicateHeader, InvalidText, UnknownParameter, Unavailable)
-    if demands.permission is not None or demands.policy.rate is not None:
-        yield TooMany
-    if demands.permission is not None:
+    if requirements.permission is not None or requirements.policy.rate is not None:
+        yield RateLimited
+    if requirements.permission is not None:
         yield Unauthenticated
-        if any(demands.permission not in granted for granted in GRANTS.values()):
+        if any(requirements.permission not in granted for granted in GRANTS.values()):
             yield Forbidden
-    if "{" in path or demands.sandbox:
+    if "{" in path or requirements.sandbox:
         yield NotFound
     if keyed:
         yield from (IdempotencyInProgress, IdempotencyConflict)
@@ -246,7 +249,7 @@ def _plumbing(
         yield from (MalformedJson, DuplicateKey, JsonTooDeep, NumberOutOfRange)
 
 
-def _rate_limit(policy: Policy) -> Document:
+def _rate_limit(policy: RateLimitPolicy) -> Document:
     rate = policy.rate
     numbers = (
         {} if rate is None else {"quota": rate.capacity, "window_seconds": rate.window_seconds}

@@ -23,7 +23,7 @@ class RouteClass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RateLimitPolicy:
     """A named limit; one without a ``rate`` limits nothing. ``headers`` say it in every answer.
 
     The routes of a strict policy share one bucket for each caller, so that a guess is a guess by
@@ -48,18 +48,30 @@ class Policy:
         object.__setattr__(self, "headers", headers)
 
 
-UNLIMITED: Final = Policy("unlimited", RouteClass.NONE, None, "Health, metrics, the reference.")
-READ: Final = Policy("read", RouteClass.READ, Rate(60_000, 60), "What only looks.")
-WRITE: Final = Policy("write", RouteClass.WRITE, Rate(60_000, 60), "What changes something.")
-BULK: Final = Policy("bulk", RouteClass.BULK, Rate(1_200, 60), "Many changes in one request.")
-LOGIN: Final = Policy("login", RouteClass.STRICT, Rate(300, 60), "Signing in with a password.")
-SIGN_UP: Final = Policy("sign_up", RouteClass.STRICT, Rate(600, 60), "Making a login.")
-REFRESH: Final = Policy("refresh", RouteClass.STRICT, Rate(1_200, 60), "Exchanging refresh tokens.")
-RECOVERY: Final = Policy(
+UNLIMITED: Final = RateLimitPolicy(
+    "unlimited", RouteClass.NONE, None, "Health, metrics, the reference."
+)
+READ: Final = RateLimitPolicy("read", RouteClass.READ, Rate(60_000, 60), "What only looks.")
+WRITE: Final = RateLimitPolicy(
+    "write", RouteClass.WRITE, Rate(60_000, 60), "What changes something."
+)
+BULK: Final = RateLimitPolicy(
+    "bulk", RouteClass.BULK, Rate(1_200, 60), "Many changes in one request."
+)
+LOGIN: Final = RateLimitPolicy(
+    "login", RouteClass.STRICT, Rate(300, 60), "Signing in with a password."
+)
+SIGN_UP: Final = RateLimitPolicy("sign_up", RouteClass.STRICT, Rate(600, 60), "Making a login.")
+REFRESH: Final = RateLimitPolicy(
+    "refresh", RouteClass.STRICT, Rate(1_200, 60), "Exchanging refresh tokens."
+)
+RECOVERY: Final = RateLimitPolicy(
     "recovery", RouteClass.STRICT, Rate(60, 600), "Resetting passwords and proving addresses."
 )
-REVEAL: Final = Policy("reveal", RouteClass.STRICT, Rate(30, 600), "Showing a secret again.")
-FAILED_TOKENS: Final = Policy(
+REVEAL: Final = RateLimitPolicy(
+    "reveal", RouteClass.STRICT, Rate(30, 600), "Showing a secret again."
+)
+FAILED_TOKENS: Final = RateLimitPolicy(
     "failed_tokens",
     RouteClass.WRITE,
     Rate(600, 60),
@@ -76,7 +88,7 @@ _LIMITED: Final = "limited_by"
 _LOOKING: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
-def limited[F: Callable[..., Any]](policy: Policy) -> Callable[[F], F]:
+def rate_limited[F: Callable[..., Any]](policy: RateLimitPolicy) -> Callable[[F], F]:
     """Give the endpoint under this decorator a policy."""
 
     def mark(endpoint: F) -> F:
@@ -86,11 +98,11 @@ def limited[F: Callable[..., Any]](policy: Policy) -> Callable[[F], F]:
     return mark
 
 
-def declared_policy(endpoint: Callable[..., Any]) -> Policy | None:
+def declared_policy(endpoint: Callable[..., Any]) -> RateLimitPolicy | None:
     """The policy that an endpoint was given, if it was."""
     return getattr(endpoint, _LIMITED, None)
 
 
-def policy_by_method(methods: frozenset[str]) -> Policy:
+def policy_by_method(methods: frozenset[str]) -> RateLimitPolicy:
     """The policy of a route that was given none."""
     return READ if methods <= _LOOKING else WRITE

@@ -24,8 +24,8 @@ from guilder.core.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    RateLimited,
     Refusal,
-    TooMany,
     Unauthenticated,
     Unavailable,
 )
@@ -33,7 +33,7 @@ from guilder.core.errors import (
 PROBLEM_JSON: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:guilder:problem:"
 INTERNAL_ERROR: Final = "internal_error"
-MOST_FIELDS: Final = 100
+MAX_FIELDS: Final = 100
 """Broken fields that one problem names; a large batch may have thousands."""
 
 STATUS: Final[Mapping[type[Refusal], int]] = {
@@ -43,7 +43,7 @@ STATUS: Final[Mapping[type[Refusal], int]] = {
     NotFound: 404,
     Conflict: 409,
     Invalid: 422,
-    TooMany: 429,
+    RateLimited: 429,
     Unavailable: 503,
     MethodNotAllowed: 405,
     BodyTooSlow: 408,
@@ -73,7 +73,7 @@ def problem_of(refusal: Refusal, request_id: str) -> Reply:
     body: dict[str, Any] = {**refusal.extra, **_members(status, refusal.code, refusal.detail)}
     body["request_id"] = request_id
     if isinstance(refusal, Invalid):
-        body["errors"] = [_field(error) for error in refusal.fields[:MOST_FIELDS]]
+        body["errors"] = [_field(error) for error in refusal.fields[:MAX_FIELDS]]
     headers = {}
     if refusal.retry_after_seconds is not None:
         headers["retry-after"] = str(refusal.retry_after_seconds)

@@ -1,13 +1,14 @@
 """Replies in JSON: encoded once, with as little in between as possible."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
 
 JSON: Final = b"application/json"
 type RawHeaders = list[tuple[bytes, bytes]]
+type JsonObject = dict[str, Any]
 
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -2,8 +2,8 @@
 
 Every route is an ordinary FastAPI route. A lean one is answered by a plain function of the
 exchange instead of FastAPI's per-request machinery; its declared endpoint is never called and
-gives it its place, its OpenAPI and, as for every route, its ``Demands``. The gateway meets those
-demands before either kind runs, so both refuse alike.
+gives it its place, its OpenAPI and, as for every route, its ``RouteRequirements``. The gateway
+enforces them before either kind runs, so both refuse alike.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,20 +16,26 @@ from fastapi import params
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 
-from guilder.api.auth import Allowed, anonymous_actor, authenticate, permit, step_up
+from guilder.api.auth import (
+    PermissionRequired,
+    anonymous_actor,
+    authenticate,
+    require_permission,
+    require_step_up,
+)
 from guilder.api.deps import require_sandbox
 from guilder.api.errors import InvalidText, UnknownParameter, UnsupportedMediaType
 from guilder.api.exchange import MAX_BODY, Exchange
 from guilder.api.json_gate import parse
-from guilder.api.limits import Limits
-from guilder.api.policies import UNLIMITED, Policy, declared_policy, policy_by_method
+from guilder.api.limits import RateLimits
+from guilder.api.policies import UNLIMITED, RateLimitPolicy, declared_policy, policy_by_method
 from guilder.api.replies import Reply
 from guilder.core.errors import BadRequest
 from guilder.core.permissions import Permission
 
 type LeanEndpoint = Callable[[Exchange], Awaitable[Reply]]
 
-MOST_PARAMETERS: Final = 50
+MAX_PARAMETERS: Final = 50
 _LEAN: Final = "answered_by"
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -53,7 +59,7 @@ def lean_endpoint(declared: Callable[..., Any]) -> LeanEndpoint | None:
     return getattr(declared, _LEAN, None)
 
 
-class Body(Enum):
+class BodyKind(Enum):
     """What a route reads."""
 
     NONE = "none"
@@ -62,7 +68,7 @@ class Body(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Demands:
+class RouteRequirements:
     """What a request must bring before the endpoint of a route runs.
 
     ``permission`` is None on a route that is open to everybody, which ``is_public`` confirms: a
@@ -76,23 +82,23 @@ class Demands:
     is_public: bool = False
     sandbox: bool = False
     query: frozenset[str] | None = frozenset()
-    body: Body = Body.NONE
+    body: BodyKind = BodyKind.NONE
     body_required: bool = True
     most_bytes: int = MAX_BODY
-    policy: Policy = UNLIMITED
+    policy: RateLimitPolicy = UNLIMITED
 
 
-def demands_of(route: Any) -> Demands:
+def requirements_of(route: Any) -> RouteRequirements:
     """The demands that a FastAPI route's signature and options make."""
     dependant: Dependant = route.dependant
     query = (f for f in get_flat_params(dependant) if isinstance(f.field_info, params.Query))
     field = route.body_field
     calls = list(_calls(dependant))
-    allowed = next((call for call in calls if isinstance(call, Allowed)), None)
-    body = Body.NONE
+    allowed = next((call for call in calls if isinstance(call, PermissionRequired)), None)
+    body = BodyKind.NONE
     if field is not None:
-        body = Body.FORM if isinstance(field.field_info, params.Form) else Body.JSON
-    return Demands(
+        body = BodyKind.FORM if isinstance(field.field_info, params.Form) else BodyKind.JSON
+    return RouteRequirements(
         permission=None if allowed is None else allowed.permission,
         fresh=allowed is not None and allowed.fresh,
         is_public=anonymous_actor in calls,
@@ -111,29 +117,29 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
         yield from _calls(inner)
 
 
-async def meet(demands: Demands, exchange: Exchange) -> bytes | None:
+async def enforce(requirements: RouteRequirements, exchange: Exchange) -> bytes | None:
     """Refuse what does not meet the demands, in a fixed order; return the body if it was read.
 
     The order: token, rate limit, permission, step-up, query, body's size and time, its media type,
     the JSON gate.
     """
-    limits = exchange.parts.get(Limits)
-    if demands.permission is not None:
+    limits = exchange.parts.get(RateLimits)
+    if requirements.permission is not None:
         await (authenticate(exchange) if limits is None else limits.authenticate(exchange))
     if limits is not None:
-        await limits.admit(demands.policy, exchange)
-    if demands.permission is not None:
-        permit(exchange.actor, demands.permission)
-    if demands.fresh:
-        await step_up(exchange)
-    if demands.query is not None and (raw := exchange.scope["query_string"]):
-        exchange.query = read_query(raw, demands.query)
-    if demands.body is Body.NONE:
+        await limits.admit(requirements.policy, exchange)
+    if requirements.permission is not None:
+        require_permission(exchange.actor, requirements.permission)
+    if requirements.fresh:
+        await require_step_up(exchange)
+    if requirements.query is not None and (raw := exchange.scope["query_string"]):
+        exchange.query = read_query(raw, requirements.query)
+    if requirements.body is BodyKind.NONE:
         return None
     body = await exchange.read_body()
-    if demands.body is Body.FORM:
+    if requirements.body is BodyKind.FORM:
         _check_form(exchange, body)
-    elif body or demands.body_required:
+    elif body or requirements.body_required:
         _check_json_type(exchange.headers.get(b"content-type"), body)
         exchange.document = parse(body)
     return body
@@ -145,7 +151,7 @@ def read_query(raw: bytes, known: frozenset[str]) -> dict[str, str]:
         raise InvalidText()
     try:
         pairs = parse_qsl(
-            raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS
+            raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
         )
     except ValueError:
         raise BadRequest("The query has too many parameters.") from None

@@ -38,19 +38,19 @@ def text_rule(longest: int, shortest: int = 0) -> Rule:
     schema: dict[str, Any] = {"type": "string", "maxLength": longest, "minLength": shortest}
     if not shortest:
         del schema["minLength"]
-    return Rule(fields.text_check(longest, shortest), schema)
+    return Rule(fields.text_parser(longest, shortest), schema)
 
 
 def integer_rule(lowest: int, highest: int) -> Rule:
     """A JSON integer within bounds."""
     schema = {"type": "integer", "minimum": lowest, "maximum": highest}
-    return Rule(partial(fields.integer, lowest=lowest, highest=highest), schema)
+    return Rule(partial(fields.parse_integer, lowest=lowest, highest=highest), schema)
 
 
 def query_integer_rule(lowest: int, highest: int) -> Rule:
     """Decimal digits in a query, within bounds."""
     schema = {"type": "integer", "minimum": lowest, "maximum": highest}
-    return Rule(partial(fields.query_integer, lowest=lowest, highest=highest), schema)
+    return Rule(partial(fields.parse_query_integer, lowest=lowest, highest=highest), schema)
 
 
 _UUID_SCHEMA: Final = {"type": "string", "format": "uuid"}
@@ -65,31 +65,32 @@ _AMOUNT_SCHEMA: Final = {
 }
 _METADATA_SCHEMA: Final = {
     "type": "object",
-    "maxProperties": fields.MOST_METADATA,
-    "propertyNames": {"minLength": 1, "maxLength": fields.LONGEST_METADATA_KEY},
-    "additionalProperties": {"type": "string", "maxLength": fields.LONGEST_METADATA_VALUE},
+    "maxProperties": fields.MAX_METADATA_KEYS,
+    "propertyNames": {"minLength": 1, "maxLength": fields.MAX_METADATA_KEY_LENGTH},
+    "additionalProperties": {"type": "string", "maxLength": fields.MAX_METADATA_VALUE_LENGTH},
 }
 
-Amount = Annotated[int, Rule(fields.amount, _AMOUNT_SCHEMA)]
+Amount = Annotated[int, Rule(fields.parse_amount, _AMOUNT_SCHEMA)]
 Currency = Annotated[
-    str, Rule(fields.currency, {"type": "string", "enum": sorted(EXPONENTS), "title": "ISO 4217"})
+    str,
+    Rule(fields.parse_currency, {"type": "string", "enum": sorted(EXPONENTS), "title": "ISO 4217"}),
 ]
 Text255 = Annotated[str, text_rule(255)]
 Reference64 = Annotated[str, text_rule(64)]
 Name100 = Annotated[str, text_rule(100, shortest=1)]
-Metadata = Annotated[dict[str, str], Rule(fields.metadata, _METADATA_SCHEMA)]
-Uuid = Annotated[UUID, Rule(fields.uuid, _UUID_SCHEMA)]
-UuidText = Annotated[str, Rule(fields.uuid_text, _UUID_SCHEMA)]
+Metadata = Annotated[dict[str, str], Rule(fields.parse_metadata, _METADATA_SCHEMA)]
+Uuid = Annotated[UUID, Rule(fields.parse_uuid, _UUID_SCHEMA)]
+UuidText = Annotated[str, Rule(fields.parse_uuid_text, _UUID_SCHEMA)]
 """A UUID in a body that stays text: for where it is only looked up."""
-Flag = Annotated[bool, Rule(fields.boolean, {"type": "boolean"})]
-Day = Annotated[date, Rule(fields.day, _DATE_SCHEMA)]
-Moment = Annotated[int, Rule(fields.instant, _INSTANT_SCHEMA)]
+Boolean = Annotated[bool, Rule(fields.parse_boolean, {"type": "boolean"})]
+Day = Annotated[date, Rule(fields.parse_date, _DATE_SCHEMA)]
+InstantInput = Annotated[int, Rule(fields.parse_instant, _INSTANT_SCHEMA)]
 """An instant that is read: RFC 3339 outside, microseconds since 1970 inside."""
 
-QueryFlag = Annotated[bool, Rule(fields.query_flag, {"type": "boolean"})]
+QueryBoolean = Annotated[bool, Rule(fields.parse_query_boolean, {"type": "boolean"})]
 QueryText = Annotated[str, text_rule(100)]
 QueryAmount = Annotated[int, query_integer_rule(1, MAX_AMOUNT)]
-Month = Annotated[date, Rule(fields.month, _MONTH_SCHEMA)]
+QueryMonth = Annotated[date, Rule(fields.parse_month, _MONTH_SCHEMA)]
 
 _EDGE_SCHEMA: Final = {
     "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]
@@ -98,13 +99,13 @@ _EDGE_SCHEMA: Final = {
 
 def _edge(value: object, days_more: int) -> int:
     if type(value) is str and len(value) == len("2026-01-31"):
-        return day_start(day_number(fields.day(value)) + days_more)
-    return fields.instant(value)
+        return day_start(day_number(fields.parse_date(value)) + days_more)
+    return fields.parse_instant(value)
 
 
-FromEdge = Annotated[int, Rule(lambda value: _edge(value, 0), _EDGE_SCHEMA)]
+RangeStart = Annotated[int, Rule(lambda value: _edge(value, 0), _EDGE_SCHEMA)]
 """The first instant of a range: an instant, or a date for its first instant."""
-ToEdge = Annotated[int, Rule(lambda value: _edge(value, 1), _EDGE_SCHEMA)]
+RangeEnd = Annotated[int, Rule(lambda value: _edge(value, 1), _EDGE_SCHEMA)]
 """The end of a range: an instant that is no longer in it, or a date that wholly is."""
 
 Instant = Annotated[str, WithJsonSchema(_INSTANT_SCHEMA)]

@@ -11,12 +11,12 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from guilder.api.errors import MethodNotAllowed
-from guilder.api.routing import Demands, LeanEndpoint, demands_of, lean_endpoint
+from guilder.api.routing import LeanEndpoint, RouteRequirements, lean_endpoint, requirements_of
 from guilder.core.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RouteEntry:
     """A route as the gateway runs it."""
 
     template: str
@@ -24,7 +24,7 @@ class Entry:
     app: ASGIApp
     endpoint: Callable[..., Any]
     route: BaseRoute
-    demands: Demands
+    requirements: RouteRequirements
     lean: LeanEndpoint | None = None
 
 
@@ -34,7 +34,7 @@ class _Node:
 
     literal: dict[str, "_Node"] = field(default_factory=dict)
     parameter: "_Node | None" = None
-    entries: dict[str, tuple[Entry, tuple[str, ...]]] = field(default_factory=dict)
+    entries: dict[str, tuple[RouteEntry, tuple[str, ...]]] = field(default_factory=dict)
 
 
 class RouteTable:
@@ -42,7 +42,7 @@ class RouteTable:
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._root = _Node()
-        self._fixed: dict[str, dict[str, Entry]] = {}
+        self._fixed: dict[str, dict[str, RouteEntry]] = {}
         self.complete = True
         for context in iter_route_contexts(routes):
             entry = _entry(context)
@@ -51,7 +51,7 @@ class RouteTable:
             else:
                 self._add(entry)
 
-    def find(self, method: str, path: str) -> tuple[Entry, dict[str, str]] | None:
+    def find(self, method: str, path: str) -> tuple[RouteEntry, dict[str, str]] | None:
         """The entry and its path parameters, None for a path that is not in the table.
 
         Refuses a method that the path does not have. A literal segment goes before a parameter,
@@ -68,7 +68,7 @@ class RouteTable:
             raise MethodNotAllowed(node.entries)
         return found[0], dict(zip(found[1], values, strict=True))
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: RouteEntry) -> None:
         if entry.template != "/" and entry.template.endswith("/"):
             raise ValueError(f"{entry.template}: a route is declared without its trailing slash")
         node, names = self._root, []
@@ -99,7 +99,7 @@ def _walk(
         yield from _walk(node.parameter, segments[1:], (*values, segments[0]))
 
 
-def _entry(context: RouteContext) -> Entry | None:
+def _entry(context: RouteContext) -> RouteEntry | None:
     """The entry of a plain path; None for mounts, sockets and parameters of other shapes."""
     route = context.original_route
     if not isinstance(route, Route):
@@ -113,13 +113,13 @@ def _entry(context: RouteContext) -> Entry | None:
     endpoint = context.endpoint
     assert endpoint is not None
     is_api = isinstance(route, APIRoute)
-    return Entry(
+    return RouteEntry(
         template=template,
         methods=methods,
         app=AsyncExitStackMiddleware(context.app),
         endpoint=endpoint,
         route=route,
-        demands=demands_of(context) if is_api else Demands(query=None),
+        requirements=requirements_of(context) if is_api else RouteRequirements(query=None),
         lean=lean_endpoint(endpoint) if is_api else None,
     )
 

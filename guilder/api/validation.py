@@ -11,10 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from guilder.api import fields
-from guilder.api.problems import MOST_FIELDS
+from guilder.api.problems import MAX_FIELDS
 from guilder.core.errors import FieldError, Invalid, NotFound, Refusal
 
-LONGEST_NAME: Final = 64
+MAX_NAME_LENGTH: Final = 64
 
 _OUT_OF_RANGE: Final = ("out_of_range", "The value is out of range.")
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -51,7 +51,7 @@ def read_body[M: BaseModel](model: type[M], document: object) -> M:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise Invalid(
-            fields=tuple(_field(each["loc"], each) for each in found[:MOST_FIELDS])
+            fields=tuple(_field(each["loc"], each) for each in found[:MAX_FIELDS])
         ) from None
 
 
@@ -60,7 +60,7 @@ def refusal_of(error: RequestValidationError) -> Refusal:
     errors: Sequence[Mapping[str, Any]] = error.errors()
     if any(found["loc"][:1] == ("path",) for found in errors):
         return NotFound()
-    return Invalid(fields=tuple(_field(each["loc"][1:], each) for each in errors[:MOST_FIELDS]))
+    return Invalid(fields=tuple(_field(each["loc"][1:], each) for each in errors[:MAX_FIELDS]))
 
 
 def _field(place: tuple[str | int, ...], found: Mapping[str, Any]) -> FieldError:
@@ -74,5 +74,5 @@ def _field(place: tuple[str | int, ...], found: Mapping[str, Any]) -> FieldError
 
 def pointer(place: Sequence[str | int]) -> str:
     """The RFC 6901 pointer of a place; a name that is too long to be a field's is cut."""
-    parts = (str(part)[:LONGEST_NAME].replace("~", "~0").replace("/", "~1") for part in place)
+    parts = (str(part)[:MAX_NAME_LENGTH].replace("~", "~0").replace("/", "~1") for part in place)
     return "".join("/" + part for part in parts)

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from guilder import __version__
-from guilder.bootstrap import open_keys, opened
+from guilder.bootstrap import open_bank, open_keys
 from guilder.cli import keys
-from guilder.cli.troubles import REFUSED, expected_troubles
+from guilder.cli.troubles import REFUSED, reported_errors
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
 from guilder.core.permissions import Role
@@ -33,15 +33,15 @@ from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.schemas.logins import Email
 from guilder.infra.process.described import describe_settings
 from guilder.infra.process.logging import configure_logging
-from guilder.infra.process.production import doubts
-from guilder.infra.process.server import STOP_SECONDS, Server, bind, end_in
+from guilder.infra.process.production import production_warnings
+from guilder.infra.process.server import STOP_SECONDS, Server, bind, force_exit_after
 from guilder.infra.process.settings import (
-    BadSettings,
+    InvalidSettings,
     Settings,
     load_settings,
 )
 from guilder.infra.process.supervisor import Supervisor, metrics_folder
-from guilder.main import create_app, stopping
+from guilder.main import create_app, stop_accepting
 from guilder.seed.bulk import seed_bulk
 from guilder.seed.demo import seed_demo
 from guilder.seed.people import PASSWORD, PEOPLE
@@ -62,7 +62,7 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on. [GUILDER_PORT
 Workers = Annotated[int | None, typer.Option(help="Processes to serve with. [GUILDER_WORKERS]")]
 NoJobs = Annotated[bool, typer.Option("--no-jobs", help="Leave the periodic jobs to others.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Anchor = Annotated[
+AnchorOption = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBER:HASH",
@@ -76,7 +76,7 @@ def serve(
     host: Host = None, port: Port = None, workers: Workers = None, no_jobs: NoJobs = False
 ) -> None:
     """Migrate the database and serve."""
-    with expected_troubles():
+    with reported_errors():
         settings = load_settings(host=host, port=port, workers=workers)
         sockets = _prepare(settings)
     _serve(settings, sockets, jobs=not no_jobs)
@@ -85,7 +85,7 @@ def serve(
 @app.command()
 def demo(host: Host = None, port: Port = None, workers: Workers = None) -> None:
     """Serve with the demo bank; make it first where there is none."""
-    with expected_troubles():
+    with reported_errors():
         settings = load_settings(host=host, port=port, workers=workers)
         _refuse_in_production(settings)
         sockets = _prepare(settings)
@@ -102,7 +102,7 @@ def serve_worker(
     listening: int, control: int, workers: Workers = None, no_jobs: NoJobs = False
 ) -> None:
     """One of several processes: serve on an inherited socket. Started by `serve`."""
-    with expected_troubles():
+    with reported_errors():
         settings = load_settings(workers=workers)
         configure_logging(settings.log_level, as_json=settings.logs_json)
         with socket.socket(fileno=control) as supervisor:
@@ -114,7 +114,7 @@ def serve_worker(
 @app.command()
 def worker() -> None:
     """Run the periodic jobs alone, for servers that are started with --no-jobs."""
-    with expected_troubles():
+    with reported_errors():
         settings = load_settings()
         configure_logging(settings.log_level, as_json=settings.logs_json)
         asyncio.run(_work(settings))
@@ -123,7 +123,7 @@ def worker() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    with expected_troubles():
+    with reported_errors():
         settings = load_settings()
         _log_quietly(settings)
         changed = asyncio.run(upgrade(settings.database))
@@ -137,7 +137,7 @@ def seed(
     transfers: Annotated[int, typer.Option(min=0, help="Book so many transfers.")] = 0,
 ) -> None:
     """Fill the database: with the demo bank, or with many users and transfers."""
-    with expected_troubles():
+    with reported_errors():
         settings = load_settings()
         _refuse_in_production(settings)
         if transfers and users < 2:
@@ -149,13 +149,15 @@ def seed(
 
 
 @app.command()
-def verify(as_json: AsJson = False, anchor: Anchor = None, audit_anchor: Anchor = None) -> None:
+def verify(
+    as_json: AsJson = False, anchor: AnchorOption = None, audit_anchor: AnchorOption = None
+) -> None:
     """Check the books, the audit trail, both chains and every reference.
 
     Exit 1 with the first bad row. Attempts that have had no outcome for a minute are told and break
     nothing: their process was killed, and nothing of what it did was kept.
     """
-    with expected_troubles():
+    with reported_errors():
         settings = load_settings()
         _log_quietly(settings)
         anchors = _anchor_of(anchor, "--anchor"), _anchor_of(audit_anchor, "--audit-anchor")
@@ -176,7 +178,7 @@ def create_admin(
     ],
 ) -> None:
     """Make an administrator."""
-    with expected_troubles():
+    with reported_errors():
         settings = load_settings()
         _log_quietly(settings)
         try:
@@ -190,7 +192,7 @@ def create_admin(
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document; the same code prints the same text."""
-    with expected_troubles():
+    with reported_errors():
         document = create_app(load_settings(env="sandbox")).openapi()
         print(json.dumps(document, indent=2, ensure_ascii=False))
 
@@ -198,7 +200,7 @@ def openapi() -> None:
 @app.command("settings")
 def show_settings(as_json: AsJson = False) -> None:
     """Show every setting and where it comes from; secrets are masked."""
-    with expected_troubles():
+    with reported_errors():
         rows = describe_settings(load_settings())
         if as_json:
             print(json.dumps(rows, indent=2))
@@ -219,7 +221,7 @@ def version(
 
 def _refuse_in_production(settings: Settings) -> None:
     if not settings.sandbox:
-        raise BadSettings("there is no demo data in production (GUILDER_ENV)")
+        raise InvalidSettings("there is no demo data in production (GUILDER_ENV)")
 
 
 def _log_quietly(settings: Settings) -> None:
@@ -230,7 +232,7 @@ def _log_quietly(settings: Settings) -> None:
 def _prepare(settings: Settings) -> list[socket.socket]:
     """What can fail before serving: the keys, the address and the database."""
     configure_logging(settings.log_level, as_json=settings.logs_json)
-    for doubt in doubts(settings) if settings.env == "production" else ():
+    for doubt in production_warnings(settings) if settings.env == "production" else ():
         _log.warning("doubtful in production", extra={"fields": {"setting": doubt}})
     open_keys(settings, SystemClock())
     with ExitStack() as unless_ready:
@@ -257,7 +259,7 @@ def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool) -> N
         return [*own, str(listening), str(control), "--workers", str(len(sockets)), *jobless]
 
     with ExitStack() as until_stopped:
-        with expected_troubles():
+        with reported_errors():
             metrics = until_stopped.enter_context(metrics_folder(settings.data_dir / "run"))
         status = asyncio.run(Supervisor(sockets, command, metrics).run())
     _log.info("stopped", extra={"fields": {"exit_status": status}})
@@ -268,7 +270,7 @@ def _serve_here(
     settings: Settings, sock: socket.socket, *, jobs: bool, control: socket.socket | None = None
 ) -> None:
     web = create_app(settings, jobs=jobs)
-    Server(web, lambda: stopping(web), control).run([sock])
+    Server(web, lambda: stop_accepting(web), control).run([sock])
     _log.info("stopped")
 
 
@@ -276,10 +278,10 @@ async def _work(settings: Settings) -> None:
     stop = asyncio.Event()
     for sig in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sig, stop.set)
-    async with opened(settings) as bank, jobs_running(bank):
+    async with open_bank(settings) as bank, jobs_running(bank):
         _log.info("working")
         await stop.wait()
-        end_in(STOP_SECONDS)
+        force_exit_after(STOP_SECONDS)
 
 
 async def _reset(settings: Settings) -> None:
@@ -288,14 +290,14 @@ async def _reset(settings: Settings) -> None:
 
 
 async def _seed_demo(settings: Settings) -> None:
-    async with opened(settings) as bank:
+    async with open_bank(settings) as bank:
         with _progress() as progress:
             added = await seed_demo(bank, lambda done, total: progress("history", done, total))
     print("The demo bank has been made." if added else "The demo bank is there.")
 
 
 async def _seed_bulk(settings: Settings, users: int, transfers: int) -> None:
-    async with opened(settings) as bank:
+    async with open_bank(settings) as bank:
         with _progress() as progress:
             await seed_bulk(bank, users, transfers, progress)
     print(f"Made {users} users and {transfers} transfers.")
@@ -311,8 +313,8 @@ def _anchor_of(text: str | None, option: str) -> tuple[int, str] | None:
 
 
 async def _create_admin(settings: Settings, email: str, password: str) -> User:
-    async with opened(settings) as bank:
-        encoded = await bank.authentication.hashed(password, email)
+    async with open_bank(settings) as bank:
+        encoded = await bank.authentication.hash_password(password, email)
         command = CreateUser(email, encoded, role=Role.ADMIN, email_verified=True)
         return await bank.runner.run(create_user, command, SYSTEM)
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from guilder.bootstrap import open_keys, secret_store
-from guilder.cli.troubles import expected_troubles
+from guilder.cli.troubles import reported_errors
 from guilder.core.clock import SECOND_US, Clock, SystemClock, iso_instant
 from guilder.core.ports import SecretStore, SecretVersion
 from guilder.infra.process.logging import configure_logging
-from guilder.infra.process.settings import BadSettings, Settings, load_settings
+from guilder.infra.process.settings import InvalidSettings, Settings, load_settings
 from guilder.infra.security.crypto import SealingKey
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, KeyRing
 from guilder.infra.security.secrets import new_secret
@@ -27,7 +27,7 @@ def show_keys(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show which keys there are, since when, and what they are good for; never a key itself."""
-    with expected_troubles():
+    with reported_errors():
         settings, clock = _quietly(load_settings()), SystemClock()
         keys = open_keys(settings, clock)
         rows = [row for ring in (keys.signing, keys.encryption) for row in _rows(ring, clock)]
@@ -52,9 +52,9 @@ def rotate_keys(
     ] = False,
 ) -> None:
     """Make new keys, the current ones from a few seconds on; what the old ones made stays good."""
-    with expected_troubles():
+    with reported_errors():
         if revoke_old and (encryption or not signing):
-            raise BadSettings(
+            raise InvalidSettings(
                 "--revoke-old goes with --signing alone: without an old encryption key, what it "
                 "protects could not be read any more"
             )

@@ -27,7 +27,7 @@ class Actor:
     session_id: UUID | None = None
     proved_at: int | None = None
 
-    def may(self, permission: Permission) -> bool:
+    def has_permission(self, permission: Permission) -> bool:
         """Whether the actor's role has the permission; nobody yet has none."""
         return self.role is not None and permission in GRANTS[self.role]
 

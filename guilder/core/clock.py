@@ -46,7 +46,7 @@ class FixedClock:
         self.at_us += timedelta(**delta) // timedelta(microseconds=1)
 
 
-def bank_now(clock: Clock, offset_us: int) -> int:
+def offset_now(clock: Clock, offset_us: int) -> int:
     """The bank's time: ``clock`` moved by the bank-wide offset that the test clock has set.
 
     The offset is stored beside the ledger's head, so every process books by the same time.

@@ -91,7 +91,7 @@ class Conflict(Refusal):
     code = "conflict"
 
 
-class TooMany(Refusal):
+class RateLimited(Refusal):
     """The caller asks more often than allowed."""
 
     code = "rate_limited"

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from guilder.core.parts import Parts
 
-type Routes = Mapping[str, tuple[str, ...]]
+type EventRoutes = Mapping[str, tuple[str, ...]]
 """For each type of event the names of the subscribers that it is delivered to."""
 
 

@@ -51,13 +51,13 @@ def decode_cursor(cursor: str) -> str:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         key = raw.decode("ascii")
     except (binascii.Error, UnicodeError):
-        raise bad_cursor() from None
+        raise invalid_cursor() from None
     if not key or encode_cursor(key) != cursor:
-        raise bad_cursor()
+        raise invalid_cursor()
     return key
 
 
-def bad_cursor() -> Invalid:
+def invalid_cursor() -> Invalid:
     """The refusal of a cursor that no list has given out."""
     return Invalid(fields=(FieldError("/cursor", "cursor_invalid", "The cursor is not valid."),))
 
@@ -67,7 +67,7 @@ def cursor_number(request: PageRequest) -> int | None:
     if request.after is None:
         return None
     if not (request.after.isascii() and request.after.isdigit() and len(request.after) <= 18):
-        raise bad_cursor()
+        raise invalid_cursor()
     return int(request.after)
 
 
@@ -78,13 +78,13 @@ def cursor_id(request: PageRequest) -> UUID | None:
     try:
         found = UUID(request.after)
     except ValueError:
-        raise bad_cursor() from None
+        raise invalid_cursor() from None
     if str(found) != request.after:
-        raise bad_cursor()
+        raise invalid_cursor()
     return found
 
 
-def cut[T](rows: Sequence[T], request: PageRequest, key: Callable[[T], str]) -> Page[T]:
+def paginate[T](rows: Sequence[T], request: PageRequest, key: Callable[[T], str]) -> Page[T]:
     """Make a page of up to ``limit + 1`` rows: the one too many only proves that more follow."""
     items = rows[: request.limit]
     more = len(rows) > request.limit

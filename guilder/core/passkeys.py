@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-type Credential = Mapping[str, Any]
+type CredentialJson = Mapping[str, Any]
 """What a browser gives, as ``PublicKeyCredential.toJSON()`` writes it."""
 
 
-class PasskeyRefused(ValueError):
+class InvalidPasskeyResponse(ValueError):
     """It is no answer to a challenge of ours. Never says why."""
 
 
@@ -31,7 +31,7 @@ class NewPasskey:
 
 
 @dataclass(frozen=True, slots=True)
-class Assertion:
+class VerifiedAssertion:
     """A passkey has signed a challenge, and now counts so many signatures."""
 
     sign_count: int
@@ -51,23 +51,26 @@ class RelyingParty(Protocol):
         """What a browser needs to have a challenge signed by whichever passkey its user chooses."""
         ...
 
-    def credential_id(self, credential: Credential) -> bytes:
-        """Which passkey it says it is; raises ``PasskeyRefused``."""
+    def credential_id(self, credential: CredentialJson) -> bytes:
+        """Which passkey it says it is; raises ``InvalidPasskeyResponse``."""
         ...
 
-    def made(self, credential: Credential, purpose: str) -> NewPasskey:
-        """The passkey that was made for a challenge of that purpose; raises ``PasskeyRefused``."""
+    def verify_registration(self, credential: CredentialJson, purpose: str) -> NewPasskey:
+        """The passkey that was made for a challenge of that purpose.
+
+        Raises ``InvalidPasskeyResponse``.
+        """
         ...
 
-    def asserted(
+    def verify_assertion(
         self,
-        credential: Credential,
+        credential: CredentialJson,
         purpose: str,
         user: bytes,
         public_key: bytes,
         sign_count: int,
-    ) -> Assertion:
-        """What a known passkey of ``user`` has signed; raises ``PasskeyRefused``.
+    ) -> VerifiedAssertion:
+        """What a known passkey of ``user`` has signed; raises ``InvalidPasskeyResponse``.
 
         Also for a counter that has not moved on from ``sign_count``: then somebody has a copy of
         the key.

@@ -72,7 +72,7 @@ audit_head = Table(
 )
 
 SQLITE_LINK: Final = "guilder_chain_link"
-"""The name of ``chain_link`` as a function of SQL on SQLite connections that write."""
+"""The name of ``audit_chain_hash`` as a function of SQL on SQLite connections that write."""
 
 FIRST_LINK: Final = bytes(32)
 """What the first row is chained to."""
@@ -93,7 +93,7 @@ class Phase(StrEnum):
 
 
 @dataclass(slots=True)
-class Told:
+class AuditDetails:
     """What a command has told of itself for the row of its outcome."""
 
     subject: str | None = None
@@ -108,7 +108,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """One phase of one attempt, as it will stand in the trail."""
 
     at_us: int
@@ -117,7 +117,7 @@ class Entry:
     phase: Phase
     actor: Actor
     code: str | None = None
-    told: Told = field(default_factory=Told)
+    details: AuditDetails = field(default_factory=AuditDetails)
 
     def columns(self) -> dict[str, Any]:
         """The values of the columns that are ``COVERED``."""
@@ -128,11 +128,11 @@ class Entry:
             "phase": self.phase.value,
             "actor": self.actor.name,
             "session_id": self.actor.session_id,
-            "subject": self.told.subject,
+            "subject": self.details.subject,
             "code": self.code,
             "request_id": self.actor.request_id,
             "ip_address": self.actor.ip_address,
-            "detail": _json(self.told.detail) if self.told.detail else None,
+            "detail": _json(self.details.detail) if self.details.detail else None,
         }
 
 
@@ -141,12 +141,12 @@ def content(columns: Mapping[str, Any]) -> bytes:
     return _json([columns[name] for name in COVERED]).encode()
 
 
-def chain_link(previous: bytes, number: int, row: bytes) -> bytes:
+def audit_chain_hash(previous: bytes, number: int, row: bytes) -> bytes:
     """SHA-256 of the hash before, the row's number in 8 bytes, and its ``content``."""
     return hashlib.sha256(previous + number.to_bytes(8) + row).digest()
 
 
-def change_of(
+def change_details(
     before: Mapping[str, object], after: Mapping[str, object], show: Collection[str]
 ) -> dict[str, object]:
     """The detail of a changed row: which fields, and the hash of the whole row before and after.
@@ -161,7 +161,7 @@ def change_of(
     }
 
 
-async def append(connection: AsyncConnection, entry: Entry) -> None:
+async def append(connection: AsyncConnection, entry: AuditEntry) -> None:
     """Add a row to the trail of this transaction; call it last, for it locks the trail's head."""
     columns = entry.columns()
     values = {f"new_{name}": value for name, value in columns.items()}

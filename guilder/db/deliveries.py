@@ -39,7 +39,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.clock import SECOND_US, Clock
-from guilder.core.events import Delivery, Event, Routes
+from guilder.core.events import Delivery, Event, EventRoutes
 from guilder.db.base import STRICT, Big, Guid, Small, String, metadata
 from guilder.db.engine import Database, raise_translated
 from guilder.db.outbox import outbox
@@ -82,7 +82,7 @@ _earlier = deliveries.alias()
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedDelivery:
     """A delivery that is ours for the time of a lease."""
 
     delivery: Delivery
@@ -94,10 +94,10 @@ class Backlog:
     """What has not arrived: the age of the oldest that is pending, and how many are dead."""
 
     lag_seconds: float = 0.0
-    dead: int = 0
+    dead_letters: int = 0
 
 
-def check_routes(routes: Routes) -> Routes:
+def check_event_routes(routes: EventRoutes) -> EventRoutes:
     """The routes, unless a type among them is never routed: ``ValueError``."""
     if deaf := sorted(UNROUTED & routes.keys()):
         raise ValueError(f"{', '.join(deaf)}: follow the ledger's batches, they are numbered")
@@ -134,7 +134,7 @@ class Deliveries:
         self._database = database
         self._clock = clock
 
-    async def claim(self, subscriber: str, most: int, lease_us: int) -> list[Claimed]:
+    async def claim(self, subscriber: str, most: int, lease_us: int) -> list[ClaimedDelivery]:
         """Take up to so many that are due, the first of each stream; counts as an attempt.
 
         Several processes may ask at once and get different ones. Looks before it writes: on
@@ -154,23 +154,23 @@ class Deliveries:
                     due_at=now + lease_us, attempts=deliveries.c.attempts + 1, claim=token
                 )
             )
-        return [Claimed(_delivery(row), token) for row in rows]
+        return [ClaimedDelivery(_delivery(row), token) for row in rows]
 
-    async def delivered(self, claimed: Claimed) -> bool:
+    async def mark_delivered(self, claimed: ClaimedDelivery) -> bool:
         """It has arrived; tells whether it was still ours to say so."""
         return await self._settle(claimed, state="delivered", settled_at=self._clock.now_us())
 
-    async def failed(self, claimed: Claimed, error: str, rest_us: int) -> bool:
+    async def schedule_retry(self, claimed: ClaimedDelivery, error: str, delay_us: int) -> bool:
         """It has not arrived and rests before it is tried again."""
-        due_at = self._clock.now_us() + rest_us
+        due_at = self._clock.now_us() + delay_us
         return await self._settle(claimed, due_at=due_at, last_error=error)
 
-    async def buried(self, claimed: Claimed, error: str) -> bool:
+    async def dead_letter(self, claimed: ClaimedDelivery, error: str) -> bool:
         """It will not be tried again; what follows in its stream goes on."""
         now = self._clock.now_us()
         return await self._settle(claimed, state="dead", settled_at=now, last_error=error)
 
-    async def released(self, claimed: Claimed) -> bool:
+    async def release(self, claimed: ClaimedDelivery) -> bool:
         """It was not tried to the end: due at once, and the attempt does not count."""
         before = deliveries.c.attempts - 1
         return await self._settle(claimed, due_at=self._clock.now_us(), attempts=before)
@@ -197,7 +197,7 @@ class Deliveries:
         except (OSError, SQLAlchemyError, asyncpg.InterfaceError) as error:
             raise_translated(error)
 
-    async def _settle(self, claimed: Claimed, **values: Any) -> bool:
+    async def _settle(self, claimed: ClaimedDelivery, **values: Any) -> bool:
         """Give the claim back with what is new; False when it has run out and is another's."""
         delivery = claimed.delivery
         statement = _all_of(delivery.subscriber, [delivery.event_id]).where(

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from guilder.core.errors import Unavailable
-from guilder.db.audit import SQLITE_LINK, chain_link
+from guilder.db.audit import SQLITE_LINK, audit_chain_hash
 
 BUSY_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
@@ -50,7 +50,7 @@ _AWAY_CODES: Final = _TRANSIENT_CODES | {
 _AWAY_STATES: Final = {"08", "53", "57"}
 
 
-class RunAgain(Exception):
+class RetryTransaction(Exception):
     """Raised inside a transaction that must not commit and whose work can run again, whole."""
 
 
@@ -163,7 +163,11 @@ class Database:
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed at once when run again: deadlock, serialisation, busy."""
     state, code = _told(error)
-    return isinstance(error, RunAgain) or state in _TRANSIENT_STATES or code in _TRANSIENT_CODES
+    return (
+        isinstance(error, RetryTransaction)
+        or state in _TRANSIENT_STATES
+        or code in _TRANSIENT_CODES
+    )
 
 
 def translated(error: Exception) -> Exception:
@@ -210,7 +214,7 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
         if reading:
             cursor.execute("PRAGMA query_only=ON")
         else:
-            connection.create_function(SQLITE_LINK, 3, chain_link, deterministic=True)
+            connection.create_function(SQLITE_LINK, 3, audit_chain_hash, deterministic=True)
         cursor.close()
 
     def begin_transaction(connection: Any) -> None:
@@ -242,7 +246,7 @@ def _postgres_engine(url: str, pool_size: int) -> AsyncEngine:
 
     def connect(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute(step_down_sql())
+        cursor.execute(set_role_sql())
         cursor.close()
         connection.commit()
 
@@ -250,7 +254,7 @@ def _postgres_engine(url: str, pool_size: int) -> AsyncEngine:
     return engine
 
 
-def step_down_sql() -> str:
+def set_role_sql() -> str:
     """Take on the application role where the migrations could make it.
 
     Without it (a managed server that allows no roles) the triggers alone protect history.

@@ -13,7 +13,7 @@ from guilder.db.base import STRICT, Big, Bytes, Small, metadata
 from guilder.db.engine import Database, raise_translated
 from guilder.db.idempotency import digest
 
-MOST_REFUSED: Final = 10_000
+MAX_REFUSED: Final = 10_000
 SKEW_US: Final = 60 * SECOND_US
 """How far the clocks of the processes may differ before a full bucket is thrown away too early."""
 
@@ -80,7 +80,7 @@ class SqlRateLimiter:
         return verdict(rate, row.full_at - now_us, allowed=bool(row.allowed))
 
     def _remember(self, bucket: bytes, full_at_us: int) -> None:
-        if len(self._refused) >= MOST_REFUSED:
+        if len(self._refused) >= MAX_REFUSED:
             self._refused.clear()
         self._refused[bucket] = full_at_us
 

@@ -2,7 +2,7 @@
 
 An audited command leaves an ATTEMPTED row before it starts and SUCCEEDED or FAILED after; the
 success is written in the command's own transaction, the failure in one of its own, so that it
-survives the rollback. Both say what the command told of itself by ``uow.tell``, and a success that
+survives the rollback. Both say what the command told of itself by ``uow.audit``, and a success that
 told no subject has the id of what the command returned. A command that meets a deadlock or a busy
 database runs again, whole.
 """
@@ -17,15 +17,15 @@ from uuid import UUID
 from guilder.core.actor import Actor
 from guilder.core.clock import Clock
 from guilder.core.errors import Refusal
-from guilder.core.events import Routes
+from guilder.core.events import EventRoutes
 from guilder.core.ids import uuid7
-from guilder.db.audit import Entry, Phase, Told, append
-from guilder.db.deliveries import check_routes
+from guilder.db.audit import AuditDetails, AuditEntry, Phase, append
+from guilder.db.deliveries import check_event_routes
 from guilder.db.engine import Database, is_transient, raise_translated
 from guilder.db.idempotency import Answer, Key, keep, replay
-from guilder.db.unit_of_work import NOWHERE, UnitOfWork, View
+from guilder.db.unit_of_work import NO_EVENT_ROUTES, UnitOfWork, View
 
-ATTEMPTS: Final = 4
+COMMAND_ATTEMPTS: Final = 4
 
 
 class Command(Protocol):
@@ -65,7 +65,7 @@ class _Attempt:
     """One attempt at a command in the audit trail, and what its last run has told of itself."""
 
     id: UUID
-    told: Told = field(default_factory=Told)
+    details: AuditDetails = field(default_factory=AuditDetails)
 
 
 class Runner:
@@ -74,10 +74,12 @@ class Runner:
     ``routes`` tells whom their events are delivered to; without any they are only kept.
     """
 
-    def __init__(self, database: Database, clock: Clock, routes: Routes = NOWHERE) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, routes: EventRoutes = NO_EVENT_ROUTES
+    ) -> None:
         self.database = database
         self.clock = clock
-        self._routes = check_routes(routes)
+        self._routes = check_event_routes(routes)
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run[C: Command, T](
@@ -141,7 +143,7 @@ class Runner:
     async def _retried[C: Command, T](
         self, call: _Call[C, T], attempt: _Attempt
     ) -> Done[T] | Replayed:
-        for attempts_left in reversed(range(ATTEMPTS)):
+        for attempts_left in reversed(range(COMMAND_ATTEMPTS)):
             try:
                 return await self._once(call, attempt)
             except Exception as error:  # noqa: BLE001 - raised again, or run again
@@ -155,18 +157,18 @@ class Runner:
     ) -> Done[T] | Replayed:
         async with self.database.begin() as connection:
             uow = UnitOfWork(connection, call.actor, self.clock.now_us(), self._routes)
-            attempt.told = uow.told
+            attempt.details = uow.audit_details
             outcome: Done[T] | Replayed | None = None
             if call.key is not None and (kept := await replay(uow, call.key)) is not None:
                 outcome = Replayed(kept)
-                uow.tell(replayed=True)
+                uow.audit(replayed=True)
             if outcome is None:
                 value = await call.handler(uow, call.command)
                 outcome = Done(value, call.answer(value) if call.answer is not None else None)
                 if call.key is not None and outcome.answer is not None:
                     await keep(uow, call.key, outcome.answer)
-                if uow.told.subject is None:
-                    uow.tell(subject=getattr(value, "id", None))
+                if uow.audit_details.subject is None:
+                    uow.audit(subject=getattr(value, "id", None))
             await append(connection, _entry(call, attempt, Phase.SUCCEEDED, uow.now_us))
         return outcome
 
@@ -183,6 +185,6 @@ class Runner:
 
 def _entry(
     call: _Call[Any, Any], attempt: _Attempt, phase: Phase, at_us: int, code: str | None = None
-) -> Entry:
+) -> AuditEntry:
     action = call.command.action
-    return Entry(at_us, attempt.id, action, phase, call.actor, code, attempt.told)
+    return AuditEntry(at_us, attempt.id, action, phase, call.actor, code, attempt.details)

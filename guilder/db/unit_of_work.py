@@ -8,14 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
 from guilder.core.errors import IdempotencyInProgress
-from guilder.core.events import Event, Routes
-from guilder.db.audit import Told
+from guilder.core.events import Event, EventRoutes
+from guilder.db.audit import AuditDetails
 from guilder.db.deliveries import deliveries, delivery_rows, stream_lock
 from guilder.db.outbox import insert_event, outbox
 
 _STREAM_LOCKS: Final = 0x67756C64  # "guld": a space of locks beside that of the claimed keys
 _LOCK_STREAM: Final = text("SELECT pg_advisory_xact_lock(CAST(:s AS int), CAST(:n AS int))")
-NOWHERE: Final[Routes] = {}
+NO_EVENT_ROUTES: Final[EventRoutes] = {}
 
 
 class View:
@@ -50,25 +50,29 @@ class UnitOfWork(View):
     """
 
     def __init__(
-        self, connection: AsyncConnection, actor: Actor, now_us: int, routes: Routes = NOWHERE
+        self,
+        connection: AsyncConnection,
+        actor: Actor,
+        now_us: int,
+        routes: EventRoutes = NO_EVENT_ROUTES,
     ) -> None:
         super().__init__(connection, now_us)
         self.actor = actor
-        self.told = Told()
+        self.audit_details = AuditDetails()
         self._routes = routes
 
     async def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
         """Run a statement that changes rows."""
         return await self._connection.execute(statement, values)
 
-    def tell(self, subject: object = None, **detail: object) -> None:
+    def audit(self, subject: object = None, **detail: object) -> None:
         """Say in the audit trail what this is about: a subject's id, and details as JSON values.
 
         It stands in the row of the outcome, also of a refusal if it was told before that. Told
         again, a detail takes the place of the one before. Never a secret, nor an address that
         somebody only guesses: the trail is kept and cannot be changed.
         """
-        self.told.add(subject, detail)
+        self.audit_details.add(subject, detail)
 
     async def record(self, event: Event) -> None:
         """Append an event to the outbox of this transaction, with its deliveries.

@@ -23,7 +23,7 @@ TRANSFERS_A_UNIT: Final = 1_000
 START_AMOUNT: Final = 1_000_000
 CURRENCY: Final = "EUR"
 
-type Progress = Callable[[str, int, int], None]
+type BulkProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ async def seed_users(uow: UnitOfWork, cmd: SeedUsers) -> list[int]:
     return numbers
 
 
-async def seed_bulk(bank: Bank, users: int, transfers: int, progress: Progress) -> None:
+async def seed_bulk(bank: Bank, users: int, transfers: int, progress: BulkProgress) -> None:
     """Add ``users`` with one funded account each, and ``transfers`` between random pairs.
 
     A run adds new users each time; all have the demo's password. Refuses transfers between fewer

@@ -30,7 +30,7 @@ from guilder.seed.people import BILLS, FAVOURS, PASSWORD, PEOPLE, SHOPS, Person
 HISTORY_DAYS: Final = 92
 _HOUR_US: Final = 3600 * SECOND_US
 
-type Progress = Callable[[int, int], None]
+type DemoProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Happening:
     posting: Posting
 
 
-async def seed_demo(bank: Bank, progress: Progress | None = None) -> bool:
+async def seed_demo(bank: Bank, progress: DemoProgress | None = None) -> bool:
     """Make the demo bank where it is not complete; tells whether anything was added."""
     clock = FixedClock(await _first_day(bank))
     runner = Runner(bank.database, clock)
@@ -88,7 +88,7 @@ async def _customer(runner: Runner, person: Person, password_hash: str) -> Custo
 
 
 async def _live(
-    bank: Bank, store: Store, clock: FixedClock, customers: list[Customer], progress: Progress
+    bank: Bank, store: Store, clock: FixedClock, customers: list[Customer], progress: DemoProgress
 ) -> bool:
     currencies = sorted({c.person.currency for c in customers})
     settlement = await bank.runner.view(_settlement, currencies)

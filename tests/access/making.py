@@ -71,7 +71,7 @@ class Maker:
 
     async def join(self, name: str, role: Role = Role.USER) -> None:
         """Let somebody in."""
-        encoded = await self._bank.authentication.hashed(PASSWORD, email_of(name))
+        encoded = await self._bank.authentication.hash_password(PASSWORD, email_of(name))
         command = CreateUser(email_of(name), encoded, role=role)
         await self._bank.runner.run(create_user, command, SYSTEM)
         body = await self._login(name)

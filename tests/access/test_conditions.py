@@ -28,11 +28,12 @@ BENEATH: dict[str, tuple[str, ...]] = {
     CHANGES: (
         "use_step: totps.c.confirmed_at", "use_step: totps.c.last_step",
         "use_recovery_code: recovery_codes.c.user_id", "use_passkey: ", "remove_passkey: ",
-        "mark_proved: ", "spend: letters.c.purpose", "spend: letters.c.used_at",
+        "mark_stepped_up: ", "invalidate_tokens: letters.c.purpose",
+        "invalidate_tokens: letters.c.used_at",
         "end_sessions: sessions.c.ended_at",
     ),
     PRUNING: ("drop_failures: ", "drop_tokens: ", "drop_sessions: "),
-    LETTERS: ("prune: ",),
+    LETTERS: ("prune_letters: ",),
     STORE: ("update_balance: ", "set_limit: "),
 }  # fmt: skip
 """What no caller brings about, or only on what is theirs, by the tests that judge it."""

@@ -21,10 +21,10 @@ SUITE = [
 ]  # fmt: skip
 
 GUARDS: list[tuple[str, str, str]] = [
-    ("guilder/api/routing.py", "permit(exchange.actor, demands.permission)", "pass"),
-    ("guilder/api/routing.py", "if demands.permission is not None:\n        await (",
+    ("guilder/api/routing.py", "require_permission(exchange.actor, requirements.permission)", "pass"),
+    ("guilder/api/routing.py", "if requirements.permission is not None:\n        await (",
      "if False:\n        await ("),
-    ("guilder/api/routing.py", "if demands.fresh:", "if False:"),
+    ("guilder/api/routing.py", "if requirements.fresh:", "if False:"),
     ("guilder/api/auth.py", "require_fresh(_act(exchange, who), tokens.clock.now_us())",
      "_act(exchange, who)"),
     ("guilder/core/actor.py", "abs(now_us - actor.proved_at) >= FRESH_US", "False"),

@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 from starlette.types import Message
 
 from guilder.api.app import Api
-from guilder.api.auth import AnonymousActor, Principal, TokenCache, may
+from guilder.api.auth import AnonymousActor, Principal, TokenCache, requires
 from guilder.api.deps import TheExchange
 from guilder.api.exchange import Exchange
-from guilder.api.fields import Broken
+from guilder.api.fields import InvalidValue
 from guilder.api.idempotency import IdempotencyKey, key_text
 from guilder.api.middleware import GatewayOptions
 from guilder.api.openapi import refusals
@@ -24,14 +24,14 @@ from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
 from guilder.api.schema import (
     Amount,
+    Boolean,
     Currency,
     Day,
-    Flag,
     Instant,
+    InstantInput,
     Metadata,
-    Moment,
     Name100,
-    QueryFlag,
+    QueryBoolean,
     Reference64,
     RequestBody,
     ResponseBody,
@@ -49,17 +49,17 @@ from guilder.core.errors import (
     Invalid,
     NotFound,
     Overloaded,
+    RateLimited,
     Refusal,
-    TooMany,
     Unauthenticated,
 )
-from guilder.core.page import cut
+from guilder.core.page import paginate
 from guilder.core.parts import Parts
 from guilder.core.permissions import Permission, Role
 
-CurrentActor = Annotated[Actor, may(Permission.ACCOUNTS_READ)]
-WritingActor = Annotated[Actor, may(Permission.ACCOUNTS_WRITE)]
-AdminActor = Annotated[Actor, may(Permission.USERS_WRITE)]
+CurrentActor = Annotated[Actor, requires(Permission.ACCOUNTS_READ)]
+WritingActor = Annotated[Actor, requires(Permission.ACCOUNTS_WRITE)]
+AdminActor = Annotated[Actor, requires(Permission.USERS_WRITE)]
 
 NOW = 1_700_000_000 * SECOND_US
 USER = UUID("0190a000-0000-7000-8000-000000000001")
@@ -97,14 +97,14 @@ class MoveCreate(RequestBody):
     reference: Reference64 | None = None
     metadata: Metadata | None = None
     name: Name100 = "nobody"
-    urgent: Flag = False
+    urgent: Boolean = False
     on: Day | None = None
-    at: Moment | None = None
+    at: InstantInput | None = None
 
     @model_validator(mode="after")
     def two_sides(self) -> "MoveCreate":
         if self.from_id == self.to_id:
-            raise Broken("same", "The two must differ.", ("to_id",)).as_pydantic()
+            raise InvalidValue("same", "The two must differ.", ("to_id",)).as_pydantic()
         return self
 
 
@@ -147,7 +147,7 @@ RAISED: dict[str, Refusal] = {
     "limit": Invalid("Over the limit.", extra={"limit": 5, "used": 4, "status": 1}),
     "field": Invalid(fields=(FieldError("/a", "odd", "It is odd."),)),
     "conflict": IdempotencyConflict(),
-    "often": TooMany(retry_after_seconds=7),
+    "often": RateLimited(retry_after_seconds=7),
     "busy": Overloaded(),
 }
 
@@ -158,14 +158,14 @@ def make_router() -> APIRouter:
     @router.post("/moves", status_code=201, responses=refusals(Frozen, Overloaded))
     @lean(lean_move)
     async def create_move(
-        body: MoveCreate, actor: CurrentActor, key: IdempotencyKey, dry_run: QueryFlag = False
+        body: MoveCreate, actor: CurrentActor, key: IdempotencyKey, dry_run: QueryBoolean = False
     ) -> MoveOut:
         """Move something."""
         raise NotImplementedError
 
     @router.post("/moves/cold", status_code=201)
     async def create_cold_move(
-        body: MoveCreate, actor: CurrentActor, key: IdempotencyKey, dry_run: QueryFlag = False
+        body: MoveCreate, actor: CurrentActor, key: IdempotencyKey, dry_run: QueryBoolean = False
     ) -> MoveOut:
         return MoveOut(
             id=uuid4(),
@@ -182,7 +182,7 @@ def make_router() -> APIRouter:
     async def list_moves(actor: CurrentActor, page: PageQuery) -> PageOut[str]:
         first = int(page.after or 0) + page.offset
         rows = [str(number) for number in range(first + 1, 8)][: page.limit + 1]
-        return PageOut[str].model_validate(page_body(cut(rows, page, str), str))
+        return PageOut[str].model_validate(page_body(paginate(rows, page, str), str))
 
     @router.get("/moves/{move_id}")
     async def get_move(move_id: Uuid, actor: CurrentActor) -> dict[str, str]:

@@ -112,15 +112,15 @@ async def test_one_proof_serves_all_who_wait_and_a_cancelled_one_harms_nobody() 
     assert isinstance(found[0], asyncio.CancelledError)
     assert {who.user_id for who in found[1:5] if isinstance(who, Principal)} == {USER}
     assert isinstance(found[6], Unauthenticated)
-    assert tokens.known("user") is not None
-    assert tokens.known("bad") is None
+    assert tokens.cached("user") is not None
+    assert tokens.cached("bad") is None
 
 
 async def test_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "MOST_TOKENS", 2)
+    monkeypatch.setattr(auth, "MAX_CACHED_TOKENS", 2)
     tokens = TokenCache(Gates(), FixedClock(NOW))
     for token in ("user", "admin", "reader"):
         await tokens.authenticate(token)
-    assert tokens.known("user") is None
-    assert tokens.known("admin") is not None
-    assert tokens.known("reader") is not None
+    assert tokens.cached("user") is None
+    assert tokens.cached("admin") is not None
+    assert tokens.cached("reader") is not None

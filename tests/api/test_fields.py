@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from guilder.api import fields
-from guilder.api.fields import Broken
+from guilder.api.fields import InvalidValue
 from guilder.api.replies import json_response, to_json
 from guilder.api.schema import (
     Amount,
-    Month,
     QueryAmount,
+    QueryMonth,
     QueryText,
     RequestBody,
     Text255,
@@ -25,7 +25,7 @@ from tests.api.plumbing import NOW, USER
 
 
 class Query(RequestBody):
-    month: Month | None = None
+    month: QueryMonth | None = None
     least: QueryAmount | None = None
     q: QueryText = ""
     account: UuidText | None = None
@@ -44,7 +44,7 @@ class Query(RequestBody):
     ],
 )
 def test_instant_is_microseconds(text: str, micros: int) -> None:
-    assert fields.instant(text) == micros
+    assert fields.parse_instant(text) == micros
 
 
 def test_values_come_back_clean() -> None:
@@ -52,11 +52,11 @@ def test_values_come_back_clean() -> None:
         {"month": "2026-02", "least": "7", "q": " a ", "account": str(USER).upper()}
     )
     assert (read.month, read.least, read.q, read.account) == (date(2026, 2, 1), 7, "a", str(USER))
-    assert fields.uuid(USER) is USER
-    assert fields.day("2024-02-29") == date(2024, 2, 29)
+    assert fields.parse_uuid(USER) is USER
+    assert fields.parse_date("2024-02-29") == date(2024, 2, 29)
     assert integer_rule(1, 3).check(3) == 3
     for wrong in (0, 4, True, 1.0, "1"):
-        with pytest.raises(Broken):
+        with pytest.raises(InvalidValue):
             integer_rule(1, 3).check(wrong)
 
 
@@ -68,10 +68,10 @@ def test_month_that_is_none_is_refused(wrong: Any) -> None:
 
 @given(st.text(max_size=300))
 def test_clean_text_stays_as_it_is_when_cleaned_again(text: str) -> None:
-    check = fields.text_check(255)
+    check = fields.text_parser(255)
     try:
         clean = check(text)
-    except Broken:
+    except InvalidValue:
         return
     assert check(clean) == clean
     assert len(clean) <= 255

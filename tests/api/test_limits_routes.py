@@ -15,9 +15,9 @@ from guilder.api.app import Api
 from guilder.api.auth import Principal, TokenCache
 from guilder.api.deps import TheExchange
 from guilder.api.exchange import Exchange
-from guilder.api.limits import Limits, Stores
+from guilder.api.limits import RateLimits, Stores
 from guilder.api.middleware import GatewayOptions
-from guilder.api.policies import UNLIMITED, Policy, RouteClass, limited
+from guilder.api.policies import UNLIMITED, RateLimitPolicy, RouteClass, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
 from guilder.core.clock import FixedClock
@@ -35,10 +35,10 @@ from tests.api.plumbing import (
     problem,
 )
 
-GUESS: Final = Policy("guess", RouteClass.STRICT, Rate(3, 60), "Guessing.")
-LOOK: Final = Policy("look", RouteClass.READ, Rate(3, 60), "Looking.")
-CHANGE: Final = Policy("change", RouteClass.WRITE, Rate(3, 60), "Changing.")
-FAILED: Final = Policy("failed", RouteClass.WRITE, Rate(4, 60), "Failing.")
+GUESS: Final = RateLimitPolicy("guess", RouteClass.STRICT, Rate(3, 60), "Guessing.")
+LOOK: Final = RateLimitPolicy("look", RouteClass.READ, Rate(3, 60), "Looking.")
+CHANGE: Final = RateLimitPolicy("change", RouteClass.WRITE, Rate(3, 60), "Changing.")
+FAILED: Final = RateLimitPolicy("failed", RouteClass.WRITE, Rate(4, 60), "Failing.")
 NAMES: Final = (
     "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining",
     "x-ratelimit-reset",
@@ -53,33 +53,33 @@ def make_router() -> APIRouter:
     router = APIRouter()
 
     @router.post("/guesses")
-    @limited(GUESS)
+    @rate_limited(GUESS)
     async def guess(exchange: TheExchange) -> int:
         return len(await exchange.read_body())
 
     @router.post("/other-guesses")
-    @limited(GUESS)
+    @rate_limited(GUESS)
     async def guess_otherwise() -> None:
         """Guess by another way."""
 
     @router.get("/looks")
-    @limited(LOOK)
+    @rate_limited(LOOK)
     async def look(exchange: TheExchange) -> str:
         return exchange.ip_address
 
     @router.get("/looks/{name}")
-    @limited(LOOK)
+    @rate_limited(LOOK)
     async def look_at(name: str) -> str:
         return name
 
     @router.post("/changes", status_code=201)
-    @limited(CHANGE)
+    @rate_limited(CHANGE)
     @lean(lean_change)
     async def change(body: MoveCreate, actor: CurrentActor) -> None:
         """Change something."""
 
     @router.get("/free")
-    @limited(UNLIMITED)
+    @rate_limited(UNLIMITED)
     async def free() -> None:
         """Cost nothing."""
 
@@ -119,7 +119,7 @@ class Till:
         self.app.include_router(make_router())
         self.app.parts = Parts(
             TokenCache(self.gates, self.clock),
-            Limits(self.stores, LocalRateLimiter(self.clock), self.clock, self._hit),
+            RateLimits(self.stores, LocalRateLimiter(self.clock), self.clock, self._hit),
         )
 
     def _hit(self, route_class: str) -> None:
@@ -179,7 +179,7 @@ async def test_routes_without_a_limit_say_nothing_of_one(till: Till) -> None:
 
 
 async def test_limits_that_are_off_refuse_nobody(till: Till) -> None:
-    del till.app.parts.by_class[Limits]
+    del till.app.parts.by_class[RateLimits]
     async with till.client() as client:
         for _ in range(10):
             answer = await client.post("/guesses")
@@ -333,7 +333,7 @@ async def test_a_clock_set_back_bars_nobody_for_long(till: Till) -> None:
 async def test_the_memory_of_barred_addresses_is_bounded(
     till: Till, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MOST_BARRED", 2)
+    monkeypatch.setattr(limits, "MAX_BARRED", 2)
     for number in range(5):
         async with till.client(f"192.0.2.{number}", "bad") as guesser:
             for _ in range(4):

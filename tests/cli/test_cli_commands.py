@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from guilder import __version__
-from guilder.bootstrap import opened
+from guilder.bootstrap import open_bank
 from guilder.cli import app
 from guilder.core.actor import SYSTEM
-from guilder.db.audit import Entry, Phase, append
+from guilder.db.audit import AuditEntry, Phase, append
 from guilder.domains.identity.queries import user_by_email
 from guilder.infra.process.settings import Settings
 from tests.support.app import PRODUCTION
@@ -157,7 +157,7 @@ def test_an_administrator_is_made_once(database: str) -> None:
     assert guilder(*options, status=1).stderr.startswith("guilder: There is a user")
 
     async def find() -> str:
-        async with opened(Settings()) as bank:
+        async with open_bank(Settings()) as bank:
             user = await bank.runner.view(lambda view: user_by_email(view, "root@bank.test"))
             assert user is not None
             return user.role.value
@@ -273,8 +273,8 @@ def test_an_attempt_without_an_outcome_is_told_and_breaks_nothing(
     monkeypatch.setenv("GUILDER_DATABASE_URL", sqlite_url)
 
     async def attempt() -> None:
-        async with opened(Settings()) as bank, bank.database.begin() as connection:
-            entry = Entry(1, UUID(int=1), "user.create", Phase.ATTEMPTED, SYSTEM)
+        async with open_bank(Settings()) as bank, bank.database.begin() as connection:
+            entry = AuditEntry(1, UUID(int=1), "user.create", Phase.ATTEMPTED, SYSTEM)
             await append(connection, entry)
 
     asyncio.run(attempt())

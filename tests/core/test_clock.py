@@ -9,13 +9,13 @@ from guilder.core.clock import (
     DAY_US,
     FixedClock,
     SystemClock,
-    bank_now,
     day_date,
     day_number,
     day_of,
     day_start,
     from_datetime,
     iso_instant,
+    offset_now,
     to_datetime,
 )
 
@@ -85,5 +85,5 @@ def test_a_fixed_clock_moves_only_when_told() -> None:
 
 
 def test_the_banks_time_is_the_clocks_moved_by_the_offset() -> None:
-    assert bank_now(FixedClock(500), 25) == 525
-    assert bank_now(FixedClock(500), -600) == -100
+    assert offset_now(FixedClock(500), 25) == 525
+    assert offset_now(FixedClock(500), -600) == -100

@@ -11,14 +11,14 @@ from guilder.core.errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    RateLimited,
     Refusal,
-    TooMany,
     Unauthenticated,
     Unavailable,
 )
 
 CATEGORIES = (
-    BadRequest, Invalid, Unauthenticated, Forbidden, NotFound, Conflict, TooMany, Unavailable,
+    BadRequest, Invalid, Unauthenticated, Forbidden, NotFound, Conflict, RateLimited, Unavailable,
 )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_a_shared_refusal_has_its_category_and_code(
     assert refusal.code == code
 
 
-@pytest.mark.parametrize("refusal", [TooMany, Unavailable, Overloaded, IdempotencyInProgress])
+@pytest.mark.parametrize("refusal", [RateLimited, Unavailable, Overloaded, IdempotencyInProgress])
 def test_a_refusal_says_when_to_come_again_when_that_can_help(refusal: type[Refusal]) -> None:
     assert refusal().retry_after_seconds == 1
     assert Unavailable(retry_after_seconds=7).retry_after_seconds == 7

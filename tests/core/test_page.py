@@ -13,9 +13,9 @@ from guilder.core.page import (
     PageRequest,
     cursor_id,
     cursor_number,
-    cut,
     decode_cursor,
     encode_cursor,
+    paginate,
 )
 
 ID = UUID("0198c6ba-0000-7000-8000-00000000000a")
@@ -96,7 +96,7 @@ def test_a_list_of_ids_reads_its_cursor() -> None:
 
 @given(st.lists(st.integers()), st.integers(1, MAX_LIMIT))
 def test_a_page_holds_the_limit_and_tells_whether_more_follow(rows: list[int], limit: int) -> None:
-    page = cut(rows[: limit + 1], PageRequest(limit), str)
+    page = paginate(rows[: limit + 1], PageRequest(limit), str)
     assert list(page.items) == rows[:limit]
     assert page.has_more == (len(rows) > limit)
     if page.next_cursor is not None:
@@ -104,12 +104,12 @@ def test_a_page_holds_the_limit_and_tells_whether_more_follow(rows: list[int], l
 
 
 def test_an_empty_list_is_one_empty_page() -> None:
-    page: Page[int] = cut([], PageRequest(), str)
+    page: Page[int] = paginate([], PageRequest(), str)
     assert (list(page.items), page.next_cursor, page.has_more) == ([], None, False)
 
 
 def test_a_mapped_page_keeps_its_cursor() -> None:
-    page = cut([1, 2, 3], PageRequest(2), str).map(lambda n: n * 10)
+    page = paginate([1, 2, 3], PageRequest(2), str).map(lambda n: n * 10)
     assert page.items == [10, 20]
     assert page.next_cursor == encode_cursor("2")
 

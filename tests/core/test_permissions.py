@@ -31,7 +31,7 @@ def test_the_table_names_every_permission() -> None:
 def test_a_role_has_the_permissions_of_the_table(role: Role, permission: Permission) -> None:
     wanted = role.value in TABLE[permission].split()
     assert (permission in GRANTS[role]) is wanted
-    assert Actor(None, role).may(permission) is wanted
+    assert Actor(None, role).has_permission(permission) is wanted
 
 
 def test_a_higher_role_has_all_that_a_lower_one_has() -> None:
@@ -40,5 +40,5 @@ def test_a_higher_role_has_all_that_a_lower_one_has() -> None:
 
 @pytest.mark.parametrize("permission", Permission)
 def test_nobody_may_do_nothing_and_the_bank_everything(permission: Permission) -> None:
-    assert not ANONYMOUS.may(permission)
-    assert SYSTEM.may(permission)
+    assert not ANONYMOUS.has_permission(permission)
+    assert SYSTEM.has_permission(permission)

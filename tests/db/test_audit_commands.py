@@ -12,8 +12,8 @@ import pytest
 from guilder.core.clock import FixedClock
 from guilder.core.errors import NotFound
 from guilder.core.permissions import Role
-from guilder.db.audit import change_of
-from guilder.db.engine import RunAgain
+from guilder.db.audit import change_details
+from guilder.db.engine import RetryTransaction
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.audit.verify import verify_audit
@@ -27,7 +27,7 @@ USER = UUID("01999999-0000-7000-8000-00000000000c")
 
 
 async def tell_and_write(uow: UnitOfWork, cmd: Note) -> str:
-    uow.tell(USER, words=cmd.words, role=Role.ADMIN)
+    uow.audit(USER, words=cmd.words, role=Role.ADMIN)
     return await write_note(uow, cmd)
 
 
@@ -80,9 +80,9 @@ async def test_a_command_that_runs_again_tells_only_of_its_last_run(house: House
 
     async def handler(uow: UnitOfWork, _cmd: Note) -> None:
         runs.append(len(runs))
-        uow.tell(**{f"run_{len(runs)}": True})
+        uow.audit(**{f"run_{len(runs)}": True})
         if len(runs) == 1:
-            raise RunAgain("once more")
+            raise RetryTransaction("once more")
 
     await house.runner.run(handler, Note("x"), TELLER)
     assert json.loads((await house.audit())[-1].detail) == {"run_2": True}
@@ -97,7 +97,7 @@ async def test_a_replayed_answer_is_told_as_such(house: House) -> None:
 
 async def test_what_is_no_json_is_refused_and_the_failure_is_audited(house: House) -> None:
     async def handler(uow: UnitOfWork, _cmd: Note) -> None:
-        uow.tell(USER, key=b"bytes")
+        uow.audit(USER, key=b"bytes")
 
     with pytest.raises(TypeError, match="bytes cannot stand in the audit trail"):
         await house.runner.run(handler, Note("x"), TELLER)
@@ -114,7 +114,7 @@ async def test_no_command_begins_without_the_head(house: House) -> None:
 
 def test_a_change_names_the_fields_and_shows_only_what_may_be_shown() -> None:
     before = {"id": USER, "role": "user", "email": "a@b.test", "age": 7}
-    detail = change_of(before, before | {"role": "admin", "email": "c@d.test"}, show={"role"})
+    detail = change_details(before, before | {"role": "admin", "email": "c@d.test"}, show={"role"})
     assert detail["changed"] == {"role": ["user", "admin"], "email": None}
     plain = json.dumps(before | {"id": str(USER)}, sort_keys=True, separators=(",", ":"))
     assert detail["hash_before"] == hashlib.sha256(plain.encode()).hexdigest()

@@ -18,7 +18,7 @@ from guilder.db import engine
 from guilder.db.engine import (
     BUSY_TIMEOUT_MS,
     Database,
-    RunAgain,
+    RetryTransaction,
     UnsafeDatabase,
     check_sqlite_library,
     is_transient,
@@ -297,4 +297,4 @@ def test_an_error_is_told_apart_whether_wrapped_or_as_the_driver_raised_it(
 
 
 def test_work_that_asks_to_run_again_is_transient() -> None:
-    assert is_transient(RunAgain("a row was not at the version that was read"))
+    assert is_transient(RetryTransaction("a row was not at the version that was read"))

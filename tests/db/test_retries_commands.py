@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 
 from guilder.core.errors import Unavailable
 from guilder.db import engine
-from guilder.db.run import ATTEMPTS
+from guilder.db.run import COMMAND_ATTEMPTS
 from guilder.db.unit_of_work import UnitOfWork
 from tests.db import owner
 from tests.db.house import TELLER, House, Note, created, key, write_note
@@ -71,10 +71,10 @@ async def test_a_command_runs_again_when_sqlite_is_busy(sqlite_url: str) -> None
 async def test_a_command_gives_up_as_unavailable_when_sqlite_stays_busy(sqlite_url: str) -> None:
     house, rival = House(sqlite_url), Rival(sqlite_url)
     # The last write is the row of the failure.
-    begun = before_each_begin(house, {2: rival.begin, 2 + ATTEMPTS: rival.end})
+    begun = before_each_begin(house, {2: rival.begin, 2 + COMMAND_ATTEMPTS: rival.end})
     with pytest.raises(Unavailable):
         await house.runner.run(write_note, Note("x"), TELLER)
-    assert len(begun) == 2 + ATTEMPTS
+    assert len(begun) == 2 + COMMAND_ATTEMPTS
     assert await house.notes() == []
     assert await house.phases() == [("attempted", None), ("failed", "unavailable")]
     rival.close()
@@ -139,7 +139,7 @@ async def test_a_row_locked_by_another_is_tried_again_and_then_given_up(
             await house.runner.run_once(
                 impatient, Note("x"), TELLER, key("k"), lambda _: created("x")
             )
-    assert len(tries) == ATTEMPTS
+    assert len(tries) == COMMAND_ATTEMPTS
     assert await house.notes() == []
     assert await house.kept_keys() == 2
     assert await house.phases() == [("attempted", None), ("failed", "unavailable")]

@@ -16,7 +16,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from guilder.bootstrap import Bank, opened
+from guilder.bootstrap import Bank, open_bank
 from guilder.core.clock import FixedClock
 from guilder.infra.process.settings import Settings
 from guilder.main import API, create_app
@@ -247,5 +247,5 @@ async def opened_walk(url: str, folder: Path, clock: FixedClock) -> AsyncIterato
     """A walk through a bank in business."""
     settings = settings_of(url, folder)
     app = create_app(settings)
-    async with app.router.lifespan_context(app), opened(settings) as office:
+    async with app.router.lifespan_context(app), open_bank(settings) as office:
         yield Walk(app, office, clock, folder / "mail")

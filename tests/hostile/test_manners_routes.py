@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from guilder.api.headers import SECURITY
-from guilder.core.errors import Overloaded, TooMany
+from guilder.api.headers import SECURITY_HEADERS
+from guilder.core.errors import Overloaded, RateLimited
 from tests.access.making import built
 from tests.access.world import ALL, Operation, World
 from tests.support.app import app_on, started
@@ -54,7 +54,7 @@ class Manners:
         """Ask, and see that the answer has what every answer has."""
         answer = await ask(self.app, method, path, [*self.token, *(headers or [])], body)
         told = f"{method} {path}: {answer.status} {answer.body[:200]!r}"
-        for name, value in SECURITY:
+        for name, value in SECURITY_HEADERS:
             assert answer.header(name.decode()) == value.decode(), told
         assert answer.header("x-request-id"), told
         assert answer.header("strict-transport-security") is None, told
@@ -159,7 +159,7 @@ async def test_a_path_that_is_none_is_a_problem(manners: Manners) -> None:
 
 
 async def test_what_may_be_tried_again_says_when(manners: Manners) -> None:
-    refusals = [TooMany(retry_after_seconds=7), Overloaded()]
+    refusals = [RateLimited(retry_after_seconds=7), Overloaded()]
 
     @manners.app.get("/planted")
     async def planted() -> None:

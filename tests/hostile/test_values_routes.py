@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 
 import pytest
 
-from guilder.api.headers import SECURITY
+from guilder.api.headers import SECURITY_HEADERS
 from guilder.core.permissions import GRANTS, Role
 from guilder.db.base import metadata
 from tests.access.making import built
@@ -37,7 +37,7 @@ SHAPES = frozenset((
 
 
 ENGINES = ("sqlite", "postgres")
-STANDARD = [name.decode() for name, _ in SECURITY]
+STANDARD = [name.decode() for name, _ in SECURITY_HEADERS]
 
 
 class Hostile:

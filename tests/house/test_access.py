@@ -9,14 +9,14 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from guilder.api.auth import AnonymousActor, may
-from guilder.api.routing import Demands, demands_of, lean_endpoint
+from guilder.api.auth import AnonymousActor, requires
+from guilder.api.routing import RouteRequirements, lean_endpoint, requirements_of
 from guilder.core.actor import Actor
 from guilder.core.permissions import Permission
 from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 
-Reader = Annotated[Actor, may(Permission.ACCOUNTS_READ)]
+Reader = Annotated[Actor, requires(Permission.ACCOUNTS_READ)]
 OPEN = {
     "GET /", "GET /health", "GET /health/live", "GET /health/ready", "GET /metrics",
     "POST /api/v1/users", "POST /api/v1/sessions", "POST /api/v1/tokens",
@@ -35,10 +35,10 @@ STEP_UP = {
 }  # fmt: skip
 
 
-def demands(routes: Sequence[BaseRoute]) -> dict[str, Demands]:
+def requirements(routes: Sequence[BaseRoute]) -> dict[str, RouteRequirements]:
     """What each operation demands."""
     return {
-        f"{method} {context.path_format}": demands_of(context)
+        f"{method} {context.path_format}": requirements_of(context)
         for context in iter_route_contexts(routes)
         if isinstance(context.original_route, APIRoute)
         for method in context.methods or ()
@@ -49,7 +49,7 @@ def unsaid(routes: Sequence[BaseRoute]) -> list[str]:
     """Operations that say neither who may use them nor that everybody may, or say both."""
     return [
         name
-        for name, found in demands(routes).items()
+        for name, found in requirements(routes).items()
         if (found.permission is None) is not found.is_public
     ]
 
@@ -57,13 +57,13 @@ def unsaid(routes: Sequence[BaseRoute]) -> list[str]:
 def test_every_route_says_who_may_use_it(tmp_path: Path) -> None:
     app = create_app(Settings.model_validate({"env": "test", "data_dir": tmp_path}))
     assert unsaid(app.routes) == []
-    found = {name for name, one in demands(app.routes).items() if one.is_public}
+    found = {name for name, one in requirements(app.routes).items() if one.is_public}
     assert found == OPEN  # what is open to everybody is a decision, made here
 
 
 def test_what_a_stolen_access_token_is_not_enough_for_is_a_decision(tmp_path: Path) -> None:
     app = create_app(Settings.model_validate({"env": "test", "data_dir": tmp_path}))
-    assert {name for name, one in demands(app.routes).items() if one.fresh} == STEP_UP
+    assert {name for name, one in requirements(app.routes).items() if one.fresh} == STEP_UP
     paths = app.openapi()["paths"]
     for name in STEP_UP:
         method, _, path = name.partition(" ")

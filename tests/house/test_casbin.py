@@ -39,7 +39,7 @@ def differing(asked: casbin.Enforcer) -> list[str]:
         f"{name} {what}"
         for name, actor in WHO.items()
         for what, permission in wanted.items()
-        if asked.enforce(name, what) is not (permission is None or actor.may(permission))
+        if asked.enforce(name, what) is not (permission is None or actor.has_permission(permission))
     ]
 
 

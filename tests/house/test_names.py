@@ -5,46 +5,7 @@ import pytest
 from tests.house.declarations import doubled, shared_data_names
 from tests.house.source import Source, sources
 
-DOUBLE: dict[str, str] = {
-    "ANY": "origins: ANY_ORIGIN",
-    "ATTEMPTS": "run: COMMAND_ATTEMPTS, poster: BATCH_ATTEMPTS",
-    "Account": "ledger: LedgerAccount",
-    "AccountRow": "ledger: LedgerAccountRow",
-    "Anchor": "cli: AnchorOption",
-    "Assertion": "infra: VerifiedAssertion",
-    "Body": "routing: BodyKind, accounts and transfers: JsonObject",
-    "Broken": "fields: InvalidValue, verify: BrokenRow",
-    "Credential": "infra: CredentialJson",
-    "Entry": "table: RouteEntry, audit: AuditEntry",
-    "Flag": "schema: Boolean, ledger: AccountFlag",
-    "JSON": "identity: JSON_TYPE",
-    "LOGIN": "openapi: LOGIN_PATH",
-    "LONGEST_KEY": "one, imported",
-    "LONGEST_TOKEN": "schemas: MAX_OPAQUE_TOKEN_LENGTH, infra: MAX_ACCESS_TOKEN_LENGTH",
-    "Month": "schema: QueryMonth",
-    "Network": "client: TrustedNetwork",
-    "PAGE": "admin: EVENTS_PER_PAGE, ledger: ROWS_PER_PAGE",
-    "POLL_SECONDS": "dispatcher: DISPATCH_POLL_SECONDS, secrets: SECRETS_POLL_SECONDS",
-    "ProfileReader": "one, imported",
-    "Progress": "verify: VerifyProgress, seed: BulkProgress and DemoProgress",
-    "Reader": "AccountsReader, TransfersReader",
-    "SecurityWriter": "one, imported",
-    "State": "ledger: LedgerState",
-    "Told": "audit: AuditDetails",
-    "Values": "commands: TransferFields, schemas: CleanFields",
-    "account_number": "rules: account_number_of, schemas: parse_account_number",
-    "accounts": "ledger: ledger_accounts",
-    "balance_at": "accounts: get_balance_at",
-    "balance_on": "accounts: get_balance_on",
-    "balances": "queries: balances_of",
-    "bank_now": "clock: offset_now",
-    "chain_link": "audit: audit_chain_hash, ledger: batch_chain_hash",
-    "idempotency_key": "schemas: parse_idempotency_key",
-    "insert_account": "ledger: insert_ledger_account",
-    "metadata": "fields: parse_metadata",
-    "refusals": "production: production_problems",
-    "step_up": "auth: require_step_up",
-}
+DOUBLE: dict[str, str] = {}
 """Names that still mean two things, and the names that they are going to have."""
 
 ADVICE = (

@@ -13,12 +13,12 @@ from guilder.api.policies import (
     READ,
     UNLIMITED,
     WRITE,
-    Policy,
+    RateLimitPolicy,
     RouteClass,
     declared_policy,
-    limited,
+    rate_limited,
 )
-from guilder.api.routing import demands_of
+from guilder.api.routing import requirements_of
 from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 from tests.api.plumbing import CurrentActor
@@ -35,13 +35,13 @@ def without_policy(app: FastAPI) -> Iterator[str]:
                 yield f"{context.path_format}: {problem}"
 
 
-def _problem(route: RouteContext, declared: Policy | None) -> str | None:
+def _problem(route: RouteContext, declared: RateLimitPolicy | None) -> str | None:
     if declared is UNLIMITED:
         free = route.path_format in MAY_BE_UNLIMITED
         return None if free else "only health and metrics may be unlimited"
     if declared is None and route.max_body_size:
         return "it takes more than others: name a policy with @limited"
-    if demands_of(route).permission is not None:
+    if requirements_of(route).permission is not None:
         return None
     if declared is None:
         return "whoever asks is not known: name a policy with @limited"
@@ -66,11 +66,11 @@ def test_a_route_without_policy_is_found() -> None:
     async def unnamed_too() -> None: ...
 
     @router.post("/free")
-    @limited(UNLIMITED)
+    @rate_limited(UNLIMITED)
     async def free() -> None: ...
 
     @router.post("/lax")
-    @limited(READ)
+    @rate_limited(READ)
     async def lax() -> None: ...
 
     @router.post("/large", max_body_size=8_000_000)
@@ -80,7 +80,7 @@ def test_a_route_without_policy_is_found() -> None:
     async def fine(actor: CurrentActor) -> None: ...
 
     @router.post("/strict")
-    @limited(LOGIN)
+    @rate_limited(LOGIN)
     async def fine_too() -> None: ...
 
     app = Api(title="Planted", version="1")
@@ -92,7 +92,7 @@ def test_a_route_without_policy_is_found() -> None:
 def test_a_signed_in_route_has_the_policy_of_its_method() -> None:
     app = create_app(Settings.model_validate({"env": "test"}))
     policies = {
-        (method, context.path_format): demands_of(context).policy
+        (method, context.path_format): requirements_of(context).policy
         for context in iter_route_contexts(app.routes)
         if isinstance(context.original_route, APIRoute)
         for method in context.methods or ()

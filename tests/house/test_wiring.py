@@ -16,7 +16,7 @@ from fastapi import APIRouter
 from guilder import domains
 from guilder.api.deps import Part
 from guilder.api.slices import Slice
-from guilder.bootstrap import build, close
+from guilder.bootstrap import build_bank, close
 from guilder.core.events import Event, Subscriber
 from guilder.infra.process.settings import Settings
 from guilder.slices import SLICES
@@ -128,7 +128,7 @@ def test_a_subscriber_reacts_to_a_type_in_one_way() -> None:
 async def test_every_part_that_a_route_asks_for_is_there(sqlite_url: str, tmp_path: Path) -> None:
     """Else it is an error at the first request; the composition root says what there is."""
     values = {"env": "test", "data_dir": tmp_path, "database_url": sqlite_url}
-    bank = await build(Settings.model_validate(values))
+    bank = await build_bank(Settings.model_validate(values))
     wanted = {part.kind for part in _parts_asked_for()}
     assert len(wanted) > 5
     assert wanted <= bank.parts.by_class.keys()

@@ -10,19 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import Clock, FixedClock
-from guilder.core.events import Delivery, Routes
+from guilder.core.events import Delivery, EventRoutes
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.infra.process.dispatcher import Dispatcher, Patience
+from guilder.infra.process.dispatcher import Dispatcher, RetryPolicy
 
 START = 1_790_000_000_000_000
-PATIENCE = Patience(
-    call_seconds=5, lease_seconds=60, first_rest_seconds=4, longest_rest_seconds=20,
-    most_attempts=4, goodbye_seconds=1,
+PATIENCE = RetryPolicy(
+    call_timeout_seconds=5, lease_seconds=60, initial_backoff_seconds=4, max_backoff_seconds=20,
+    max_attempts=4, shutdown_grace_seconds=1,
 )  # fmt: skip
-ROUTES: Routes = {"test.told": ("mail", "log"), "test.mailed": ("mail",)}
+ROUTES: EventRoutes = {"test.told": ("mail", "log"), "test.mailed": ("mail",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,15 @@ class Office:
     """One process: its pool, its runner, its dispatcher."""
 
     def __init__(
-        self, url: str, clock: Clock | None = None, patience: Patience = PATIENCE,
-        routes: Routes = ROUTES,
+        self, url: str, clock: Clock | None = None, retry_policy: RetryPolicy = PATIENCE,
+        routes: EventRoutes = ROUTES,
     ) -> None:  # fmt: skip
         self.routes = routes
         self.clock = clock or FixedClock(START)
         self.database = Database(url)
         self.runner = Runner(self.database, self.clock, routes)
         self.deliveries = Deliveries(self.database, self.clock)
-        self.dispatcher = Dispatcher(self.deliveries, ("mail", "log"), patience)
+        self.dispatcher = Dispatcher(self.deliveries, ("mail", "log"), retry_policy)
         self.mail, self.log = Reader(), Reader()
 
     def unit_of_work(self, connection: AsyncConnection) -> UnitOfWork:

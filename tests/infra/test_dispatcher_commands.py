@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.event import listen
 
 from guilder.core.events import Delivery, Undeliverable
-from guilder.infra.process.dispatcher import Patience
+from guilder.infra.process.dispatcher import RetryPolicy
 from tests.db import owner
 from tests.infra.dispatch import PATIENCE, START, Mailed, Office, Told, Unheard
 from tests.support.waiting import LONG
@@ -164,7 +164,7 @@ async def test_a_stream_that_hangs_holds_up_no_other(office: Office) -> None:
 
 
 async def test_a_call_is_bounded(database_url: str) -> None:
-    office = Office(database_url, patience=Patience(call_seconds=0.05))
+    office = Office(database_url, retry_policy=RetryPolicy(call_timeout_seconds=0.05))
     office.mail.trouble = hang
     await office.tell(Mailed("a", 1))
     async with asyncio.timeout(LONG):
@@ -182,15 +182,15 @@ async def test_after_the_last_attempt_it_is_dead_and_its_stream_goes_on(
 
     office.mail.trouble = fail_at_one
     await office.tell(Mailed("a", 1), Mailed("a", 2))
-    for _ in range(PATIENCE.most_attempts):
+    for _ in range(PATIENCE.max_attempts):
         assert office.mail.got == {}
-        assert (await office.dispatcher.backlog()).dead == 0
+        assert (await office.dispatcher.backlog()).dead_letters == 0
         await office.turn()
         office.later(60)
     await office.turn()
     assert office.mail.got == {"a": [2]}
-    assert await office.states() == [("dead", PATIENCE.most_attempts), ("delivered", 1)]
-    assert (await office.dispatcher.backlog()).dead == 1
+    assert await office.states() == [("dead", PATIENCE.max_attempts), ("delivered", 1)]
+    assert (await office.dispatcher.backlog()).dead_letters == 1
     assert [told["event_id"] for told in fields(caplog, "a delivery is dead")] == [1]
     office.later(1e6)
     assert await office.turn() == 0
@@ -279,13 +279,13 @@ async def test_an_event_that_kills_whoever_takes_it_is_dead_in_the_end(
     office: Office, sister: Office
 ) -> None:
     await office.tell(Mailed("a", 1), Mailed("a", 2))
-    for _ in range(PATIENCE.most_attempts):
+    for _ in range(PATIENCE.max_attempts):
         (claimed,) = await office.deliveries.claim("mail", 8, 1_000_000)
         assert claimed.delivery.payload == {"number": 1}
         office.later(2)
     await sister.turn()
     assert sister.mail.got == {"a": [2]}
-    assert await office.states() == [("dead", PATIENCE.most_attempts + 1), ("delivered", 1)]
+    assert await office.states() == [("dead", PATIENCE.max_attempts + 1), ("delivered", 1)]
 
 
 async def test_no_transaction_is_open_during_a_call(office: Office, database_url: str) -> None:

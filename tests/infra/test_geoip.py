@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from guilder.infra.process.settings import BadSettings, load_settings
-from guilder.infra.security.geoip import LONGEST_PLACE, Places, nowhere
+from guilder.infra.process.settings import InvalidSettings, load_settings
+from guilder.infra.security.geoip import MAX_PLACE_LENGTH, GeoIpDatabase, no_place
 from tests.support.mmdb import Number, write_places
 
 
@@ -42,8 +42,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def places(path: Path) -> Iterator[Places]:
-    made = Places(path)
+def places(path: Path) -> Iterator[GeoIpDatabase]:
+    made = GeoIpDatabase(path)
     yield made
     made.close()
 
@@ -59,7 +59,7 @@ def places(path: Path) -> Iterator[Places]:
         ("83.1.2.3", None),
         ("84.1.2.3", None),
         ("85.1.2.3", "Rotterdam, Netherlands"),
-        ("86.1.2.3", "L" * LONGEST_PLACE),
+        ("86.1.2.3", "L" * MAX_PLACE_LENGTH),
         ("2a02:a400:1::1", "Utrecht, Netherlands"),
         ("2a03::1", None),
         ("10.1.2.3", None),
@@ -70,10 +70,10 @@ def places(path: Path) -> Iterator[Places]:
     ],
 )
 def test_an_address_has_the_place_of_its_network(
-    places: Places, address: str, place: str | None
+    places: GeoIpDatabase, address: str, place: str | None
 ) -> None:
-    assert places.of(address) == place
-    assert nowhere(address) is None
+    assert places.place_of(address) == place
+    assert no_place(address) is None
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_a_file_that_is_missing_or_broken_is_refused_by_name_of_the_setting(
     if content is not None:
         path.write_bytes(content)
     monkeypatch.setenv("GUILDER_GEOIP_DATABASE", str(path))
-    with pytest.raises(BadSettings, match=f"GUILDER_GEOIP_DATABASE: .*{message}"):
+    with pytest.raises(InvalidSettings, match=f"GUILDER_GEOIP_DATABASE: .*{message}"):
         load_settings()
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
-        Places(tmp_path)
+        GeoIpDatabase(tmp_path)
 
 
 def test_a_sound_file_is_taken(
@@ -118,8 +118,8 @@ def test_a_file_that_is_broken_inside_costs_the_place_and_not_the_sign_in(
     whole = path.read_bytes()
     at = whole.index(b"Amsterdam") - 1
     path.write_bytes(whole[:at] + b"\x00\xff" + whole[at + 2 :])
-    broken = Places(path)
-    assert broken.of("77.160.4.5") is None
+    broken = GeoIpDatabase(path)
+    assert broken.place_of("77.160.4.5") is None
     assert [one.message for one in caplog.records] == ["the database of places is broken"]
-    assert broken.of("80.1.2.3") == "United Kingdom"
+    assert broken.place_of("80.1.2.3") == "United Kingdom"
     broken.close()

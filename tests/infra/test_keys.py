@@ -12,16 +12,16 @@ import pytest
 from guilder.core.clock import SECOND_US, FixedClock
 from guilder.core.ports import SecretStore, SecretsUnavailable, SecretVersion
 from guilder.infra.security.keys import (
-    MOST_LOOKS,
-    BadKeys,
+    MAX_LOOKS,
+    DerivedKeys,
+    InvalidKeys,
     KeyRing,
     Keys,
     KeyState,
-    PerKey,
     checked_keys,
     ring_of,
 )
-from guilder.infra.security.secrets import FolderSecrets, GivenSecrets, MountedSecrets, new_secret
+from guilder.infra.security.secrets import FolderSecrets, MountedSecrets, StaticSecrets, new_secret
 from tests.support.waiting import LONG
 
 NAME = "secret_key"
@@ -106,7 +106,7 @@ def test_a_first_version_is_used_at_once(clock: FixedClock) -> None:
 
 
 def test_versions_without_dates_are_used_in_their_order_and_stay_good(clock: FixedClock) -> None:
-    ring = KeyRing(NAME, GivenSecrets({NAME: (NEW, OLD)}), clock, KEEP)
+    ring = KeyRing(NAME, StaticSecrets({NAME: (NEW, OLD)}), clock, KEEP)
     clock.advance(days=99)
     assert [(status.state, status.used_at) for status in ring.statuses()] == [
         (KeyState.CURRENT, None), (KeyState.GOOD, None),
@@ -131,8 +131,8 @@ async def test_a_version_that_appears_without_a_date_is_of_now(
 
 @pytest.mark.parametrize("given", [(), (b"short",), (NEW, b"short")])
 def test_keys_that_cannot_be_used_are_refused(clock: FixedClock, given: tuple[bytes, ...]) -> None:
-    with pytest.raises(BadKeys, match=NAME) as refused:
-        KeyRing(NAME, GivenSecrets({NAME: given}), clock)
+    with pytest.raises(InvalidKeys, match=NAME) as refused:
+        KeyRing(NAME, StaticSecrets({NAME: given}), clock)
     assert "short," not in str(refused.value)
     if b"short" in given:
         with pytest.raises(ValueError, match="at least 32 bytes"):
@@ -164,7 +164,7 @@ async def test_strangers_cause_few_looks(clock: FixedClock) -> None:
     before, begun = shelf.reads, monotonic()
     for _ in range(3):
         await asyncio.gather(*(ring.look_again() for _ in range(500)))
-    assert monotonic() - begun >= 2 * 2.0 / MOST_LOOKS
+    assert monotonic() - begun >= 2 * 2.0 / MAX_LOOKS
     assert shelf.reads - before == 3
 
 
@@ -181,7 +181,7 @@ async def test_one_who_goes_away_does_not_stop_the_look_of_the_others(clock: Fix
 
 
 async def test_where_nothing_can_change_nobody_looks(clock: FixedClock) -> None:
-    ring = KeyRing(NAME, GivenSecrets({NAME: (OLD,)}), clock)
+    ring = KeyRing(NAME, StaticSecrets({NAME: (OLD,)}), clock)
     await ring.look_again()
     await asyncio.wait_for(Keys(ring, ring).watch(), LONG)
 
@@ -267,7 +267,7 @@ async def test_something_is_made_of_each_key_once(clock: FixedClock) -> None:
         return value[:1]
 
     shelf = Shelf(version(NEW), version(OLD))
-    per_key = PerKey(KeyRing(NAME, shelf, clock), make)
+    per_key = DerivedKeys(KeyRing(NAME, shelf, clock), make)
     for _ in range(2):
         assert per_key.current() == b"n"
         assert per_key.good() == per_key.all() == [b"n", b"o"]

@@ -16,8 +16,8 @@ from cryptography.x509.oid import NameOID
 from webauthn.helpers import encode_cbor, parse_cbor
 
 from guilder.core.clock import SECOND_US, FixedClock
-from guilder.core.passkeys import NewPasskey, PasskeyRefused
-from guilder.infra.security.passkeys import CHALLENGE_US, Passkeys
+from guilder.core.passkeys import InvalidPasskeyResponse, NewPasskey
+from guilder.infra.security.passkeys import CHALLENGE_US, WebAuthnRelyingParty
 from tests.support.authenticator import PRESENT, VERIFIED, Authenticator, b64, unb64
 
 NOW = 1_800_000_000_000_000
@@ -33,8 +33,8 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def passkeys(clock: FixedClock) -> Passkeys:
-    return Passkeys(ADDRESS, "Bank", b"k" * 32, clock)
+def passkeys(clock: FixedClock) -> WebAuthnRelyingParty:
+    return WebAuthnRelyingParty(ADDRESS, "Bank", b"k" * 32, clock)
 
 
 @pytest.fixture
@@ -42,30 +42,33 @@ def phone() -> Authenticator:
     return Authenticator(ORIGIN)
 
 
-def make(passkeys: Passkeys, phone: Authenticator, **cheat: Any) -> NewPasskey:
+def make(passkeys: WebAuthnRelyingParty, phone: Authenticator, **cheat: Any) -> NewPasskey:
     options = passkeys.creation_options(USER, "ada@b.test", [], CREATE)
-    return passkeys.made(phone.create(options, **cheat), CREATE)
+    return passkeys.verify_registration(phone.create(options, **cheat), CREATE)
 
 
 def check(
-    passkeys: Passkeys, made: NewPasskey, answer: dict[str, Any], sign_count: int | None = None
+    passkeys: WebAuthnRelyingParty,
+    made: NewPasskey,
+    answer: dict[str, Any],
+    sign_count: int | None = None,
 ) -> int:
     known = made.sign_count if sign_count is None else sign_count
-    return passkeys.asserted(answer, ASSERT, USER, made.public_key, known).sign_count
+    return passkeys.verify_assertion(answer, ASSERT, USER, made.public_key, known).sign_count
 
 
-def test_a_passkey_is_made_and_signs(passkeys: Passkeys, phone: Authenticator) -> None:
+def test_a_passkey_is_made_and_signs(passkeys: WebAuthnRelyingParty, phone: Authenticator) -> None:
     made = make(passkeys, phone)
     assert made.credential_id == phone.keys[0].id
     assert made.sign_count == 1
     assert made.challenge.ends_at == NOW + CHALLENGE_US
     for count in (2, 3):
         answer = phone.get(passkeys.request_options(ASSERT))
-        assert Passkeys.credential_id(answer) == made.credential_id
+        assert WebAuthnRelyingParty.credential_id(answer) == made.credential_id
         assert check(passkeys, made, answer, count - 1) == count
 
 
-def test_the_options_ask_for_a_passkey_of_a_verified_user(passkeys: Passkeys) -> None:
+def test_the_options_ask_for_a_passkey_of_a_verified_user(passkeys: WebAuthnRelyingParty) -> None:
     options = passkeys.creation_options(USER, "ada@b.test", [b"known"], CREATE)
     assert options["rp"] == {"id": "bank.test", "name": "Bank"}
     assert options["user"] == {"id": b64(USER), "name": "ada@b.test", "displayName": "ada@b.test"}
@@ -96,17 +99,19 @@ def test_the_options_ask_for_a_passkey_of_a_verified_user(passkeys: Passkeys) ->
     ids=str,
 )
 def test_a_passkey_that_was_made_otherwise_is_refused(
-    passkeys: Passkeys, phone: Authenticator, cheat: dict[str, Any]
+    passkeys: WebAuthnRelyingParty, phone: Authenticator, cheat: dict[str, Any]
 ) -> None:
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyResponse):
         make(passkeys, phone, **cheat)
 
 
-def test_a_passkey_for_another_bank_is_refused(passkeys: Passkeys, phone: Authenticator) -> None:
+def test_a_passkey_for_another_bank_is_refused(
+    passkeys: WebAuthnRelyingParty, phone: Authenticator
+) -> None:
     options = passkeys.creation_options(USER, "ada@b.test", [], CREATE)
     options["rp"]["id"] = "evil.test"
-    with pytest.raises(PasskeyRefused):
-        passkeys.made(phone.create(options), CREATE)
+    with pytest.raises(InvalidPasskeyResponse):
+        passkeys.verify_registration(phone.create(options), CREATE)
 
 
 @pytest.mark.parametrize(
@@ -129,62 +134,66 @@ def test_a_passkey_for_another_bank_is_refused(passkeys: Passkeys, phone: Authen
     ids=lambda cheat: next(iter(cheat)),
 )
 def test_a_signature_of_anything_else_is_refused(
-    passkeys: Passkeys, phone: Authenticator, cheat: dict[str, Any]
+    passkeys: WebAuthnRelyingParty, phone: Authenticator, cheat: dict[str, Any]
 ) -> None:
     made = make(passkeys, phone)
     answer = phone.get(passkeys.request_options(ASSERT), **cheat)
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyResponse):
         check(passkeys, made, answer)
 
 
 @pytest.mark.parametrize("part", ["clientDataJSON", "authenticatorData", "signature", "userHandle"])
 def test_what_was_tampered_with_is_refused(
-    passkeys: Passkeys, phone: Authenticator, part: str
+    passkeys: WebAuthnRelyingParty, phone: Authenticator, part: str
 ) -> None:
     made = make(passkeys, phone)
     answer = phone.get(passkeys.request_options(ASSERT))
     whole = unb64(answer["response"][part])
     for tampered in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-1], b"", whole + b"\0"):
         response = answer["response"] | {part: b64(tampered)}
-        with pytest.raises(PasskeyRefused):
+        with pytest.raises(InvalidPasskeyResponse):
             check(passkeys, made, answer | {"response": response})
     assert check(passkeys, made, answer) == 2
 
 
-def test_passkeys_that_live_on_several_devices_do_not_count(passkeys: Passkeys) -> None:
+def test_passkeys_that_live_on_several_devices_do_not_count(passkeys: WebAuthnRelyingParty) -> None:
     phone = Authenticator(ORIGIN, counts=False)
     made = make(passkeys, phone)
     for _ in range(2):
         assert check(passkeys, made, phone.get(passkeys.request_options(ASSERT))) == 0
-    with pytest.raises(PasskeyRefused):  # it has counted before: this is a copy
+    with pytest.raises(InvalidPasskeyResponse):  # it has counted before: this is a copy
         check(passkeys, made, phone.get(passkeys.request_options(ASSERT)), 5)
 
 
 def test_a_challenge_ends_after_five_minutes(
-    passkeys: Passkeys, phone: Authenticator, clock: FixedClock
+    passkeys: WebAuthnRelyingParty, phone: Authenticator, clock: FixedClock
 ) -> None:
     made = make(passkeys, phone)
     answer = phone.get(passkeys.request_options(ASSERT))
     clock.advance(seconds=CHALLENGE_US // SECOND_US - 1)
     check(passkeys, made, answer)
     clock.advance(seconds=1)
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyResponse):
         check(passkeys, made, answer)
 
 
 def test_a_challenge_is_good_for_its_purpose_and_its_bank_alone(
-    passkeys: Passkeys, phone: Authenticator, clock: FixedClock
+    passkeys: WebAuthnRelyingParty, phone: Authenticator, clock: FixedClock
 ) -> None:
     options = passkeys.creation_options(USER, "ada@b.test", [], CREATE)
     answer = phone.create(options)
-    with pytest.raises(PasskeyRefused):
-        passkeys.made(answer, "create eve")
-    with pytest.raises(PasskeyRefused):
-        Passkeys(ADDRESS, "Bank", b"another key".ljust(32), clock).made(answer, CREATE)
-    made = passkeys.made(answer, CREATE)
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyResponse):
+        passkeys.verify_registration(answer, "create eve")
+    with pytest.raises(InvalidPasskeyResponse):
+        WebAuthnRelyingParty(ADDRESS, "Bank", b"another key".ljust(32), clock).verify_registration(
+            answer, CREATE
+        )
+    made = passkeys.verify_registration(answer, CREATE)
+    with pytest.raises(InvalidPasskeyResponse):
         check(passkeys, made, phone.get({**options, "rpId": "bank.test"}))
-    elsewhere = Passkeys(ADDRESS, "Bank", b"k" * 32, clock)  # another process with the same key
+    elsewhere = WebAuthnRelyingParty(
+        ADDRESS, "Bank", b"k" * 32, clock
+    )  # another process with the same key
     assert check(elsewhere, made, phone.get(passkeys.request_options(ASSERT))) >= 2
 
 
@@ -206,30 +215,34 @@ def garbage() -> list[Any]:
 
 @pytest.mark.parametrize("rubbish", garbage(), ids=lambda one: repr(one)[:20])
 def test_rubbish_is_refused_wherever_it_stands(
-    passkeys: Passkeys, phone: Authenticator, rubbish: Any
+    passkeys: WebAuthnRelyingParty, phone: Authenticator, rubbish: Any
 ) -> None:
     options = passkeys.creation_options(USER, "ada@b.test", [], CREATE)
     new = phone.create(options)
-    made = passkeys.made(new, CREATE)
+    made = passkeys.verify_registration(new, CREATE)
     answer = phone.get(passkeys.request_options(ASSERT))
     for part in ("clientDataJSON", "attestationObject"):
-        with pytest.raises(PasskeyRefused):
-            passkeys.made(new | {"response": new["response"] | {part: rubbish}}, CREATE)
+        with pytest.raises(InvalidPasskeyResponse):
+            passkeys.verify_registration(
+                new | {"response": new["response"] | {part: rubbish}}, CREATE
+            )
     for part in ("clientDataJSON", "authenticatorData", "signature", "userHandle"):
-        with pytest.raises(PasskeyRefused):
+        with pytest.raises(InvalidPasskeyResponse):
             check(passkeys, made, answer | {"response": answer["response"] | {part: rubbish}})
     for part in ("id", "rawId", "response", "type"):
-        with pytest.raises(PasskeyRefused):
+        with pytest.raises(InvalidPasskeyResponse):
             check(passkeys, made, answer | {part: rubbish})
 
 
-def test_no_flipped_bytes_break_the_parsers(passkeys: Passkeys, phone: Authenticator) -> None:
+def test_no_flipped_bytes_break_the_parsers(
+    passkeys: WebAuthnRelyingParty, phone: Authenticator
+) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
     dice = random.Random(seed)
     options = passkeys.creation_options(USER, "ada@b.test", [], CREATE)
     new = phone.create(options)
-    made = passkeys.made(new, CREATE)
+    made = passkeys.verify_registration(new, CREATE)
     answer = phone.get(passkeys.request_options(ASSERT))
     for _ in range(1500):
         part = dice.choice(("attestationObject", "clientDataJSON", "authenticatorData"))
@@ -238,15 +251,17 @@ def test_no_flipped_bytes_break_the_parsers(passkeys: Passkeys, phone: Authentic
         for _ in range(dice.randint(1, 4)):
             raw[dice.randrange(len(raw))] = dice.randrange(256)
         broken = whole | {"response": whole["response"] | {part: b64(bytes(raw))}}
-        with contextlib.suppress(PasskeyRefused):  # without attestation a key may be another one
+        with contextlib.suppress(
+            InvalidPasskeyResponse
+        ):  # without attestation a key may be another one
             if whole is new:
-                passkeys.made(broken, CREATE)
+                passkeys.verify_registration(broken, CREATE)
             else:
                 check(passkeys, made, broken)
 
 
 def test_a_sound_attestation_of_another_kind_is_refused_unread(
-    passkeys: Passkeys, phone: Authenticator
+    passkeys: WebAuthnRelyingParty, phone: Authenticator
 ) -> None:
     """Its parsers are not for strangers: FIDO U2F with a certificate, as old keys give it."""
     new = phone.create(passkeys.creation_options(USER, "ada@b.test", [], CREATE))
@@ -270,24 +285,24 @@ def test_a_sound_attestation_of_another_kind_is_refused_unread(
     }
     whole = encode_cbor(attestation | {"fmt": "fido-u2f", "attStmt": statement})
     response = new["response"] | {"attestationObject": b64(whole)}
-    with pytest.raises(PasskeyRefused):
-        passkeys.made(new | {"response": response}, CREATE)
+    with pytest.raises(InvalidPasskeyResponse):
+        passkeys.verify_registration(new | {"response": response}, CREATE)
 
 
 @pytest.mark.parametrize("fmt", ["tpm", "android-key", "fido-u2f", "apple", "new", 7, None])
 def test_an_attestation_that_nobody_asked_for_is_refused(
-    passkeys: Passkeys, phone: Authenticator, fmt: object
+    passkeys: WebAuthnRelyingParty, phone: Authenticator, fmt: object
 ) -> None:
     new = phone.create(passkeys.creation_options(USER, "ada@b.test", [], CREATE))
     attestation = parse_cbor(unb64(new["response"]["attestationObject"]))
     for changed in (attestation | {"fmt": fmt}, attestation | {"attStmt": {"sig": b"x"}}):
         response = new["response"] | {"attestationObject": b64(encode_cbor(changed))}
-        with pytest.raises(PasskeyRefused):
-            passkeys.made(new | {"response": response}, CREATE)
+        with pytest.raises(InvalidPasskeyResponse):
+            passkeys.verify_registration(new | {"response": response}, CREATE)
 
 
 @pytest.mark.parametrize("rubbish", [7, "a", "\N{EURO SIGN}"])
 def test_what_has_no_name_is_no_passkey(rubbish: Any) -> None:
     for credential in ({"rawId": rubbish}, {}):
-        with pytest.raises(PasskeyRefused):
-            Passkeys.credential_id(credential)
+        with pytest.raises(InvalidPasskeyResponse):
+            WebAuthnRelyingParty.credential_id(credential)

@@ -18,7 +18,7 @@ from guilder.core.errors import Overloaded
 from guilder.core.ports import PasswordHasher
 from guilder.infra.security.keys import KeyRing
 from guilder.infra.security.passwords import Argon2Passwords, common_passwords
-from guilder.infra.security.secrets import GivenSecrets, derived_key
+from guilder.infra.security.secrets import StaticSecrets, derived_key
 
 PEPPER = b"p" * 32
 
@@ -126,7 +126,7 @@ async def test_what_only_looks_like_a_hash_of_bcrypt_fits_nothing(
 
 
 def peppered(*keys: bytes, first_key: bytes | None = None) -> Argon2Passwords:
-    ring = KeyRing("k", GivenSecrets({"k": keys}), FixedClock(0))
+    ring = KeyRing("k", StaticSecrets({"k": keys}), FixedClock(0))
     return Argon2Passwords(ring, first_key=first_key, memory_kib=64, time_cost=1)
 
 

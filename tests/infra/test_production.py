@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from guilder.db.engine import check_sqlite_library
 from guilder.infra.process import production
 from guilder.infra.process.origins import is_safe, origin_of
-from guilder.infra.process.production import doubts, is_weak
-from guilder.infra.process.settings import BadSettings, load_settings
+from guilder.infra.process.production import is_weak, production_warnings
+from guilder.infra.process.settings import InvalidSettings, load_settings
 from tests.support.app import PRODUCTION
 
 SECRET, ENCRYPTION = str(PRODUCTION["secret_key"]), str(PRODUCTION["encryption_key"])
@@ -31,7 +31,7 @@ def said(**changes: Any) -> list[str]:
     values = {name: value for name, value in (PRODUCTION | changes).items() if value is not ...}
     try:
         load_settings(**values)
-    except BadSettings as refused:
+    except InvalidSettings as refused:
         return str(refused).splitlines()
     return []
 
@@ -162,14 +162,14 @@ def test_the_sandbox_takes_all_of_it() -> None:
 
 
 def test_what_is_doubtful_is_told_and_not_refused() -> None:
-    told = doubts(load_settings(**PRODUCTION, metrics_public=True))
+    told = production_warnings(load_settings(**PRODUCTION, metrics_public=True))
     assert [line.split()[0] for line in told] == [
         "GUILDER_MAIL_URL", "GUILDER_METRICS_PUBLIC", "GUILDER_TRUSTED_PROXIES",
     ]  # fmt: skip
     sound = {
         "mail_url": "smtp://relay", "mail_from": "bank@bank.example", "trusted_proxies": "10.0.0.1",
     }  # fmt: skip
-    assert doubts(load_settings(**PRODUCTION, **sound)) == []
+    assert production_warnings(load_settings(**PRODUCTION, **sound)) == []
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_an_origin_is_read_as_browsers_send_it(text: str, origin: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_origin_is_refused(text: str) -> None:
-    with pytest.raises(BadSettings, match="GUILDER_CORS_ORIGINS: must be origins such as"):
+    with pytest.raises(InvalidSettings, match="GUILDER_CORS_ORIGINS: must be origins such as"):
         load_settings(cors_origins=f"https://b.example,{text}")
 
 

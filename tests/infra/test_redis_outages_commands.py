@@ -14,7 +14,7 @@ from guilder.infra.security import ratelimit
 from guilder.infra.security.ratelimit import (
     ANSWER_SECONDS,
     AWAY_SECONDS,
-    FirstThatAnswers,
+    FallbackRateLimiter,
     LocalRateLimiter,
     RedisRateLimiter,
 )
@@ -139,9 +139,9 @@ async def test_while_redis_is_away_the_next_store_counts(
     redis_server: RedisServer, limiter: RedisRateLimiter
 ) -> None:
     one = Rate(1, 3600)
-    both = FirstThatAnswers(limiter, LocalRateLimiter(SystemClock()))
+    both = FallbackRateLimiter(limiter, LocalRateLimiter(SystemClock()))
     assert [(await both.take("k", one)).allowed for _ in range(2)] == [True, False]
     redis_server.kill()
     assert [(await both.take("k", one)).allowed for _ in range(2)] == [True, False]
     with pytest.raises(Unavailable):
-        await FirstThatAnswers(limiter).take("k", one)
+        await FallbackRateLimiter(limiter).take("k", one)

@@ -21,8 +21,8 @@ from guilder.core.ports import (
 from guilder.infra.security.aws_secrets import LABEL, AwsSecrets
 from guilder.infra.security.secrets import (
     FolderSecrets,
-    GivenSecrets,
     MountedSecrets,
+    StaticSecrets,
     derived_key,
     new_secret,
     secret_values,
@@ -60,7 +60,7 @@ class Shelf:
 
 
 def given_shelf(folder: Path) -> Shelf:
-    return Shelf(GivenSecrets({NAME: (OLD,)}), changes=False, put=None)
+    return Shelf(StaticSecrets({NAME: (OLD,)}), changes=False, put=None)
 
 
 def mounted_shelf(folder: Path) -> Shelf:

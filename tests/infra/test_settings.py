@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from guilder.infra.mail.addresses import ToConsole, ToServer
+from guilder.infra.mail.addresses import ConsoleRoute, SmtpRoute
 from guilder.infra.process.described import describe_settings, masked_url
 from guilder.infra.process.settings import (
-    BadSettings,
+    InvalidSettings,
     Settings,
     load_settings,
 )
@@ -60,7 +60,7 @@ def test_empty_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_name_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("GUILDER_LOGLEVEL=info\n")
     monkeypatch.setenv("GUILDER_DATABSE_URL", "postgresql://u:canary@h/d")
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(InvalidSettings) as refused:
         load_settings()
     said = str(refused.value)
     assert "GUILDER_LOGLEVEL (.env) is not a setting; did you mean GUILDER_LOG_LEVEL?" in said
@@ -94,7 +94,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_bad_value_is_refused_without_being_shown(values: dict[str, object], said: str) -> None:
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(InvalidSettings) as refused:
         load_settings(**values)
     assert said in str(refused.value)
     assert "canary" not in str(refused.value)
@@ -147,7 +147,7 @@ def test_the_address_of_redis_is_shown_without_its_password(url: str, shown: str
 
 def test_mail_goes_to_the_console_unless_told() -> None:
     settings = load_settings()
-    assert settings.mail_route == ToConsole()
+    assert settings.mail_route == ConsoleRoute()
     assert (settings.sender.display_name, settings.sender.addr_spec) == (
         "Guilder", "no-reply@localhost",
     )  # fmt: skip
@@ -175,7 +175,7 @@ def test_addresses_are_proved_where_mail_goes_somewhere(
 def test_mail_has_a_sender_and_a_masked_password() -> None:
     url, sender = "smtp://bank:can%2Fary@relay:2525", "Bank Ltd <no-reply@bank.example>"
     settings = load_settings(mail_url=url, mail_from=sender)
-    assert settings.mail_route == ToServer("relay", 2525, "bank", "can/ary")
+    assert settings.mail_route == SmtpRoute("relay", 2525, "bank", "can/ary")
     assert settings.sender.display_name == "Bank Ltd"
     assert settings.sender.addr_spec == "no-reply@bank.example"
     shown = rows(settings)

@@ -15,7 +15,7 @@ import pytest
 
 from guilder.infra.process import supervisor
 from guilder.infra.process.server import bind
-from guilder.infra.process.settings import BadSettings
+from guilder.infra.process.settings import InvalidSettings
 from guilder.infra.process.supervisor import Supervisor, metrics_folder
 from tests.support.waiting import LONG, until
 
@@ -139,7 +139,7 @@ async def test_a_process_that_never_gets_ready_ends_the_supervisor(
 async def test_a_process_that_worked_once_is_tried_again_but_not_for_ever(
     sockets: list[socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "MOST_FAILED_STARTS", 3)
+    monkeypatch.setattr(supervisor, "MAX_FAILED_STARTS", 3)
     async with asyncio.timeout(LONG):
         watched = Watched(sockets[:1], ONCE, str(tmp_path / "was here"))
         assert await watched.supervisor.run() == 1
@@ -215,7 +215,7 @@ def test_the_folder_of_metrics_of_a_killed_server_goes_at_the_next_start(tmp_pat
 def test_a_folder_of_metrics_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with (
-        pytest.raises(BadSettings, match=r"cannot write in .*/data/run: Not a directory"),
+        pytest.raises(InvalidSettings, match=r"cannot write in .*/data/run: Not a directory"),
         metrics_folder(tmp_path / "data" / "run"),
     ):
         pass

@@ -15,7 +15,7 @@ from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
 from guilder.core.tokens import ACCESS_SECONDS
 from guilder.infra.security.keys import KeyRing
-from guilder.infra.security.secrets import FolderSecrets, GivenSecrets, derived_key
+from guilder.infra.security.secrets import FolderSecrets, StaticSecrets, derived_key
 from guilder.infra.security.tokens import (
     KEEP_SECONDS,
     AccessTokens,
@@ -272,7 +272,7 @@ async def test_a_token_of_a_dropped_key_is_refused_at_once(
 
 def test_keys_of_the_environment_are_good_until_they_are_taken_out(clock: FixedClock) -> None:
     new, old = b"n" * 40, b"o" * 40
-    both = AccessTokens(KeyRing("k", GivenSecrets({"k": (new, old)}), clock, KEEP_SECONDS), clock)
+    both = AccessTokens(KeyRing("k", StaticSecrets({"k": (new, old)}), clock, KEEP_SECONDS), clock)
     token = AccessTokens(old, clock).issue(USER, SESSION)
     assert both.read(token).user_id == USER
     assert AccessTokens(new, clock).read(both.issue(USER, SESSION)).user_id == USER

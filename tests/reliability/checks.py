@@ -17,7 +17,7 @@ from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.ledger.commands import SetFlags, SetLimit, post, set_flags, set_limit
 from guilder.domains.ledger.models import balances, head
-from guilder.domains.ledger.rules.state import Flag, Posting, Unit, UnitResult
+from guilder.domains.ledger.rules.state import AccountFlag, Posting, Unit, UnitResult
 from guilder.domains.ledger.verify import Report, verify_ledger
 from tests.support.bank import ASSET, Bank, Reply, named, open_bank, reply_of
 from tests.support.books import broken_promises, problems, read_books
@@ -143,7 +143,7 @@ class Officer:
         try:
             while not self.done:
                 number = draw.choice(self.bank.customers)
-                freeze = draw.choice([Flag.FROZEN_DEBITS, Flag.FROZEN_CREDITS])
+                freeze = draw.choice([AccountFlag.FROZEN_DEBITS, AccountFlag.FROZEN_CREDITS])
                 await runner.run(set_flags, SetFlags(number, add=freeze), SYSTEM)
                 await runner.run(set_flags, SetFlags(number, remove=freeze), SYSTEM)
                 period = draw.choice(["transaction", "day", "month"])

@@ -10,7 +10,7 @@ import pytest
 from guilder.core.clock import SystemClock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.domains.ledger.engine import Posted
-from guilder.domains.ledger.ports import Lost
+from guilder.domains.ledger.ports import NotCommitted
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Posting, Unit
 from guilder.domains.ledger.store.postgres import PostgresStore
@@ -78,7 +78,7 @@ class Unresolved(PostgresStore):
     """A planted defect: a lost reply is taken for a lost commit, and the batch is run again."""
 
     async def _resolve(self, posted: Posted, cause: Exception) -> None:
-        raise Lost from cause
+        raise NotCommitted from cause
 
 
 async def check_without_keys(url: str, store: type[PostgresStore], commits: int) -> None:

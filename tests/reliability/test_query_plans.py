@@ -79,7 +79,7 @@ async def reads(view: View) -> None:
     """What the routes ask: balances, a page of lines, a month's totals, a customer's transfers."""
     now = view.now_us
     for number in (ACCOUNT, 17):
-        await queries.balances(view, [number])
+        await queries.balances_of(view, [number])
         await queries.account_facts(view, [number])
         await queries.balance_at(view, number, now)
         await queries.balance_on(view, number, day_of(now) - 3)

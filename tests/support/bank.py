@@ -23,7 +23,7 @@ from guilder.domains.ledger.commands import (
 )
 from guilder.domains.ledger.ports import Store
 from guilder.domains.ledger.poster import Poster
-from guilder.domains.ledger.rules.state import Posting, Result, Unit, UnitResult
+from guilder.domains.ledger.rules.state import Posting, PostingResult, Unit, UnitResult
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 
@@ -68,7 +68,7 @@ def named(name: str, postings: Sequence[Posting], *, atomic: bool = False) -> Un
     return Unit(legs, atomic=atomic, key=key_of(name), fingerprint=fingerprint, label=name)
 
 
-def row_of(result: Result) -> Row:
+def row_of(result: PostingResult) -> Row:
     status = "rejected" if result.refusal is not None else "created"
     code = None if result.refusal is None else result.refusal.code
     return (

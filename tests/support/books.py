@@ -13,7 +13,7 @@ from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.db.engine import Database
-from guilder.domains.ledger.engine import chain_link
+from guilder.domains.ledger.engine import batch_chain_hash
 from guilder.domains.ledger.models import (
     balances,
     batches,
@@ -191,7 +191,7 @@ def _chain(books: Books) -> Iterator[str]:
     chain, last_no = bytes(32), 0
     for expected, b in enumerate(books.batches, 1):
         rows = books.transfers[b.first_no - 1 : b.last_no]
-        chain = chain_link(chain, [tuple(_plain(v) for v in row) for row in rows])
+        chain = batch_chain_hash(chain, [tuple(_plain(v) for v in row) for row in rows])
         if b.id != expected or b.first_no != last_no + 1 or not rows:
             yield f"batch {expected} is missing or overlaps"
             return

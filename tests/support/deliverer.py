@@ -15,11 +15,11 @@ from guilder.core.clock import SystemClock
 from guilder.core.events import Delivery
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
-from guilder.infra.process.dispatcher import Dispatcher, Patience
+from guilder.infra.process.dispatcher import Dispatcher, RetryPolicy
 
-PATIENCE = Patience(
-    call_seconds=5, lease_seconds=1.0, first_rest_seconds=0.01, longest_rest_seconds=0.05,
-    most_attempts=10_000, at_once=4,
+PATIENCE = RetryPolicy(
+    call_timeout_seconds=5, lease_seconds=1.0, initial_backoff_seconds=0.01,
+    max_backoff_seconds=0.05, max_attempts=10_000, concurrency=4,
 )  # fmt: skip
 FAILS, DIES_BEFORE, DIES_AFTER = 0.15, 0.02, 0.02
 

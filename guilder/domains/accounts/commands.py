@@ -8,7 +8,7 @@ from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.accounts import repository
 from guilder.domains.accounts.errors import CurrencyNotOffered, at
 from guilder.domains.accounts.repository import AccountRow
-from guilder.domains.accounts.rules import ACTIVE, PRODUCTS, account_number
+from guilder.domains.accounts.rules import ACTIVE, PRODUCTS, account_number_of
 from guilder.domains.ledger.commands import (
     Category,
     EnsureBankAccounts,
@@ -55,7 +55,7 @@ async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
             "ledger_number": opened.number,
             "owner_user_id": owner,
             "product_code": product.code,
-            "account_number": account_number(opened.number),
+            "account_number": account_number_of(opened.number),
             "currency": cmd.currency,
             "name": cmd.name or product.name,
             "status": ACTIVE,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from guilder.core.actor import Actor
 from guilder.core.ownership import owns
-from guilder.core.page import Page, PageRequest, cursor_number, cut
+from guilder.core.page import Page, PageRequest, cursor_number, paginate
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts import repository
 from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture, at
@@ -17,7 +17,7 @@ from guilder.domains.ledger import queries as ledger
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.queries import Balance, LineFilter, LineRow, Totals
 
-MOST_LINES: Final = 10_000
+MAX_STATEMENT_LINES: Final = 10_000
 """Lines that one statement answers with; its sums are of all."""
 
 
@@ -32,7 +32,7 @@ class Account:
 async def get_account(view: View, actor: Actor, account_id: UUID) -> Account:
     """An account the actor may see; refuses any other as not found."""
     row = await get_row(view, actor, account_id)
-    return Account(row, (await ledger.balances(view, [row.ledger_number]))[row.ledger_number])
+    return Account(row, (await ledger.balances_of(view, [row.ledger_number]))[row.ledger_number])
 
 
 async def get_row(view: View, actor: Actor, account_id: UUID) -> AccountRow:
@@ -47,8 +47,8 @@ async def list_accounts(view: View, actor: Actor, page: PageRequest) -> Page[Acc
     """A page of the actor's own accounts, newest first."""
     before = cursor_number(page)
     rows = await repository.newest_accounts(view, actor, before, page.limit + 1, page.offset)
-    balances = await ledger.balances(view, [row.ledger_number for row in rows])
-    return cut(rows, page, lambda row: str(row.ledger_number)).map(
+    balances = await ledger.balances_of(view, [row.ledger_number for row in rows])
+    return paginate(rows, page, lambda row: str(row.ledger_number)).map(
         lambda row: Account(row, balances[row.ledger_number])
     )
 
@@ -64,7 +64,7 @@ async def own_numbers(view: View, actor: Actor, numbers: Collection[int]) -> set
     return {row.ledger_number for row in rows if owns(actor, row.owner_user_id)}
 
 
-async def balance_at(
+async def get_balance_at(
     view: View, actor: Actor, account_id: UUID, at_us: int
 ) -> tuple[AccountRow, int]:
     """What the customer owned at an instant of booking, inclusive."""
@@ -72,7 +72,7 @@ async def balance_at(
     return row, await ledger.balance_at(view, row.ledger_number, at_us)
 
 
-async def balance_on(
+async def get_balance_on(
     view: View, actor: Actor, account_id: UUID, day: int
 ) -> tuple[AccountRow, int]:
     """What the customer owned at the end of a value date, given in days since 1970."""
@@ -168,14 +168,14 @@ async def statement(view: View, actor: Actor, account_id: UUID, month: Month) ->
         view,
         row.ledger_number,
         LineFilter(from_us, to_us),
-        PageRequest(MOST_LINES),
+        PageRequest(MAX_STATEMENT_LINES),
         oldest_first=True,
     )
     lines = await _lines(view, actor, found.items)
     return Statement(row, month, totals, lines, found.has_more)
 
 
-class Fact(NamedTuple):
+class AccountRef(NamedTuple):
     """What never changes of an account: its id as text, ledger number, owner and currency."""
 
     id: str
@@ -184,10 +184,10 @@ class Fact(NamedTuple):
     currency: str
 
 
-async def bank_fact(view: View, asset: str, role: str) -> Fact:
+async def bank_fact(view: View, asset: str, role: str) -> AccountRef:
     """One of the bank's own accounts; raises ``AccountNotFound`` before it is opened."""
     number = await ledger.bank_account(view, asset, role)
     if number is None:
         raise AccountNotFound()
     row = (await ledger.account_facts(view, [number]))[number]
-    return Fact(str(row.public_id), number, None, asset)
+    return AccountRef(str(row.public_id), number, None, asset)

@@ -4,13 +4,22 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query
 
-from guilder.api.auth import may
+from guilder.api.auth import requires
 from guilder.api.deps import TheCipher, TheRunner
 from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
-from guilder.api.schema import Day, FromEdge, Moment, Month, QueryAmount, QueryText, ToEdge, Uuid
+from guilder.api.schema import (
+    Day,
+    InstantInput,
+    QueryAmount,
+    QueryMonth,
+    QueryText,
+    RangeEnd,
+    RangeStart,
+    Uuid,
+)
 from guilder.core.actor import Actor
 from guilder.core.clock import day_number
 from guilder.core.errors import FieldError, Invalid
@@ -41,8 +50,8 @@ from guilder.domains.accounts.schemas import (
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.queries import LineFilter
 
-Reader = Annotated[Actor, may(Permission.ACCOUNTS_READ)]
-Writer = Annotated[Actor, may(Permission.ACCOUNTS_WRITE)]
+AccountsReader = Annotated[Actor, requires(Permission.ACCOUNTS_READ)]
+AccountsWriter = Annotated[Actor, requires(Permission.ACCOUNTS_WRITE)]
 
 router = APIRouter(tags=["accounts"])
 
@@ -50,7 +59,7 @@ _NOT_FOUND: Final = refusals(AccountNotFound)
 
 
 @router.get("/products", response_model=ProductsOut)
-async def list_products(_actor: Reader) -> Reply:
+async def list_products(_actor: AccountsReader) -> Reply:
     """What kinds of accounts can be opened, and in which currencies."""
     page = Page(list(rules.PRODUCTS.values()), None)
     return json_response(200, page_body(page, product_body))
@@ -62,21 +71,21 @@ async def list_products(_actor: Reader) -> Reply:
     response_model=AccountOut,
     responses=refusals(Invalid, CurrencyNotOffered),
 )
-async def create_account(body: AccountCreate, actor: Writer, once: TheOnce) -> Reply:
+async def create_account(body: AccountCreate, actor: AccountsWriter, once: TheOnce) -> Reply:
     """Open an account of one's own. Its balance is zero."""
     command = OpenAccount(body.type, body.currency, body.name)
     return await once.run(open_account, command, actor, lambda row: account_body(new_account(row)))
 
 
 @router.get("/accounts", response_model=PageOut[AccountOut])
-async def list_accounts(actor: Reader, runner: TheRunner, page: PageQuery) -> Reply:
+async def list_accounts(actor: AccountsReader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own accounts, newest first."""
     found = await runner.view(queries.list_accounts, actor, page)
     return json_response(200, page_body(found, account_body))
 
 
 @router.get("/accounts/{account_id}", response_model=AccountOut, responses=_NOT_FOUND)
-async def get_account(account_id: Uuid, actor: Reader, runner: TheRunner) -> Reply:
+async def get_account(account_id: Uuid, actor: AccountsReader, runner: TheRunner) -> Reply:
     """An account with its balance: posted, held, and what is available."""
     found = await runner.view(queries.get_account, actor, account_id)
     return json_response(200, account_body(found))
@@ -85,9 +94,9 @@ async def get_account(account_id: Uuid, actor: Reader, runner: TheRunner) -> Rep
 @router.get("/accounts/{account_id}/balance", response_model=BalanceOut, responses=_NOT_FOUND)
 async def get_balance(
     account_id: Uuid,
-    actor: Reader,
+    actor: AccountsReader,
     runner: TheRunner,
-    at: Annotated[Moment | None, Query(description="Booked by this instant.")] = None,
+    at: Annotated[InstantInput | None, Query(description="Booked by this instant.")] = None,
     on: Annotated[Day | None, Query(description="At the end of this value date.")] = None,
 ) -> Reply:
     """The balance now, at an instant of booking, or at the end of a value date."""
@@ -95,11 +104,11 @@ async def get_balance(
         message = "Ask for an instant or for a date, not for both."
         raise Invalid(fields=(FieldError("/on", "not_with_at", message),))
     if at is not None:
-        row, past = await runner.view(queries.balance_at, actor, account_id, at)
+        row, past = await runner.view(queries.get_balance_at, actor, account_id, at)
         return json_response(200, past_balance_body(row, past, at_us=at))
     if on is not None:
         day = day_number(on)
-        row, past = await runner.view(queries.balance_on, actor, account_id, day)
+        row, past = await runner.view(queries.get_balance_on, actor, account_id, day)
         return json_response(200, past_balance_body(row, past, on=on))
     found = await runner.view(queries.get_account, actor, account_id)
     return json_response(200, balance_body(found))
@@ -112,15 +121,15 @@ async def get_balance(
 )
 async def list_transactions(
     account_id: Uuid,
-    actor: Reader,
+    actor: AccountsReader,
     runner: TheRunner,
     cipher: TheCipher,
     page: PageQuery,
     from_: Annotated[
-        FromEdge | None, Query(alias="from", description="Booked at or after this.")
+        RangeStart | None, Query(alias="from", description="Booked at or after this.")
     ] = None,
     to: Annotated[
-        ToEdge | None, Query(description="Booked before this instant, or on this date or before.")
+        RangeEnd | None, Query(description="Booked before this instant, or on this date or before.")
     ] = None,
     type: Annotated[Literal["credit", "debit"] | None, Query()] = None,
     min_amount: QueryAmount | None = None,
@@ -146,10 +155,10 @@ async def list_transactions(
 )
 async def get_statement(
     account_id: Uuid,
-    actor: Reader,
+    actor: AccountsReader,
     runner: TheRunner,
     cipher: TheCipher,
-    month: Annotated[Month, Query(description="A calendar month in UTC, `YYYY-MM`.")],
+    month: Annotated[QueryMonth, Query(description="A calendar month in UTC, `YYYY-MM`.")],
 ) -> Reply:
     """A month of an account: balances before and after, the sums between, and the lines."""
     found = await runner.view(queries.statement, actor, account_id, rules.Month(month))

@@ -54,7 +54,7 @@ _SHIFT: Final = 31_415_926_535
 ACCOUNT_NUMBER: Final = re.compile(r"[0-9]{12}", re.ASCII)
 
 
-def account_number(ledger_number: int) -> str:
+def account_number_of(ledger_number: int) -> str:
     """Twelve digits for a ledger account: eleven scattered ones and a Luhn check digit.
 
     A bijection below 10^11, so that numbers are unique without a look-up and neighbours are not

@@ -1,9 +1,10 @@
 """The wire format of accounts: what is read, what is written, and how rows become bodies."""
 
 from datetime import date
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
+from guilder.api.replies import JsonObject
 from guilder.api.schema import Currency, Instant, Name100, RequestBody, ResponseBody
 from guilder.core.clock import day_date, iso_instant
 from guilder.core.ids import NumberCipher
@@ -12,8 +13,6 @@ from guilder.domains.accounts.queries import Account, Line, Statement
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import PRODUCTS, Product, category, line_id
 from guilder.domains.ledger.queries import Balance, value_day
-
-type Body = dict[str, Any]
 
 
 class ProductOut(ResponseBody):
@@ -118,7 +117,7 @@ class StatementOut(ResponseBody):
     transactions_truncated: bool
 
 
-def product_body(product: Product) -> Body:
+def product_body(product: Product) -> JsonObject:
     """A product in its wire form."""
     return {
         "id": product.id,
@@ -129,7 +128,7 @@ def product_body(product: Product) -> Body:
     }
 
 
-def account_body(account: Account) -> Body:
+def account_body(account: Account) -> JsonObject:
     """An account in its wire form."""
     row, balance = account.row, account.balance
     return {
@@ -143,7 +142,7 @@ def account_body(account: Account) -> Body:
     }
 
 
-def balance_body(account: Account) -> Body:
+def balance_body(account: Account) -> JsonObject:
     """The present balance in its wire form."""
     balance = account.balance
     now = {"held": balance.held, "available_balance": balance.available, "version": balance.version}
@@ -152,7 +151,7 @@ def balance_body(account: Account) -> Body:
 
 def past_balance_body(
     row: AccountRow, balance: int, at_us: int | None = None, on: date | None = None
-) -> Body:
+) -> JsonObject:
     """A balance at an instant or at the end of a value date."""
     return {
         "account_id": row.id,
@@ -167,7 +166,7 @@ def past_balance_body(
     }
 
 
-def line_body(line: Line, cipher: NumberCipher) -> Body:
+def line_body(line: Line, cipher: NumberCipher) -> JsonObject:
     """A line in its wire form. Thousands are made for a statement."""
     row, other = line
     transfer, credit = row.transfer, row.delta > 0
@@ -193,7 +192,7 @@ def line_body(line: Line, cipher: NumberCipher) -> Body:
     }
 
 
-def statement_body(statement: Statement, cipher: NumberCipher) -> Body:
+def statement_body(statement: Statement, cipher: NumberCipher) -> JsonObject:
     """A statement in its wire form."""
     part, totals, month = _part_body(statement.account), statement.totals, statement.month
     return {
@@ -217,7 +216,7 @@ def new_account(row: AccountRow) -> Account:
     return Account(row, Balance(0, 0, 0, 0, 0, row.currency, floor))
 
 
-def _part_body(row: AccountRow) -> Body:
+def _part_body(row: AccountRow) -> JsonObject:
     """What does not depend on the moment."""
     return {
         "id": row.id,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from guilder.db.run import Runner
 from guilder.domains.accounts import repository
-from guilder.domains.accounts.queries import Fact, bank_fact
+from guilder.domains.accounts.queries import AccountRef, bank_fact
 from guilder.domains.accounts.rules import is_account_number
 
 _ID_LENGTH: Final = 36
@@ -22,16 +22,16 @@ class AccountDirectory:
     def __init__(self, runner: Runner, capacity: int = 100_000) -> None:
         self._runner = runner
         self._capacity = capacity
-        self._facts: dict[str, Fact] = {}
+        self._facts: dict[str, AccountRef] = {}
 
-    def known(self, name: str) -> Fact | None:
+    def known(self, name: str) -> AccountRef | None:
         """The account of an id (canonical text) or an account number, if seen before."""
         return self._facts.get(name)
 
-    async def resolve(self, names: Iterable[str]) -> dict[str, Fact]:
+    async def resolve(self, names: Iterable[str]) -> dict[str, AccountRef]:
         """The accounts of ids and account numbers; names without an account are absent."""
         facts = self._facts
-        found: dict[str, Fact] = {}
+        found: dict[str, AccountRef] = {}
         missing = []
         for name in names:
             fact = facts.get(name)
@@ -47,7 +47,7 @@ class AccountDirectory:
                 del facts[next(iter(facts))]
         return found
 
-    async def bank(self, asset: str, role: str) -> Fact:
+    async def bank(self, asset: str, role: str) -> AccountRef:
         """One of the bank's own accounts, by its role in the chart; it has no owner."""
         code = f"{asset}.{role}"
         fact = self._facts.get(code)
@@ -56,7 +56,7 @@ class AccountDirectory:
             self._facts[code] = fact
         return fact
 
-    async def _load(self, names: list[str]) -> dict[str, Fact]:
+    async def _load(self, names: list[str]) -> dict[str, AccountRef]:
         numbers = {name for name in names if is_account_number(name)}
         ids = {UUID(name) for name in names if len(name) == _ID_LENGTH}
         if not numbers and not ids:
@@ -64,7 +64,7 @@ class AccountDirectory:
         rows = await self._runner.view(repository.facts, ids, numbers)
         found = {}
         for row in rows:
-            fact = Fact(str(row.id), row.ledger_number, row.owner_user_id, row.currency)
+            fact = AccountRef(str(row.id), row.ledger_number, row.owner_user_id, row.currency)
             if row.id in ids:
                 found[fact.id] = fact
             if row.account_number in numbers:

@@ -5,7 +5,7 @@ from typing import Final
 
 from guilder.core.actor import Actor
 from guilder.core.errors import Forbidden
-from guilder.core.page import Page, PageRequest, bad_cursor, cut
+from guilder.core.page import Page, PageRequest, invalid_cursor, paginate
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
 from guilder.domains.audit import repository
@@ -18,11 +18,11 @@ async def list_audit_events(
     view: View, actor: Actor, wanted: AuditFilter, page: PageRequest
 ) -> Page[AuditEvent]:
     """A page of the audit trail, newest first, for an admin; refuses everybody else."""
-    if not actor.may(Permission.AUDIT_READ):
+    if not actor.has_permission(Permission.AUDIT_READ):
         raise Forbidden()
     before = _instant_and_number(page)
     rows = await repository.newest_events(view, wanted, before, page.limit + 1, page.offset)
-    return cut(rows, page, lambda event: f"{event.at}.{event.number}")
+    return paginate(rows, page, lambda event: f"{event.at}.{event.number}")
 
 
 def _instant_and_number(page: PageRequest) -> tuple[int, int] | None:
@@ -30,5 +30,5 @@ def _instant_and_number(page: PageRequest) -> tuple[int, int] | None:
         return None
     found = _CURSOR.fullmatch(page.after)
     if found is None:
-        raise bad_cursor()
+        raise invalid_cursor()
     return int(found[1]), int(found[2])

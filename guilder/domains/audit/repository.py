@@ -11,7 +11,7 @@ from guilder.db.base import Guid
 from guilder.db.unit_of_work import View
 from guilder.domains.audit.rules import AuditEvent, AuditFilter
 
-PAGE: Final = 5_000
+EVENTS_PER_PAGE: Final = 5_000
 
 _C: Final = audit_events.c
 # Written out, not bound: else PostgreSQL's generic plans do not know that the partial index fits.
@@ -48,14 +48,14 @@ async def every_event(view: View) -> AsyncIterator[Sequence[Any]]:
         cast(_C[name], String).label(name) if isinstance(_C[name].type, Guid) else _C[name]
         for name in COVERED
     ]
-    statement = select(_C.id, *raw, _C.chain).order_by(_C.id).limit(PAGE)
+    statement = select(_C.id, *raw, _C.chain).order_by(_C.id).limit(EVENTS_PER_PAGE)
     after = None
     while True:
         rows = await view.all(statement if after is None else statement.where(_C.id > after))
         if rows:
             yield rows
             after = rows[-1].id
-        if len(rows) < PAGE:
+        if len(rows) < EVENTS_PER_PAGE:
             return
 
 

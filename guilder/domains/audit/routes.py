@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from guilder.api.auth import may
+from guilder.api.auth import requires
 from guilder.api.deps import TheRunner
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
-from guilder.api.schema import FromEdge, QueryText, ToEdge
+from guilder.api.schema import QueryText, RangeEnd, RangeStart
 from guilder.core.actor import Actor
 from guilder.core.errors import Forbidden
 from guilder.core.permissions import Permission
@@ -17,7 +17,7 @@ from guilder.domains.audit import queries
 from guilder.domains.audit.rules import AuditFilter
 from guilder.domains.audit.schemas import AuditEventOut, audit_event_body
 
-Auditor = Annotated[Actor, may(Permission.AUDIT_READ)]
+Auditor = Annotated[Actor, requires(Permission.AUDIT_READ)]
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -36,10 +36,10 @@ async def list_audit_events(
         QueryText | None, Query(description="The id of what the command was about.")
     ] = None,
     from_: Annotated[
-        FromEdge | None, Query(alias="from", description="At this instant or after it.")
+        RangeStart | None, Query(alias="from", description="At this instant or after it.")
     ] = None,
     to: Annotated[
-        ToEdge | None, Query(description="Before this instant, or on this date or before.")
+        RangeEnd | None, Query(description="Before this instant, or on this date or before.")
     ] = None,
 ) -> Reply:
     """The audit trail, newest first: who attempted what, and how it ended.

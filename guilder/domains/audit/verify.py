@@ -3,19 +3,16 @@
 Pages of rows over one snapshot; memory does not grow with the trail.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from guilder.core.clock import MINUTE_US, iso_instant
-from guilder.db.audit import FIRST_LINK, chain_link, content
+from guilder.db.audit import FIRST_LINK, audit_chain_hash, content
 from guilder.db.unit_of_work import View
 from guilder.domains.audit import repository
-from guilder.domains.ledger.verify import Broken
+from guilder.domains.ledger.verify import BrokenRow, VerifyProgress
 
-type Progress = Callable[[str, int], None]
-
-MOST_TOLD: Final = 20
+MAX_LISTED_ATTEMPTS: Final = 20
 """Open attempts that are named; all are counted."""
 
 
@@ -42,11 +39,11 @@ class AuditReport:
     chain: str = FIRST_LINK.hex()
     open_attempts: int = 0
     open: list[OpenAttempt] = field(default_factory=list)
-    broken: Broken | None = None
+    broken: BrokenRow | None = None
 
 
 async def verify_audit(
-    view: View, *, anchor: tuple[int, str] | None = None, progress: Progress | None = None
+    view: View, *, anchor: tuple[int, str] | None = None, progress: VerifyProgress | None = None
 ) -> AuditReport:
     """Check every row of the audit trail in one snapshot, and look for open attempts.
 
@@ -60,8 +57,8 @@ async def verify_audit(
 
 
 async def _chain(
-    view: View, report: AuditReport, anchor: tuple[int, str] | None, progress: Progress
-) -> Broken | None:
+    view: View, report: AuditReport, anchor: tuple[int, str] | None, progress: VerifyProgress
+) -> BrokenRow | None:
     """Follow the chain and name the first row that does not fit."""
     number, chain = 0, FIRST_LINK
     async for rows in repository.every_event(view):
@@ -69,40 +66,42 @@ async def _chain(
             number += 1
             if row.id != number:
                 return _bad_number(row.id, number)
-            chain = chain_link(chain, number, content(row._mapping))
+            chain = audit_chain_hash(chain, number, content(row._mapping))
             if chain != row.chain:
-                return Broken("audit_events", str(number), "the hash does not fit the row")
+                return BrokenRow("audit_events", str(number), "the hash does not fit the row")
             if anchor is not None and anchor[0] == number and anchor[1].lower() != chain.hex():
-                return Broken("audit_events", str(number), "history differs from the anchor")
+                return BrokenRow("audit_events", str(number), "history differs from the anchor")
         progress("audit events", number)
     report.number, report.chain = number, chain.hex()
     if anchor is not None and anchor[0] > number:
-        return Broken("audit_events", str(anchor[0]), "it is missing, the anchor had it")
+        return BrokenRow("audit_events", str(anchor[0]), "it is missing, the anchor had it")
     return _against_head(await repository.audit_trail_head(view), number, chain)
 
 
-def _bad_number(found: int, wanted: int) -> Broken:
+def _bad_number(found: int, wanted: int) -> BrokenRow:
     if found < wanted:
-        return Broken("audit_events", str(found), "it is before the first row")
-    return Broken("audit_events", str(wanted), "it is missing")
+        return BrokenRow("audit_events", str(found), "it is before the first row")
+    return BrokenRow("audit_events", str(wanted), "it is missing")
 
 
-def _against_head(head: Any, number: int, chain: bytes) -> Broken | None:
+def _against_head(head: Any, number: int, chain: bytes) -> BrokenRow | None:
     if head is None:
-        return Broken("audit_head", "0", "the head is missing")
+        return BrokenRow("audit_head", "0", "the head is missing")
     if head.last_id > number:
-        return Broken("audit_events", str(number + 1), "it is missing, the head knows of it")
+        return BrokenRow("audit_events", str(number + 1), "it is missing, the head knows of it")
     if head.last_id < number:
-        return Broken("audit_events", str(head.last_id + 1), "the head does not know of it")
+        return BrokenRow("audit_events", str(head.last_id + 1), "the head does not know of it")
     if head.chain != chain:
-        return Broken("audit_head", "0", "the head does not fit the last row")
+        return BrokenRow("audit_head", "0", "the head does not fit the last row")
     return None
 
 
 async def _open_attempts(view: View, report: AuditReport) -> None:
     """Younger attempts may still be at work."""
     before_us = view.now_us - MINUTE_US
-    report.open_attempts, newest = await repository.open_attempts(view, before_us, MOST_TOLD)
+    report.open_attempts, newest = await repository.open_attempts(
+        view, before_us, MAX_LISTED_ATTEMPTS
+    )
     report.open = [
         OpenAttempt(e.number, iso_instant(e.at), e.action, e.actor, e.request_id) for e in newest
     ]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
-class LetterAsked:
+class LetterRequested:
     """Somebody asked for a letter to an address, which may be nobody's."""
 
     type: ClassVar[str] = "identity.letter_asked"
@@ -52,7 +52,7 @@ class PasswordChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedInAnew:
+class NewDeviceSignedIn:
     """A session was opened on a device from which its user had not signed in before."""
 
     type: ClassVar[str] = "identity.signed_in_anew"

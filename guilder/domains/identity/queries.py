@@ -4,7 +4,7 @@ from uuid import UUID
 
 from guilder.core.actor import Actor
 from guilder.core.errors import Forbidden, Unauthenticated
-from guilder.core.page import Page, PageRequest, cursor_id, cut
+from guilder.core.page import Page, PageRequest, cursor_id, paginate
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
 from guilder.domains.identity.errors import AccountLocked, SessionNotFound, UserNotFound
@@ -33,7 +33,7 @@ async def user_by_email(view: View, email: str) -> User | None:
     return await users.find_by_email(view, email)
 
 
-async def user_to_write_to(view: View, user_id: UUID) -> User | None:
+async def mailable_user(view: View, user_id: UUID) -> User | None:
     """A user who may come in and whose address is proved; letters go to nobody else."""
     user = await users.find_active_user(view, user_id)
     return user if user is not None and user.email_verified else None
@@ -75,7 +75,7 @@ async def get_factors(view: View, actor: Actor) -> Factors:
 async def list_passkeys(view: View, actor: Actor, page: PageRequest) -> Page[Passkey]:
     """A page of the actor's own passkeys, newest first."""
     rows = await factors.newest_passkeys(view, actor, cursor_id(page), page.limit + 1, page.offset)
-    return cut(rows, page, lambda passkey: str(passkey.id))
+    return paginate(rows, page, lambda passkey: str(passkey.id))
 
 
 async def get_session(view: View, actor: Actor, session_id: UUID) -> Session:
@@ -89,7 +89,7 @@ async def get_session(view: View, actor: Actor, session_id: UUID) -> Session:
 async def list_sessions(view: View, actor: Actor, page: PageRequest) -> Page[Session]:
     """A page of the actor's own sessions, ended ones too, newest first."""
     rows = await sessions.newest_sessions(view, actor, cursor_id(page), page.limit + 1, page.offset)
-    return cut(rows, page, lambda session: str(session.id))
+    return paginate(rows, page, lambda session: str(session.id))
 
 
 async def get_user(view: View, actor: Actor, user_id: UUID) -> User:
@@ -106,10 +106,10 @@ async def list_users(view: View, actor: Actor, wanted: UserFilter, page: PageReq
     _require_permission(actor)
     before = cursor_id(page)
     rows = await users.newest_users(view, wanted, before, page.limit + 1, page.offset)
-    return cut(rows, page, lambda user: str(user.id))
+    return paginate(rows, page, lambda user: str(user.id))
 
 
-async def refuse_locked(view: View, key: bytes) -> None:
+async def check_not_locked(view: View, key: bytes) -> None:
     """Refuse while the way is locked."""
     known = await failures.failures_of(view, key)
     if known is not None and (seconds := known.locked_seconds(view.now_us)):
@@ -117,5 +117,5 @@ async def refuse_locked(view: View, key: bytes) -> None:
 
 
 def _require_permission(actor: Actor) -> None:
-    if not actor.may(Permission.USERS_READ):
+    if not actor.has_permission(Permission.USERS_READ):
         raise Forbidden()

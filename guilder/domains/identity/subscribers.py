@@ -8,12 +8,12 @@ from guilder.core.parts import Parts
 from guilder.db.run import Runner
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.letters import PruneLetters, prune_letters
-from guilder.domains.identity.commands.pruning import DropWhatIsOver, drop_what_is_over, is_any_over
-from guilder.domains.identity.events import LetterAsked, PasswordChanged, SignedInAnew
+from guilder.domains.identity.commands.pruning import PruneLogins, has_expired_rows, prune_logins
+from guilder.domains.identity.events import LetterRequested, NewDeviceSignedIn, PasswordChanged
 from guilder.domains.identity.services.letters import LetterSender
 
 
-async def _asked(parts: Parts, event: LetterAsked, delivery: Delivery) -> None:
+async def _asked(parts: Parts, event: LetterRequested, delivery: Delivery) -> None:
     await parts[LetterSender].asked(event, delivery)
 
 
@@ -21,30 +21,30 @@ async def _password_changed(parts: Parts, event: PasswordChanged, delivery: Deli
     await parts[LetterSender].password_changed(event, delivery)
 
 
-async def _signed_in_anew(parts: Parts, event: SignedInAnew, delivery: Delivery) -> None:
+async def _signed_in_anew(parts: Parts, event: NewDeviceSignedIn, delivery: Delivery) -> None:
     await parts[LetterSender].signed_in_anew(event, delivery)
 
 
 LETTER_SUBSCRIBER: Final = Subscriber(
     "identity.letters",
-    on(LetterAsked, _asked),
+    on(LetterRequested, _asked),
     on(PasswordChanged, _password_changed),
-    on(SignedInAnew, _signed_in_anew),
+    on(NewDeviceSignedIn, _signed_in_anew),
 )
 
 
-async def forget_old_letters(runner: Runner) -> int:
+async def prune_old_letters(runner: Runner) -> int:
     """Prune what has expired; tells how many. Doing it in several processes does no harm."""
     if not await runner.view(queries.has_old_letters):
         return 0
     return await runner.run(prune_letters, PruneLetters(), SYSTEM)
 
 
-async def prune(runner: Runner) -> int:
+async def prune_old_logins(runner: Runner) -> int:
     """Delete what of logins is over; tells how many rows that were.
 
     Looks first, so that the audit trail tells only of what was done.
     """
-    if not await runner.view(is_any_over):
+    if not await runner.view(has_expired_rows):
         return 0
-    return await runner.run(drop_what_is_over, DropWhatIsOver(), SYSTEM)
+    return await runner.run(prune_logins, PruneLogins(), SYSTEM)

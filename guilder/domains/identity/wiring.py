@@ -15,7 +15,11 @@ from guilder.domains.identity.routes import (
     users,
 )
 from guilder.domains.identity.services.letters import LETTERS
-from guilder.domains.identity.subscribers import LETTER_SUBSCRIBER, forget_old_letters, prune
+from guilder.domains.identity.subscribers import (
+    LETTER_SUBSCRIBER,
+    prune_old_letters,
+    prune_old_logins,
+)
 
 SLICE: Final = Slice(
     routers=(
@@ -30,8 +34,8 @@ SLICE: Final = Slice(
     root_routers=(sign_in.auth_router, letter_pages.router),
     subscribers=(LETTER_SUBSCRIBER,),
     jobs=(
-        Job("forget old letters", 3600.0, lambda parts: forget_old_letters(parts[Runner])),
-        Job("drop old logins", 300.0, lambda parts: prune(parts[Runner])),
+        Job("forget old letters", 3600.0, lambda parts: prune_old_letters(parts[Runner])),
+        Job("drop old logins", 300.0, lambda parts: prune_old_logins(parts[Runner])),
     ),
     letters=LETTERS,
 )

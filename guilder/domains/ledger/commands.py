@@ -14,14 +14,14 @@ from guilder.core.clock import Clock, from_datetime
 from guilder.core.errors import Invalid
 from guilder.core.ids import uuid7
 from guilder.core.money import exponent_of
-from guilder.db.engine import RunAgain
+from guilder.db.engine import RetryTransaction
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.ledger.engine import Posted, drive, post_batch
+from guilder.domains.ledger.engine import Posted, post_batch, run_sync
 from guilder.domains.ledger.errors import AccountNotFound, BalanceNotZero, ClockBackwards
-from guilder.domains.ledger.ports import Lost
+from guilder.domains.ledger.ports import NotCommitted
 from guilder.domains.ledger.repository import books
 from guilder.domains.ledger.rules.rows import BalanceRow
-from guilder.domains.ledger.rules.state import Flag, Unit, UnitResult
+from guilder.domains.ledger.rules.state import AccountFlag, Unit, UnitResult
 from guilder.domains.ledger.rules.windows import PERIODS
 from guilder.domains.ledger.store.postgres import PostgresBooks
 from guilder.domains.ledger.store.sqlite import SqliteBooks
@@ -71,7 +71,7 @@ async def open_ledger_account(uow: UnitOfWork, cmd: OpenLedgerAccount) -> Opened
     """Insert the account and its zero balance; refuses an unknown currency."""
     exponent_of(cmd.asset)
     public_id = uuid7(cmd.opened_at)
-    number = await books.insert_account(
+    number = await books.insert_ledger_account(
         uow,
         {
             "public_id": public_id,
@@ -181,7 +181,11 @@ async def set_limit(uow: UnitOfWork, cmd: SetLimit) -> None:
         raise Invalid("A limit's period is transaction, day, week or month.")
     balance = await _locked_balance(uow, cmd.number)
     left = await books.set_limit(uow, cmd.number, cmd.period, cmd.max_amount, cmd.max_count)
-    flags = Flag(balance.flags) | Flag.LIMITED if left else Flag(balance.flags) & ~Flag.LIMITED
+    flags = (
+        AccountFlag(balance.flags) | AccountFlag.LIMITED
+        if left
+        else AccountFlag(balance.flags) & ~AccountFlag.LIMITED
+    )
     await books.update_balance(uow, cmd.number, {"flags": int(flags)})
 
 
@@ -198,7 +202,7 @@ async def close_ledger_account(uow: UnitOfWork, cmd: CloseLedgerAccount) -> None
     b = await _locked_balance(uow, cmd.number)
     if b.debits != b.credits or b.debits_pending or b.credits_pending:
         raise BalanceNotZero()
-    await books.update_balance(uow, cmd.number, {"flags": int(b.flags | Flag.CLOSED)})
+    await books.update_balance(uow, cmd.number, {"flags": int(b.flags | AccountFlag.CLOSED)})
 
 
 LAST_INSTANT: Final = from_datetime(datetime(9000, 1, 1, tzinfo=UTC))
@@ -231,8 +235,8 @@ async def post(uow: UnitOfWork, clock: Clock, units: list[Unit]) -> list[UnitRes
     """Post units inside the caller's transaction; call it last, for it locks every poster out."""
     try:
         return (await _post(uow, clock, units)).results
-    except Lost as error:
-        raise RunAgain(str(error)) from error
+    except NotCommitted as error:
+        raise RetryTransaction(str(error)) from error
 
 
 async def _post(uow: UnitOfWork, clock: Clock, units: list[Unit]) -> Posted:
@@ -240,7 +244,7 @@ async def _post(uow: UnitOfWork, clock: Clock, units: list[Unit]) -> Posted:
         raw = await uow.connection.get_raw_connection()
         return await post_batch(PostgresBooks(raw.driver_connection), units, clock)
     return await uow.connection.run_sync(
-        lambda connection: drive(
+        lambda connection: run_sync(
             post_batch(SqliteBooks(connection.connection.cursor()), units, clock)
         )
     )

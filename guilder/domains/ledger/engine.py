@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import msgspec
 
-from guilder.core.clock import Clock, bank_now
+from guilder.core.clock import Clock, offset_now
 from guilder.domains.ledger.ports import Batch, Books, Head, no_more
 from guilder.domains.ledger.rules.decide import decide
 from guilder.domains.ledger.rules.rows import EntryRow, NewTransfer, TransferRow
-from guilder.domains.ledger.rules.state import Decision, Flag, State, Unit, UnitResult
+from guilder.domains.ledger.rules.state import AccountFlag, Decision, LedgerState, Unit, UnitResult
 
 
-class BooksBroken(RuntimeError):
+class InvariantViolated(RuntimeError):
     """A proof before the write failed: a defect of this program. Nothing was written."""
 
 
@@ -55,7 +55,7 @@ async def post_batch(
     head = await books.lock()
     more()
     state = await _load(books, head, units)
-    decision = decide(state, units, bank_now(clock, head.clock_offset_us))
+    decision = decide(state, units, offset_now(clock, head.clock_offset_us))
     _prove(head, units, decision)
     if not decision.transfers:
         return Posted(decision.results, None)
@@ -66,18 +66,18 @@ async def post_batch(
         first_booked_at=decision.transfers[0][_BOOKED_AT],
         last_booked_at=decision.clock_us,
         nonce=secrets.token_bytes(16),
-        chain=chain_link(head.chain, decision.transfers),
+        chain=batch_chain_hash(head.chain, decision.transfers),
     )
     await books.write(decision, batch)
     return Posted(decision.results, batch)
 
 
-def chain_link(previous: bytes, rows: list[NewTransfer]) -> bytes:
+def batch_chain_hash(previous: bytes, rows: list[NewTransfer]) -> bytes:
     """SHA-256 of the chain before and the batch's transfers as compact JSON, in order."""
     return hashlib.sha256(previous + _encoder.encode(rows)).digest()
 
 
-def drive[T](work: Coroutine[Any, Any, T]) -> T:
+def run_sync[T](work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never suspends, without an event loop."""
     try:
         work.send(None)
@@ -87,8 +87,8 @@ def drive[T](work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("the coroutine suspended")
 
 
-async def _load(books: Books, head: Head, units: list[Unit]) -> State:
-    state = State(head.last_no, head.clock_us)
+async def _load(books: Books, head: Head, units: list[Unit]) -> LedgerState:
+    state = LedgerState(head.last_no, head.clock_us)
     postings = [posting for unit in units for posting in unit.postings]
     keys = {p.key for p in postings if p.key is not None}
     keys.update(unit.key for unit in units if unit.key is not None)
@@ -102,7 +102,7 @@ async def _load(books: Books, head: Head, units: list[Unit]) -> State:
         for original in state.originals.values():
             wanted.update((original.debit, original.credit))
     state.accounts = await books.accounts(wanted)
-    limited = [a.id for a in state.accounts.values() if a.flags & Flag.LIMITED]
+    limited = [a.id for a in state.accounts.values() if a.flags & AccountFlag.LIMITED]
     if limited:
         state.limits = await books.limits(limited)
     return state
@@ -122,7 +122,7 @@ def _prove(head: Head, units: list[Unit], decision: Decision) -> None:
     )
     for promise, kept in proofs:
         if not kept:
-            raise BooksBroken(f"proof failed: {promise}")
+            raise InvariantViolated(f"proof failed: {promise}")
 
 
 def _answered(units: list[Unit], decision: Decision) -> bool:

@@ -12,11 +12,11 @@ from sqlalchemy import CheckConstraint, Column, Identity, Index, Integer, Table,
 from guilder.db.base import APPEND_ONLY, STRICT, Big, Bytes, Guid, Small, String, metadata
 from guilder.domains.ledger.ports import Batch
 from guilder.domains.ledger.rules.rows import (
-    AccountRow,
     BalanceRow,
     EntryRow,
     HoldRow,
     KeyRow,
+    LedgerAccountRow,
     TransferRow,
 )
 from guilder.domains.ledger.rules.state import Limit
@@ -44,7 +44,7 @@ head = Table(
     **STRICT,
 )
 
-accounts = Table(
+ledger_accounts = Table(
     "ledger_accounts",
     metadata,
     Column("id", Big, Identity(), primary_key=True),
@@ -175,7 +175,7 @@ batches = Table(
 )
 
 ROWS: Final[dict[Table, type]] = {
-    accounts: AccountRow,
+    ledger_accounts: LedgerAccountRow,
     balances: BalanceRow,
     transfers: TransferRow,
     entries: EntryRow,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from guilder.domains.ledger.rules.state import (
-    Account,
     Decision,
     Hold,
+    LedgerAccount,
     Limit,
     Original,
     StoredKey,
@@ -40,15 +40,15 @@ class Batch:
     chain: bytes
 
 
-class Lost(Exception):
+class NotCommitted(Exception):
     """The transaction did not commit and its work can be run again from the start."""
 
 
 class Books(Protocol):
     """One transaction on the ledger's tables. ``lock`` comes first; what does not exist is absent.
 
-    ``write`` stores rows, balances and head, and raises ``Lost`` when a balance was not at the
-    version that was read.
+    ``write`` stores rows, balances and head, and raises ``NotCommitted`` when a balance was not at
+    the version that was read.
     """
 
     async def lock(self) -> Head: ...
@@ -59,7 +59,7 @@ class Books(Protocol):
         self, numbers: Collection[int]
     ) -> tuple[dict[int, Hold], dict[int, Original]]: ...
 
-    async def accounts(self, ids: Collection[int]) -> dict[int, Account]: ...
+    async def accounts(self, ids: Collection[int]) -> dict[int, LedgerAccount]: ...
 
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]: ...
 
@@ -76,8 +76,8 @@ class Store(Protocol):
     A store that waits for its turn without a thread calls ``more`` when the turn has come: what
     the poster then adds to ``units`` is part of the batch.
 
-    ``commit`` raises ``Lost`` when the work can be run again, ``OutcomeUnknown`` when it could not
-    be learned whether the commit took, ``Unavailable`` when there is no database.
+    ``commit`` raises ``NotCommitted`` when the work can be run again, ``OutcomeUnknown`` when it
+    could not be learned whether the commit took, ``Unavailable`` when there is no database.
     """
 
     async def commit(

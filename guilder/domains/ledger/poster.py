@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from guilder.core.errors import OutcomeUnknown, Overloaded, Refusal, Unavailable
-from guilder.domains.ledger.ports import Lost, Store, no_more
+from guilder.domains.ledger.ports import NotCommitted, Store, no_more
 from guilder.domains.ledger.rules.state import Unit, UnitResult
 
 MAX_BATCH: Final = 1_000
@@ -24,7 +24,7 @@ MAX_QUEUE_SECONDS: Final = 0.12
 ALWAYS_QUEUED: Final = 4 * MAX_BATCH
 """Four full batches may wait however slow the machine: a few bulk callers are no overload."""
 
-ATTEMPTS: Final = 4
+BATCH_ATTEMPTS: Final = 4
 
 _log = logging.getLogger(__name__)
 
@@ -166,10 +166,10 @@ class Poster:
             waiting.extend(taken)
             units.extend(unit for unit, _ in taken)
 
-        for attempts_left in reversed(range(ATTEMPTS)):
+        for attempts_left in reversed(range(BATCH_ATTEMPTS)):
             try:
                 return await self._store.commit(units, more if may_grow else no_more)
-            except Lost as error:
+            except NotCommitted as error:
                 if attempts_left == 0:
                     raise Unavailable() from error
             await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret

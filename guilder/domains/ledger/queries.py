@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 from guilder.core.clock import day_of, day_start
 from guilder.core.ids import NumberCipher
-from guilder.core.page import Page, PageRequest, cursor_number, cut
+from guilder.core.page import Page, PageRequest, cursor_number, paginate
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.repository import books, history
 from guilder.domains.ledger.repository.history import LineRow
-from guilder.domains.ledger.rules.rows import AccountRow, BalanceRow, TransferRow
-from guilder.domains.ledger.rules.state import MOVES
+from guilder.domains.ledger.rules.rows import BalanceRow, LedgerAccountRow, TransferRow
+from guilder.domains.ledger.rules.state import POSTED_KINDS
 
 __all__ = [
-    "AccountRow",
     "Balance",
     "BalanceRow",
+    "LedgerAccountRow",
     "LineFilter",
     "LineRow",
     "Totals",
@@ -72,7 +72,7 @@ async def number_cipher(view: View) -> NumberCipher:
     return NumberCipher(await books.id_key(view))
 
 
-async def account_facts(view: View, numbers: Sequence[int]) -> dict[int, AccountRow]:
+async def account_facts(view: View, numbers: Sequence[int]) -> dict[int, LedgerAccountRow]:
     """Immutable facts by ledger number; unknown numbers are absent."""
     return await books.account_rows(view, numbers)
 
@@ -83,7 +83,7 @@ async def bank_account(view: View, asset: str, role: str) -> int | None:
     return (await books.numbers_by_code(view, [code])).get(code)
 
 
-async def balances(view: View, numbers: Sequence[int]) -> dict[int, Balance]:
+async def balances_of(view: View, numbers: Sequence[int]) -> dict[int, Balance]:
     """Balances by ledger number; unknown numbers are absent."""
     rows = await books.balance_rows(view, numbers)
     return {number: _balance(row) for number, row in rows.items()}
@@ -140,13 +140,13 @@ async def lines(
     rows = await history.line_rows(
         view, history.paged(statement, after, page.limit + 1, page.offset, oldest_first)
     )
-    return cut(rows, page, lambda row: str(row.transfer.id))
+    return paginate(rows, page, lambda row: str(row.transfer.id))
 
 
 async def transfer(view: View, number: int) -> TransferRow | None:
     """One transfer that moved money, None when there is none of that number."""
     row = (await history.transfer_rows(view, [number])).get(number)
-    return row if row is not None and row.kind in MOVES else None
+    return row if row is not None and row.kind in POSTED_KINDS else None
 
 
 async def transfers_of(view: View, numbers: Sequence[int], page: PageRequest) -> Page[TransferRow]:
@@ -156,7 +156,7 @@ async def transfers_of(view: View, numbers: Sequence[int], page: PageRequest) ->
     found = await history.newest_numbers(view, numbers, after, wanted)
     rows = await history.transfer_rows(view, found[page.offset :])
     ordered = sorted(rows.values(), key=lambda row: -row.id)
-    return cut(ordered, page, lambda row: str(row.id))
+    return paginate(ordered, page, lambda row: str(row.id))
 
 
 async def balances_after(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from guilder.api.auth import may
+from guilder.api.auth import requires
 from guilder.api.deps import TheRunner, require_sandbox
 from guilder.api.openapi import refusals
 from guilder.api.replies import Reply, json_response
@@ -17,8 +17,8 @@ from guilder.domains.ledger.errors import ClockBackwards
 from guilder.domains.ledger.queries import bank_now
 from guilder.domains.ledger.schemas import ClockOut, ClockSet, clock_body
 
-ClockReader = Annotated[Actor, may(Permission.SIMULATIONS_READ)]
-ClockWriter = Annotated[Actor, may(Permission.SIMULATIONS_WRITE)]
+ClockReader = Annotated[Actor, requires(Permission.SIMULATIONS_READ)]
+ClockWriter = Annotated[Actor, requires(Permission.SIMULATIONS_WRITE)]
 
 router = APIRouter(
     prefix="/simulations", tags=["simulations"], dependencies=[Depends(require_sandbox)]

@@ -4,25 +4,25 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import model_validator
 
-from guilder.api.fields import Broken
-from guilder.api.schema import Instant, Moment, RequestBody, ResponseBody, integer_rule
+from guilder.api.fields import InvalidValue
+from guilder.api.schema import Instant, InstantInput, RequestBody, ResponseBody, integer_rule
 from guilder.core.clock import SECOND_US, iso_instant
 
-LONGEST_ADVANCE_SECONDS: Final = 3_155_760_000
+MAX_ADVANCE_SECONDS: Final = 3_155_760_000
 """A hundred years."""
 
 
 class ClockSet(RequestBody):
     """Exactly one of ``now`` and ``advance_seconds``."""
 
-    now: Moment | None = None
-    advance_seconds: Annotated[int, integer_rule(0, LONGEST_ADVANCE_SECONDS)] | None = None
+    now: InstantInput | None = None
+    advance_seconds: Annotated[int, integer_rule(0, MAX_ADVANCE_SECONDS)] | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if (self.now is None) == (self.advance_seconds is None):
             message = "Give either now or advance_seconds."
-            raise Broken("required", message, ("now",)).as_pydantic()
+            raise InvalidValue("required", message, ("now",)).as_pydantic()
         return self
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.commands import Category
-from guilder.domains.ledger.engine import chain_link
+from guilder.domains.ledger.engine import batch_chain_hash
 from guilder.domains.ledger.repository import proofs
-from guilder.domains.ledger.rules.state import COUNTERS, MOVES, HoldState, Kind
+from guilder.domains.ledger.rules.state import COUNTERS, POSTED_KINDS, HoldState, Kind
 
-type Progress = Callable[[str, int], None]
+type VerifyProgress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class BrokenRow:
     """The first row that does not hold: which table, which key, what is wrong with it."""
 
     table: str
@@ -41,13 +41,13 @@ class Report:
     entries: int = 0
     accounts: int = 0
     totals: dict[str, int] = field(default_factory=dict)
-    broken: Broken | None = None
+    broken: BrokenRow | None = None
 
 
 class _Found(Exception):
     def __init__(self, table: str, key: object, problem: str) -> None:
         super().__init__(problem)
-        self.broken = Broken(table, str(key), problem)
+        self.broken = BrokenRow(table, str(key), problem)
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class _HoldReplayed:
 
 
 async def verify_ledger(
-    view: View, *, anchor: tuple[int, str] | None = None, progress: Progress | None = None
+    view: View, *, anchor: tuple[int, str] | None = None, progress: VerifyProgress | None = None
 ) -> Report:
     """Check every row of the ledger in one snapshot.
 
@@ -92,7 +92,7 @@ async def verify_ledger(
 
 class _Verification:
     def __init__(
-        self, view: View, report: Report, anchor: tuple[int, str] | None, progress: Progress
+        self, view: View, report: Report, anchor: tuple[int, str] | None, progress: VerifyProgress
     ) -> None:
         self.view = view
         self.report = report
@@ -120,7 +120,7 @@ class _Verification:
             _expect(bool(rows), "ledger_batches", batch.id, "it has no transfers")
             fits = (batch.first_booked_at, batch.last_booked_at) == (rows[0].booked_at, clock)
             _expect(fits, "ledger_batches", batch.id, "its times are not its transfers'")
-            chain = chain_link(chain, [tuple(row) for row in rows])
+            chain = batch_chain_hash(chain, [tuple(row) for row in rows])
             _expect(
                 chain == batch.chain, "ledger_batches", batch.id,
                 "the hash does not fit the batch's transfers",
@@ -156,7 +156,7 @@ class _Verification:
         credit = self.accounts.setdefault(row.credit_account, _Replayed())
         debit.version += 1
         credit.version += 1
-        if row.kind in MOVES:
+        if row.kind in POSTED_KINDS:
             debit.debits += row.amount
             credit.credits += row.amount
         if row.kind == Kind.HOLD:
@@ -169,7 +169,7 @@ class _Verification:
             self.reversible[row.ref_id] = left
         elif row.kind != Kind.TRANSFER:
             self._spend(row, debit, credit)
-        if row.kind in MOVES and row.kind != Kind.REVERSAL:
+        if row.kind in POSTED_KINDS and row.kind != Kind.REVERSAL:
             self.reversible[row.id] = row.amount
 
     def _spend(self, row: Any, debit: _Replayed, credit: _Replayed) -> None:
@@ -233,7 +233,7 @@ class _Verification:
             if row.account_id != account:
                 account, balance, version = row.account_id, 0, 0
             side = {row.debit_account: -1, row.credit_account: 1}.get(row.account_id, 0)
-            moved = row.amount if row.kind in MOVES else 0
+            moved = row.amount if row.kind in POSTED_KINDS else 0
             _expect(side != 0, "ledger_entries", key, "its transfer is between other accounts")
             _expect(row.delta == side * moved, "ledger_entries", key, "not the transfer's amount")
             balance, version = balance + row.delta, version + 1
@@ -242,7 +242,7 @@ class _Verification:
             fits = row.value_on == row.transfer_value_on
             _expect(fits, "ledger_entries", key, "not the transfer's value date")
             self.report.entries += 1
-            if self.report.entries % proofs.PAGE == 0:
+            if self.report.entries % proofs.ROWS_PER_PAGE == 0:
                 self.progress("entries", self.report.entries)
         fits = self.report.entries == 2 * self.report.transfers
         _expect(fits, "ledger_entries", self.report.entries, "not two entries a transfer")

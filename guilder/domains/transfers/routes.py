@@ -4,17 +4,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
 
-from guilder.api.auth import may
+from guilder.api.auth import requires
 from guilder.api.deps import Part, TheCipher, TheExchange, TheRunner, require_sandbox
 from guilder.api.exchange import Exchange
-from guilder.api.fields import Broken, query_flag
+from guilder.api.fields import InvalidValue, parse_query_boolean
 from guilder.api.idempotency import REPLAYED, IdempotencyKey, key_text
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
-from guilder.api.policies import BULK, limited
+from guilder.api.policies import BULK, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
-from guilder.api.schema import QueryFlag, ResponseBody, Uuid
+from guilder.api.schema import QueryBoolean, ResponseBody, Uuid
 from guilder.core.actor import Actor
 from guilder.core.errors import FieldError, Invalid, OutcomeUnknown, Overloaded
 from guilder.core.ids import NumberCipher
@@ -35,9 +35,9 @@ from guilder.domains.transfers.schemas import (
 )
 from guilder.domains.transfers.services import Deposit, TransferService
 
-Reader = Annotated[Actor, may(Permission.TRANSFERS_READ)]
-Mover = Annotated[Actor, may(Permission.TRANSFERS_WRITE)]
-Depositor = Annotated[Actor, may(Permission.SIMULATIONS_WRITE)]
+TransfersReader = Annotated[Actor, requires(Permission.TRANSFERS_READ)]
+Mover = Annotated[Actor, requires(Permission.TRANSFERS_WRITE)]
+Depositor = Annotated[Actor, requires(Permission.SIMULATIONS_WRITE)]
 TheTransfers = Annotated[TransferService, Depends(Part(TransferService))]
 
 BATCH_BYTES: Final = 8_000_000
@@ -54,7 +54,7 @@ simulations_router = APIRouter(
 )
 
 DryRun = Annotated[
-    QueryFlag, Query(description="Check and answer all the same, with 200, and write nothing.")
+    QueryBoolean, Query(description="Check and answer all the same, with 200, and write nothing.")
 ]
 
 
@@ -96,7 +96,7 @@ async def create_transfer(
     responses=_dry(BatchOut) | refusals(Invalid, Overloaded, OutcomeUnknown),
     max_body_size=BATCH_BYTES,
 )
-@limited(BULK)
+@rate_limited(BULK)
 @lean(post_transfers)
 async def create_batch(
     body: BatchCreate, actor: Mover, _key: IdempotencyKey, dry_run: DryRun = False
@@ -110,7 +110,7 @@ async def create_batch(
 
 @router.get("/transfers", response_model=PageOut[TransferOut])
 async def list_transfers(
-    actor: Reader, runner: TheRunner, cipher: TheCipher, page: PageQuery
+    actor: TransfersReader, runner: TheRunner, cipher: TheCipher, page: PageQuery
 ) -> Reply:
     """Transfers from or to any of one's own accounts, newest first."""
     found = await runner.view(queries.list_transfers, actor, page)
@@ -123,7 +123,7 @@ async def list_transfers(
     responses=refusals(refused.TransferNotFound),
 )
 async def get_transfer(
-    transfer_id: Uuid, actor: Reader, runner: TheRunner, cipher: TheCipher
+    transfer_id: Uuid, actor: TransfersReader, runner: TheRunner, cipher: TheCipher
 ) -> Reply:
     """A transfer from or to one of one's own accounts."""
     found = await runner.view(queries.get_transfer, actor, transfer_id, cipher)
@@ -157,8 +157,8 @@ def _dry_run(exchange: Exchange) -> bool:
     if given is None:
         return False
     try:
-        return query_flag(given)
-    except Broken as broken:
+        return parse_query_boolean(given)
+    except InvalidValue as broken:
         raise Invalid(fields=(FieldError("/dry_run", broken.code, broken.message),)) from None
 
 

@@ -14,11 +14,13 @@ import msgspec
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
-from guilder.api.fields import Broken, Rule, boolean
+from guilder.api.fields import InvalidValue, Rule, parse_boolean
+from guilder.api.idempotency import MAX_KEY_LENGTH
+from guilder.api.replies import JsonObject
 from guilder.api.schema import (
     Amount,
+    Boolean,
     Currency,
-    Flag,
     Instant,
     Metadata,
     Reference64,
@@ -36,27 +38,26 @@ from guilder.domains.ledger.rules.state import UnitResult
 from guilder.domains.transfers.queries import Transfer
 from guilder.domains.transfers.services import PostedTransfer
 
-MOST_TRANSFERS: Final = 2_000
-LONGEST_KEY: Final = 255
+MAX_TRANSFERS: Final = 2_000
 _NONE_GIVEN: Final = msgspec.Raw(b"{}")
 _BAD_KEY: Final = (
-    "invalid_key", f"The key must have 1 to {LONGEST_KEY} printable ASCII characters."
+    "invalid_key", f"The key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters."
 )  # fmt: skip
 
 
-def account_number(value: object) -> str:
+def parse_account_number(value: object) -> str:
     """Twelve digits. A check digit that does not fit is the number of no account."""
     if type(value) is not str or not ACCOUNT_NUMBER.fullmatch(value):
-        raise Broken("invalid_account_number", "The account number must have 12 digits.")
+        raise InvalidValue("invalid_account_number", "The account number must have 12 digits.")
     return value
 
 
-def idempotency_key(value: object) -> str:
+def parse_idempotency_key(value: object) -> str:
     """1 to 255 printable ASCII characters, as in the header."""
-    if type(value) is not str or not (1 <= len(value) <= LONGEST_KEY and value.isascii()):
-        raise Broken(*_BAD_KEY)
+    if type(value) is not str or not (1 <= len(value) <= MAX_KEY_LENGTH and value.isascii()):
+        raise InvalidValue(*_BAD_KEY)
     if not value.isprintable():
-        raise Broken(*_BAD_KEY)
+        raise InvalidValue(*_BAD_KEY)
     return value
 
 
@@ -64,13 +65,13 @@ _NUMBER_SCHEMA: Final = {"type": "string", "pattern": "^[0-9]{12}$"}
 _KEY_SCHEMA: Final = {
     "type": "string",
     "minLength": 1,
-    "maxLength": LONGEST_KEY,
+    "maxLength": MAX_KEY_LENGTH,
     "pattern": "^[ -~]+$",
     "description": "Makes this transfer safe to repeat, alone or in another batch.",
 }
 
-AccountNumber = Annotated[str, Rule(account_number, _NUMBER_SCHEMA)]
-IdempotencyKeyText = Annotated[str, Rule(idempotency_key, _KEY_SCHEMA)]
+AccountNumber = Annotated[str, Rule(parse_account_number, _NUMBER_SCHEMA)]
+IdempotencyKeyText = Annotated[str, Rule(parse_idempotency_key, _KEY_SCHEMA)]
 
 
 class TransferCreate(RequestBody):
@@ -89,7 +90,7 @@ class TransferCreate(RequestBody):
     def _one_payee(self) -> Self:
         if (self.to_account_id is None) == (self.to_account_number is None):
             message = "Give either to_account_id or to_account_number."
-            raise Broken("required", message, ("to_account_id",)).as_pydantic()
+            raise InvalidValue("required", message, ("to_account_id",)).as_pydantic()
         return self
 
 
@@ -100,8 +101,8 @@ class BatchItem(TransferCreate):
 class BatchCreate(RequestBody):
     """With ``atomic`` all transfers are posted or none."""
 
-    atomic: Flag = False
-    transfers: Annotated[list[BatchItem], Field(min_length=1, max_length=MOST_TRANSFERS)]
+    atomic: Boolean = False
+    transfers: Annotated[list[BatchItem], Field(min_length=1, max_length=MAX_TRANSFERS)]
 
 
 class DepositCreate(RequestBody):
@@ -150,8 +151,7 @@ class BatchOut(ResponseBody):
     dry_run: Literal[True] | None = None
 
 
-type Values = dict[str, Any]
-type Body = dict[str, Any]
+type CleanFields = dict[str, Any]
 type Checks = Mapping[str, Callable[[Any], Any]]
 
 
@@ -168,37 +168,37 @@ def _rules(info: FieldInfo) -> Iterator[Rule]:
 _TRANSFER: Final = _checks(TransferCreate)
 _ITEM: Final = _checks(BatchItem)
 _BATCH_FIELDS: Final = frozenset(BatchCreate.model_fields)
-_ABSENT: Final[Values] = dict.fromkeys(BatchItem.model_fields)
+_ABSENT: Final[CleanFields] = dict.fromkeys(BatchItem.model_fields)
 
 
-def read_transfer(document: object) -> Values:
+def read_transfer(document: object) -> CleanFields:
     """The fields of a ``TransferCreate``, clean; refuses what the model refuses."""
     try:
         return _sound(document, _TRANSFER)
-    except Broken:
+    except InvalidValue:
         return read_body(TransferCreate, document).model_dump()
 
 
-def read_batch(document: object) -> Values:
+def read_batch(document: object) -> CleanFields:
     """The fields of a ``BatchCreate``, clean; refuses what the model refuses."""
     try:
         return _sound_batch(document)
-    except Broken:
+    except InvalidValue:
         return read_body(BatchCreate, document).model_dump()
 
 
-def _sound_batch(document: Any) -> Values:
+def _sound_batch(document: Any) -> CleanFields:
     if type(document) is not dict or not document.keys() <= _BATCH_FIELDS:
         raise _unsound()
     transfers = document.get("transfers")
-    if type(transfers) is not list or not 1 <= len(transfers) <= MOST_TRANSFERS:
+    if type(transfers) is not list or not 1 <= len(transfers) <= MAX_TRANSFERS:
         raise _unsound()
-    atomic = boolean(document.get("atomic", False))
+    atomic = parse_boolean(document.get("atomic", False))
     return {"atomic": atomic, "transfers": [_sound(item, _ITEM) for item in transfers]}
 
 
-def _sound(item: Any, checks: Checks) -> Values:
-    """The clean fields of one transfer; raises ``Broken`` at the first that needs a closer look."""
+def _sound(item: Any, checks: Checks) -> CleanFields:
+    """The clean fields of one transfer; raises ``InvalidValue`` where a closer look is needed."""
     if type(item) is not dict:
         raise _unsound()
     values = _ABSENT.copy()
@@ -215,12 +215,12 @@ def _sound(item: Any, checks: Checks) -> Values:
     return values
 
 
-def _unsound() -> Broken:
+def _unsound() -> InvalidValue:
     """Never shown: the model says what is wrong."""
-    return Broken("invalid", "The value is not valid.")
+    return InvalidValue("invalid", "The value is not valid.")
 
 
-def posted_body(posted: PostedTransfer, cipher: NumberCipher) -> Body:
+def posted_body(posted: PostedTransfer, cipher: NumberCipher) -> JsonObject:
     """A transfer that was posted, in its wire form: made of what never changes."""
     posting, result = posted.posting, posted.result
     number, booked_at = result.number, result.booked_at
@@ -237,7 +237,7 @@ def posted_body(posted: PostedTransfer, cipher: NumberCipher) -> Body:
     return body
 
 
-def transfer_body(transfer: Transfer, cipher: NumberCipher) -> Body:
+def transfer_body(transfer: Transfer, cipher: NumberCipher) -> JsonObject:
     """A transfer that is read, in the same wire form."""
     row = transfer.row
     body = _body(
@@ -253,9 +253,9 @@ def transfer_body(transfer: Transfer, cipher: NumberCipher) -> Body:
     return body
 
 
-def batch_body(outcome: UnitResult, cipher: NumberCipher, *, dry_run: bool) -> Body:
+def batch_body(outcome: UnitResult, cipher: NumberCipher, *, dry_run: bool) -> JsonObject:
     """What became of a batch, transfer by transfer."""
-    results: list[Body] = []
+    results: list[JsonObject] = []
     rejected = 0
     uuid_text = cipher.uuid_text
     for index, result in enumerate(outcome.results):
@@ -289,7 +289,7 @@ def _body(
     words: tuple[str | None, str | None, str | None],
     booked_at: int,
     value_on: int | None,
-) -> Body:
+) -> JsonObject:
     booked = iso_instant(booked_at)
     return {
         "id": public_id,

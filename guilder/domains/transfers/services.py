@@ -18,13 +18,13 @@ from guilder.core.errors import IdempotencyConflict
 from guilder.core.ids import uuid7
 from guilder.core.ownership import may_read, owns
 from guilder.db.idempotency import digest
-from guilder.domains.accounts.queries import Fact
+from guilder.domains.accounts.queries import AccountRef
 from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.ledger.errors import AccountNotFound, CurrencyMismatch
 from guilder.domains.ledger.poster import Poster
-from guilder.domains.ledger.rules.state import Posting, Result, Unit, UnitResult
+from guilder.domains.ledger.rules.state import Posting, PostingResult, Unit, UnitResult
 
-type Values = Mapping[str, Any]
+type TransferFields = Mapping[str, Any]
 """The fields of a transfer asked for, checked and clean (``schemas.TransferCreate``)."""
 
 UNKNOWN: Final = -1
@@ -53,7 +53,7 @@ class PostedTransfer(NamedTuple):
     """
 
     posting: Posting
-    result: Result
+    result: PostingResult
     payer: str
     payee: str
     balance_after: int | None
@@ -68,7 +68,7 @@ class TransferService:
         self._clock = clock
 
     async def transfer(
-        self, values: Values, actor: Actor, key_text: str | None, *, dry_run: bool
+        self, values: TransferFields, actor: Actor, key_text: str | None, *, dry_run: bool
     ) -> PostedTransfer:
         """Post one transfer; raises what it is refused with. A dry run spends no key."""
         payer_name, payee_name = values["from_account_id"], payee_of(values)
@@ -80,7 +80,7 @@ class TransferService:
         )
 
     async def batch(
-        self, values: Values, actor: Actor, key_text: str | None, *, dry_run: bool
+        self, values: TransferFields, actor: Actor, key_text: str | None, *, dry_run: bool
     ) -> UnitResult:
         """Post a batch. Its results are kept under its key when anything was accepted.
 
@@ -113,7 +113,7 @@ class TransferService:
         after = result.credit_after if owns(actor, account.owner) else None
         return PostedTransfer(posting, result, bank.id, account.id, after)
 
-    async def _post(self, posting: Posting, *, dry_run: bool) -> Result:
+    async def _post(self, posting: Posting, *, dry_run: bool) -> PostingResult:
         if dry_run:
             posting.key = None
         result = (await self._poster.submit(Unit([posting], dry_run=dry_run))).results[0]
@@ -121,7 +121,7 @@ class TransferService:
         return result
 
 
-def payee_of(values: Values) -> str:
+def payee_of(values: TransferFields) -> str:
     """The name of the payee's account: its id or its account number."""
     name: str = values["to_account_id"] or values["to_account_number"]
     return name
@@ -146,7 +146,7 @@ class Payer:
         return cls(actor, str(actor.user_id))
 
 
-def names_in(transfers: Sequence[Values]) -> set[str]:
+def names_in(transfers: Sequence[TransferFields]) -> set[str]:
     """The names of all accounts in a batch."""
     names = {values["from_account_id"] for values in transfers}
     names.update(map(payee_of, transfers))
@@ -154,7 +154,7 @@ def names_in(transfers: Sequence[Values]) -> set[str]:
 
 
 def posting_of(
-    values: Values, known: Mapping[str, Fact], payer: Payer, key_text: str | None
+    values: TransferFields, known: Mapping[str, AccountRef], payer: Payer, key_text: str | None
 ) -> Posting:
     """The posting for one transfer that is asked for."""
     payer_name, payee_name = values["from_account_id"], payee_of(values)
@@ -176,11 +176,11 @@ def posting_of(
         metadata=metadata_text(values["metadata"]),
     )
     if key_text is not None:
-        seal(posting, payer.text, key_text)
+        key_posting(posting, payer.text, key_text)
     return posting
 
 
-def seal(posting: Posting, owner: str, key_text: str) -> None:
+def key_posting(posting: Posting, owner: str, key_text: str) -> None:
     """Give a posting its key in its owner's scope and the fingerprint of what it would do."""
     p = posting
     facts = (p.debit, p.credit, p.amount, p.asset, p.description, p.reference, p.metadata)
@@ -189,8 +189,8 @@ def seal(posting: Posting, owner: str, key_text: str) -> None:
 
 
 def batch_of(
-    values: Values,
-    known: Mapping[str, Fact],
+    values: TransferFields,
+    known: Mapping[str, AccountRef],
     payer: Payer,
     key_text: str | None,
     label: str,
@@ -208,7 +208,7 @@ def batch_of(
 
 
 def deposit_of(
-    bank: Fact, account: Fact, actor: Actor, wanted: Deposit, key_text: str | None
+    bank: AccountRef, account: AccountRef, actor: Actor, wanted: Deposit, key_text: str | None
 ) -> Posting:
     """The posting of a deposit."""
     posting = Posting(
@@ -220,7 +220,7 @@ def deposit_of(
         description=wanted.description or None,
     )
     if key_text is not None:
-        seal(posting, str(actor.user_id), key_text)
+        key_posting(posting, str(actor.user_id), key_text)
     return posting
 
 

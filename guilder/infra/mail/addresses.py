@@ -16,19 +16,19 @@ _SMTPS_PORT: Final = 465
 
 
 @dataclass(frozen=True, slots=True)
-class ToConsole:
+class ConsoleRoute:
     """Shown to whoever looks at the process."""
 
 
 @dataclass(frozen=True, slots=True)
-class ToFolder:
+class FolderRoute:
     """Written into a folder, one file a mail."""
 
     folder: Path
 
 
 @dataclass(frozen=True, slots=True)
-class ToServer:
+class SmtpRoute:
     """Handed to a mail server; ``implicit_tls`` is TLS from the first byte."""
 
     host: str
@@ -38,7 +38,7 @@ class ToServer:
     implicit_tls: bool = False
 
 
-type MailRoute = ToConsole | ToFolder | ToServer
+type MailRoute = ConsoleRoute | FolderRoute | SmtpRoute
 
 
 def mail_route(url: str) -> MailRoute:
@@ -48,9 +48,9 @@ def mail_route(url: str) -> MailRoute:
         if parts.query or parts.fragment or not url.isprintable():
             raise ValueError
         if url in {"console:", "console://"}:
-            return ToConsole()
+            return ConsoleRoute()
         if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
-            return ToFolder(Path(unquote(parts.path)))
+            return FolderRoute(Path(unquote(parts.path)))
         if parts.scheme in {"smtp", "smtps"} and parts.path in {"", "/"}:
             return _server(parts)
     except ValueError:  # a port that is none says what it is instead
@@ -61,13 +61,13 @@ def mail_route(url: str) -> MailRoute:
     )
 
 
-def _server(parts: SplitResult) -> ToServer:
+def _server(parts: SplitResult) -> SmtpRoute:
     host, user, password = parts.hostname, parts.username, parts.password
     if not host or (user is None) != (password is None) or user == "" or password == "":
         raise ValueError
     implicit = parts.scheme == "smtps"
     usual = _SMTPS_PORT if implicit else _SMTP_PORTS["smtp", user is not None]
-    return ToServer(
+    return SmtpRoute(
         host,
         parts.port or usual,
         None if user is None else unquote(user),

@@ -24,8 +24,8 @@ from jinja2 import (
 from guilder.core.letters import LetterTemplate
 from guilder.core.ports import Mail
 
-LONGEST_VALUE: Final = 200
-LONGEST_LINK: Final = 1000
+MAX_VALUE_LENGTH: Final = 200
+MAX_LINK_LENGTH: Final = 1000
 _FOLDER: Final = Path(__file__).with_name("templates")
 _WIDTH: Final = 72
 _NOT_SHOWN: Final = re.compile(
@@ -92,10 +92,10 @@ def _flow(words: str) -> str:
 
 def _one_line(value: str) -> str:
     """A value without line breaks, controls and marks that turn the text round, cut to a length."""
-    return " ".join(_NOT_SHOWN.sub(" ", value).split())[:LONGEST_VALUE]
+    return " ".join(_NOT_SHOWN.sub(" ", value).split())[:MAX_VALUE_LENGTH]
 
 
 def _checked_link(link: str) -> str:
-    if len(link) > LONGEST_LINK or not _LINK.fullmatch(link):
+    if len(link) > MAX_LINK_LENGTH or not _LINK.fullmatch(link):
         raise ValueError("a link in a letter is a web address of ordinary characters")
     return link

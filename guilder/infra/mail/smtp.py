@@ -10,7 +10,7 @@ import aiosmtplib
 
 from guilder.core.clock import Clock
 from guilder.core.ports import Mail, MailNotSent, MailRefused
-from guilder.infra.mail.addresses import ToServer
+from guilder.infra.mail.addresses import SmtpRoute
 from guilder.infra.mail.message import message_of, recipient_of
 
 STEP_SECONDS: Final = 10.0
@@ -32,7 +32,7 @@ class SmtpMailer:
 
     def __init__(
         self,
-        server: ToServer,
+        server: SmtpRoute,
         sender: Address,
         clock: Clock,
         *,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 type Network = IPv4Network | IPv6Network
 
-ANY: Final = "*"
+ANY_ORIGIN: Final = "*"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -38,8 +38,8 @@ def origin_of(text: str) -> str:
 
     Refuses with ``ValueError`` what has more to it (a path, a user, a wildcard) or less.
     """
-    if text == ANY:
-        return ANY
+    if text == ANY_ORIGIN:
+        return ANY_ORIGIN
     parts = urlsplit(text)
     host = (parts.hostname or "").encode("idna").decode("ascii")
     extra = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc

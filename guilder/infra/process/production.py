@@ -10,10 +10,10 @@ from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 from guilder.db.engine import UnsafeDatabase, check_sqlite_library, is_sqlite
-from guilder.infra.process.origins import ANY, is_safe
+from guilder.infra.process.origins import ANY_ORIGIN, is_safe
 from guilder.infra.security.passwords import common_passwords
 
-FEWEST_BITS: Final = 80
+MIN_KEY_BITS: Final = 80
 """A key of 32 random hexadecimal digits has about 113 by this measure and hardly ever fewer than
 90; 32 letters ``a`` have 0."""
 MAKE_ONE: Final = "such as `openssl rand -base64 48` prints"
@@ -24,7 +24,7 @@ _PLACEHOLDER: Final = re.compile(
 )
 
 
-class Choices(Protocol):
+class ProductionSettings(Protocol):
     """The settings that are looked at here."""
 
     @property
@@ -48,17 +48,17 @@ class Choices(Protocol):
     def keys_given(self) -> Mapping[str, Sequence[bytes]]: ...
 
 
-def refusals(chosen: Choices) -> list[str]:
+def production_problems(chosen: ProductionSettings) -> list[str]:
     """Everything that production refuses of these settings, each with what to set instead."""
     problems = list(_missing_keys(chosen))
-    problems += key_refusals(chosen.keys_given(), chosen.data_dir)
+    problems += key_problems(chosen.keys_given(), chosen.data_dir)
     if chosen.base_url is None:
         problems.append(
             "GUILDER_BASE_URL must be set in production: the https address of this bank"
         )
     elif not is_safe(str(chosen.base_url)):
         problems.append("GUILDER_BASE_URL must begin with https:// in production")
-    if ANY in chosen.cors_origins:
+    if ANY_ORIGIN in chosen.cors_origins:
         problems.append(
             "GUILDER_CORS_ORIGINS=* is refused in production: list the origins that may call"
         )
@@ -69,7 +69,7 @@ def refusals(chosen: Choices) -> list[str]:
     return problems + list(_unsafe_database(chosen.database))
 
 
-def doubts(chosen: Choices) -> list[str]:
+def production_warnings(chosen: ProductionSettings) -> list[str]:
     """What production allows and its owner should know."""
     said = []
     if chosen.shows_mail:
@@ -84,7 +84,7 @@ def doubts(chosen: Choices) -> list[str]:
     return said
 
 
-def key_refusals(keys: Mapping[str, Sequence[bytes]], data_dir: Path) -> list[str]:
+def key_problems(keys: Mapping[str, Sequence[bytes]], data_dir: Path) -> list[str]:
     """What is wrong with keys, by the names of their settings; the newest first."""
     problems = []
     made_here = _generated(data_dir)
@@ -108,11 +108,14 @@ def is_weak(key: bytes) -> bool:
     repeats = (key + key).find(key, 1) < len(key)
     in_a_row = sum(abs(one - other) <= 1 for one, other in pairwise(key))
     return (
-        bits < FEWEST_BITS or repeats or in_a_row > 0.6 * len(key) or bool(_PLACEHOLDER.search(key))
+        bits < MIN_KEY_BITS
+        or repeats
+        or in_a_row > 0.6 * len(key)
+        or bool(_PLACEHOLDER.search(key))
     )
 
 
-def _missing_keys(chosen: Choices) -> Iterator[str]:
+def _missing_keys(chosen: ProductionSettings) -> Iterator[str]:
     if chosen.keeps_keys_elsewhere:
         return
     for name in KEYS:

@@ -20,7 +20,7 @@ REQUEST_SECONDS: Final = 6
 BACKLOG: Final = 2048
 HEAD_SECONDS: Final = 30.0
 """How long a connection may be open without a request that runs: idle, or with half a head."""
-LONGEST_HEAD: Final = 65_536
+MAX_HEAD_BYTES: Final = 65_536
 """Bytes of a request's line and headers, to within what arrives at once."""
 READY: Final = b"R"
 
@@ -60,7 +60,7 @@ class Connection(HttpToolsProtocol):
             self._head_bytes = 0
             return
         self._head_bytes += len(data)
-        if self._head_bytes > LONGEST_HEAD and not self.transport.is_closing():
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large")
 
     def on_headers_complete(self) -> None:
@@ -164,12 +164,12 @@ class Server(uvicorn.Server):
     def _stop(self, *, impatient: bool = False) -> None:
         if not self.should_exit:
             self._stopping()
-            end_in(STOP_SECONDS)
+            force_exit_after(STOP_SECONDS)
         self.should_exit = True
         self.force_exit = self.force_exit or impatient
 
 
-def end_in(seconds: float) -> None:
+def force_exit_after(seconds: float) -> None:
     """End this process by force after so long, if it is still there."""
     timer = threading.Timer(seconds, os._exit, (1,))
     timer.daemon = True

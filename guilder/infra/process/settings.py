@@ -20,15 +20,15 @@ from pydantic_settings import (
 )
 
 from guilder.infra.mail.addresses import (
+    ConsoleRoute,
     MailRoute,
-    ToConsole,
-    ToServer,
+    SmtpRoute,
     mail_route,
     sender_address,
 )
 from guilder.infra.process import production
 from guilder.infra.process.origins import Network, networks_of, origins_of
-from guilder.infra.security.geoip import Places
+from guilder.infra.security.geoip import GeoIpDatabase
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, checked_keys
 
 PREFIX: Final = "GUILDER_"
@@ -41,7 +41,7 @@ _AWS: Final = re.compile(
 _REDIS: Final = re.compile(r"$|rediss?://|unix://")
 
 
-class BadSettings(Exception):
+class InvalidSettings(Exception):
     """The settings cannot be used; the text says which and what to set, never a value."""
 
 
@@ -224,13 +224,13 @@ class Settings(BaseSettings):
     @classmethod
     def _readable_places(cls, path: Path | None) -> Path | None:
         if path is not None:
-            Places(path).close()
+            GeoIpDatabase(path).close()
         return path
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
         problems = []
-        if isinstance(self.mail_route, ToServer) and not self.mail_from:
+        if isinstance(self.mail_route, SmtpRoute) and not self.mail_from:
             problems.append(f"{PREFIX}MAIL_FROM must be set to send mail over SMTP")
         for name in (SECRET_KEY, ENCRYPTION_KEY):
             given = getattr(self, name), getattr(self, f"{name}_file"), self.secrets_url
@@ -238,7 +238,7 @@ class Settings(BaseSettings):
                 places = f"{PREFIX}{name.upper()}, {PREFIX}{name.upper()}_FILE"
                 problems.append(f"{places} and {PREFIX}SECRETS_URL: set one of them, not several")
         if self.env == "production":
-            problems += production.refusals(self)
+            problems += production.production_problems(self)
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -274,7 +274,7 @@ class Settings(BaseSettings):
     @property
     def shows_mail(self) -> bool:
         """Whether mail goes nowhere but onto the console."""
-        return isinstance(self.mail_route, ToConsole)
+        return isinstance(self.mail_route, ConsoleRoute)
 
     @property
     def database(self) -> str:
@@ -307,7 +307,7 @@ class Settings(BaseSettings):
     def requires_verification(self) -> bool:
         """Whether an address must be proved before its user may sign in."""
         if self.require_email_verification is None:
-            return not isinstance(self.mail_route, ToConsole)
+            return not isinstance(self.mail_route, ConsoleRoute)
         return self.require_email_verification
 
     @property
@@ -336,7 +336,7 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         problems += _problems(error, given)
     if settings is None or problems:
-        raise BadSettings("\n".join(problems))
+        raise InvalidSettings("\n".join(problems))
     return settings
 
 

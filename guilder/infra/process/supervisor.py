@@ -19,16 +19,16 @@ from typing import Final
 from prometheus_client.multiprocess import mark_process_dead
 
 from guilder.infra.process.server import STOP_SECONDS
-from guilder.infra.process.settings import BadSettings
+from guilder.infra.process.settings import InvalidSettings
 from guilder.infra.process.telemetry import MULTIPROCESS_FOLDER
 
 START_SECONDS: Final = 60.0
-MOST_FAILED_STARTS: Final = 6
+MAX_FAILED_STARTS: Final = 6
 """In a row, of a worker that has worked before; the pauses between them double."""
 
 _log = logging.getLogger(__name__)
 
-type Commander = Callable[[int, int, int], Sequence[str]]
+type CommandBuilder = Callable[[int, int, int], Sequence[str]]
 """Gives a worker's command for its number, its listening descriptor and its control descriptor."""
 
 
@@ -37,7 +37,7 @@ def metrics_folder(parent: Path) -> Iterator[Path]:
     """A folder in ``parent`` for the metrics of all workers, until the end of the block.
 
     Whoever lives holds a lock on theirs; what killed servers have left goes first. Raises
-    ``BadSettings`` where nothing can be written.
+    ``InvalidSettings`` where nothing can be written.
     """
     with contextlib.ExitStack() as held:
         try:
@@ -51,7 +51,7 @@ def metrics_folder(parent: Path) -> Iterator[Path]:
                 held.enter_context(_locked(folder))
                 held.callback(shutil.rmtree, folder, ignore_errors=True)
         except OSError as error:
-            raise BadSettings(f"cannot write in {parent}: {error.strerror}") from None
+            raise InvalidSettings(f"cannot write in {parent}: {error.strerror}") from None
         yield folder
 
 
@@ -72,7 +72,9 @@ class Supervisor:
     The sockets stay open here, so connections wait while a worker is replaced.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], command: Commander, metrics: Path) -> None:
+    def __init__(
+        self, sockets: Sequence[socket.socket], command: CommandBuilder, metrics: Path
+    ) -> None:
         self._sockets = sockets
         self._command = command
         self._stop = asyncio.Event()
@@ -107,7 +109,7 @@ class Supervisor:
                 self._failed |= not clean
                 return
             _log.error("worker ended", extra={"fields": worker.fields})
-            if failures >= (MOST_FAILED_STARTS if has_worked else 1):
+            if failures >= (MAX_FAILED_STARTS if has_worked else 1):
                 self._failed = True
                 self._stop.set()
                 return

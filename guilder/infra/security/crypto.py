@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from guilder.core.ports import CannotUnseal
-from guilder.infra.security.keys import KeyRing, PerKey, ring_of
+from guilder.infra.security.keys import DerivedKeys, KeyRing, ring_of
 from guilder.infra.security.secrets import derived_key
 
 FORMAT: Final = b"g1"
@@ -35,7 +35,7 @@ class AesGcmSealer:
     """
 
     def __init__(self, keys: KeyRing | Sequence[bytes]) -> None:
-        self._keys = PerKey(ring_of(keys), SealingKey)
+        self._keys = DerivedKeys(ring_of(keys), SealingKey)
 
     def seal(self, plain: bytes, bound_to: str) -> bytes:
         """Encrypt and authenticate."""

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import maxminddb
 
-LONGEST_PLACE: Final = 200
+MAX_PLACE_LENGTH: Final = 200
 _LANGUAGE: Final = "en"
 
 _log = logging.getLogger(__name__)
 
 
-class Places:
+class GeoIpDatabase:
     """Names the places of addresses: "Amsterdam, Netherlands", or the country alone.
 
     The file is mapped into memory and stays open: a new one is put in its place by renaming, and
@@ -28,7 +28,7 @@ class Places:
         except (OSError, maxminddb.InvalidDatabaseError):
             raise ValueError("cannot be read as a MaxMind database") from None
 
-    def of(self, address: str) -> str | None:
+    def place_of(self, address: str) -> str | None:
         """The place of a public address; None for a private one and when it is not known."""
         try:
             known = ip_address(address)
@@ -48,7 +48,7 @@ class Places:
         self._reader.close()
 
 
-def nowhere(_address: str) -> str | None:
+def no_place(_address: str) -> str | None:
     """The place of any address, where there is no database."""
     return None
 
@@ -56,7 +56,7 @@ def nowhere(_address: str) -> str | None:
 def _place(found: Any) -> str | None:
     record = found if isinstance(found, dict) else {}
     names = (_name(record.get("city")), _name(record.get("country")))
-    return ", ".join(filter(None, names))[:LONGEST_PLACE] or None
+    return ", ".join(filter(None, names))[:MAX_PLACE_LENGTH] or None
 
 
 def _name(part: Any) -> str:

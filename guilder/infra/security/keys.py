@@ -14,12 +14,12 @@ from typing import Final
 
 from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.ports import SecretStore, SecretsUnavailable, SecretVersion
-from guilder.infra.security.secrets import GivenSecrets, new_secret, secret_values
+from guilder.infra.security.secrets import StaticSecrets, new_secret, secret_values
 
 SECRET_KEY: Final = "secret_key"  # noqa: S105 - a name
 ENCRYPTION_KEY: Final = "encryption_key"
-SHORTEST_KEY_BYTES: Final = 32
-MOST_LOOKS: Final = 8
+MIN_KEY_BYTES: Final = 32
+MAX_LOOKS: Final = 8
 """How many looks strangers can cause in the time of an ordinary one, with keys that are none."""
 LEAD_POLLS: Final = 2.5
 """How many looks everybody has had before a new version is used."""
@@ -27,7 +27,7 @@ LEAD_POLLS: Final = 2.5
 _log = logging.getLogger(__name__)
 
 
-class BadKeys(Exception):
+class InvalidKeys(Exception):
     """The keys cannot be used; the text says which and why, never a value."""
 
 
@@ -63,7 +63,7 @@ class KeyRing:
         self._clock = clock
         self._keep_us = None if keep_seconds is None else keep_seconds * SECOND_US
         self._lead_us = int((store.poll_seconds or 0) * LEAD_POLLS * SECOND_US)
-        self._look_seconds = (store.poll_seconds or 0) / MOST_LOOKS
+        self._look_seconds = (store.poll_seconds or 0) / MAX_LOOKS
         self._looked_at = -self._look_seconds
         self._look: asyncio.Task[None] | None = None
         self._seen_at: dict[str, int] = {}
@@ -139,7 +139,7 @@ class KeyRing:
             try:
                 self._adopt(await asyncio.to_thread(self._store.versions, self.name))
                 self._problem = ""
-            except (SecretsUnavailable, BadKeys, OSError) as error:
+            except (SecretsUnavailable, InvalidKeys, OSError) as error:
                 if (problem := str(error)) != self._problem:
                     fields = {"name": self.name, "problem": problem}
                     _log.error("keys not read again", extra={"fields": fields})
@@ -177,7 +177,7 @@ class Keys:
         await asyncio.gather(self.signing.watch(), self.encryption.watch())
 
 
-class PerKey[T]:
+class DerivedKeys[T]:
     """Something made of each version of a ring, once."""
 
     def __init__(self, ring: KeyRing, make: Callable[[bytes], T]) -> None:
@@ -211,20 +211,20 @@ def ring_of(keys: KeyRing | bytes | Sequence[bytes]) -> KeyRing:
     if isinstance(keys, KeyRing):
         return keys
     given = (keys,) if isinstance(keys, bytes) else tuple(keys)
-    return KeyRing("given", GivenSecrets({"given": given}), SystemClock())
+    return KeyRing("given", StaticSecrets({"given": given}), SystemClock())
 
 
 def checked_keys(text: str) -> tuple[bytes, ...]:
     """The keys that a text lists, newest first; refuses with ``ValueError`` a short one."""
     keys = secret_values(text)
-    if not keys or any(len(key) < SHORTEST_KEY_BYTES for key in keys):
-        raise ValueError(f"needs at least {SHORTEST_KEY_BYTES} bytes")
+    if not keys or any(len(key) < MIN_KEY_BYTES for key in keys):
+        raise ValueError(f"needs at least {MIN_KEY_BYTES} bytes")
     return keys
 
 
 def _checked(name: str, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
     if not versions:
-        raise BadKeys(f"there is no {name}")
-    if any(len(version.value) < SHORTEST_KEY_BYTES for version in versions):
-        raise BadKeys(f"a version of {name} is shorter than {SHORTEST_KEY_BYTES} bytes")
+        raise InvalidKeys(f"there is no {name}")
+    if any(len(version.value) < MIN_KEY_BYTES for version in versions):
+        raise InvalidKeys(f"a version of {name} is shorter than {MIN_KEY_BYTES} bytes")
     return versions

@@ -36,8 +36,14 @@ from webauthn.helpers.structs import (
 )
 
 from guilder.core.clock import MINUTE_US, Clock
-from guilder.core.passkeys import Assertion, Challenge, Credential, NewPasskey, PasskeyRefused
-from guilder.infra.security.keys import KeyRing, PerKey, ring_of
+from guilder.core.passkeys import (
+    Challenge,
+    CredentialJson,
+    InvalidPasskeyResponse,
+    NewPasskey,
+    VerifiedAssertion,
+)
+from guilder.infra.security.keys import DerivedKeys, KeyRing, ring_of
 from guilder.infra.security.secrets import derived_key
 
 CHALLENGE_US: Final = 5 * MINUTE_US
@@ -56,7 +62,7 @@ _NO_PASSKEY: Final = (
 """What parsers of binary objects raise about one that somebody has made up."""
 
 
-class Passkeys:
+class WebAuthnRelyingParty:
     """The relying party at the address ``https://host``; ``keys`` sign its challenges."""
 
     def __init__(self, address: str, bank: str, keys: KeyRing | bytes, clock: Clock) -> None:
@@ -64,7 +70,7 @@ class Passkeys:
         self.host = parts.hostname or ""
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self._bank = bank
-        self._keys = PerKey(ring_of(keys), lambda secret: derived_key(secret, "passkeys"))
+        self._keys = DerivedKeys(ring_of(keys), lambda secret: derived_key(secret, "passkeys"))
         self._clock = clock
 
     def creation_options(
@@ -98,20 +104,20 @@ class Passkeys:
         return options_to_json_dict(options)
 
     @staticmethod
-    def credential_id(credential: Credential) -> bytes:
-        """Which passkey it says it is; raises ``PasskeyRefused`` for what names none."""
+    def credential_id(credential: CredentialJson) -> bytes:
+        """Which passkey it says it is; raises ``InvalidPasskeyResponse`` for what names none."""
         try:
             return base64url_to_bytes(credential["rawId"])
         except (KeyError, TypeError, ValueError):
-            raise PasskeyRefused from None
+            raise InvalidPasskeyResponse from None
 
-    def made(self, credential: Credential, purpose: str) -> NewPasskey:
+    def verify_registration(self, credential: CredentialJson, purpose: str) -> NewPasskey:
         """The passkey that was made; refuses one for anything but the challenge of that purpose."""
         try:
             expected = self._answered(credential, purpose)
             attestation = base64url_to_bytes(credential["response"]["attestationObject"])
             if parse_attestation_object(attestation).fmt not in _FORMATS:
-                raise PasskeyRefused
+                raise InvalidPasskeyResponse
             done = verify_registration_response(
                 credential=dict(credential),
                 expected_challenge=expected,
@@ -120,15 +126,20 @@ class Passkeys:
                 require_user_verification=True,
             )
         except _NO_PASSKEY as error:
-            raise PasskeyRefused from error
+            raise InvalidPasskeyResponse from error
         challenge = _used(expected)
         return NewPasskey(
             done.credential_id, done.credential_public_key, done.sign_count, challenge
         )
 
-    def asserted(
-        self, credential: Credential, purpose: str, user: bytes, public_key: bytes, sign_count: int
-    ) -> Assertion:
+    def verify_assertion(
+        self,
+        credential: CredentialJson,
+        purpose: str,
+        user: bytes,
+        public_key: bytes,
+        sign_count: int,
+    ) -> VerifiedAssertion:
         """The signature, when it is the one of that user's key; refuses any other.
 
         Refuses as well what was signed without a look at the user (PIN, finger or face), and a
@@ -137,7 +148,7 @@ class Passkeys:
         try:
             expected = self._answered(credential, purpose)
             if base64url_to_bytes(credential["response"]["userHandle"]) != user:
-                raise PasskeyRefused
+                raise InvalidPasskeyResponse
             done = verify_authentication_response(
                 credential=dict(credential),
                 expected_challenge=expected,
@@ -148,27 +159,27 @@ class Passkeys:
                 require_user_verification=True,
             )
         except _NO_PASSKEY as error:
-            raise PasskeyRefused from error
-        return Assertion(done.new_sign_count, _used(expected))
+            raise InvalidPasskeyResponse from error
+        return VerifiedAssertion(done.new_sign_count, _used(expected))
 
     def _challenge(self, purpose: str) -> bytes:
         ends_at = self._clock.now_us() + CHALLENGE_US
         head = secrets.token_bytes(_NONCE_BYTES) + ends_at.to_bytes(_ENDS_BYTES)
         return head + _mac(self._keys.current(), head, purpose)
 
-    def _answered(self, credential: Credential, purpose: str) -> bytes:
+    def _answered(self, credential: CredentialJson, purpose: str) -> bytes:
         """The challenge in what a browser gives, while it is one of ours for that purpose."""
         client = parse_client_data_json(
             base64url_to_bytes(credential["response"]["clientDataJSON"])
         )
         if client.cross_origin:
-            raise PasskeyRefused
+            raise InvalidPasskeyResponse
         challenge = client.challenge
         head, mac = challenge[:-_MAC_BYTES], challenge[-_MAC_BYTES:]
         if not any(hmac.compare_digest(mac, _mac(k, head, purpose)) for k in self._keys.good()):
-            raise PasskeyRefused
+            raise InvalidPasskeyResponse
         if _ends_at(challenge) <= self._clock.now_us():
-            raise PasskeyRefused
+            raise InvalidPasskeyResponse
         return challenge
 
 

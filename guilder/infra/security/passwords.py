@@ -25,7 +25,7 @@ from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from guilder.core.errors import Overloaded
-from guilder.infra.security.keys import KeyRing, PerKey, ring_of
+from guilder.infra.security.keys import DerivedKeys, KeyRing, ring_of
 from guilder.infra.security.secrets import derived_key
 
 MEMORY_KIB: Final = 19 * 1024
@@ -35,7 +35,7 @@ PEPPERED: Final = "p2."
 """What stands before a hash, followed by 16 digits that name its pepper."""
 FIRST_PEPPER: Final = "p1"
 """What stands before a hash from when there was one pepper, made from the signing secret."""
-LONGEST_BCRYPT: Final = 72
+MAX_BCRYPT_BYTES: Final = 72
 """Bytes of a password that bcrypt looks at. Systems that used it dropped the rest, so we do."""
 MAX_WAITING: Final = 64
 """About 0.7 s of work for two threads: longer than that nobody should wait for a refusal."""
@@ -86,7 +86,7 @@ class Argon2Passwords:
         threads: int = THREADS,
         max_waiting: int = MAX_WAITING,
     ) -> None:
-        self._peppers = PerKey(ring_of(keys), Pepper)
+        self._peppers = DerivedKeys(ring_of(keys), Pepper)
         self._first = None if first_key is None else Pepper(first_key, FIRST_PEPPER)
         self._argon2 = Argon2(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="guilder-passwords")
@@ -153,6 +153,6 @@ class Argon2Passwords:
 
 def _fits_bcrypt(encoded: str, password: str) -> bool:
     try:
-        return bcrypt.checkpw(password.encode()[:LONGEST_BCRYPT], encoded.encode())
+        return bcrypt.checkpw(password.encode()[:MAX_BCRYPT_BYTES], encoded.encode())
     except ValueError:  # bits in the salt that no hash has
         return False

@@ -15,12 +15,12 @@ from guilder.core.errors import Unavailable
 from guilder.core.ports import RateLimiter
 from guilder.core.rates import FULL, Rate, Verdict, take, verdict
 
-MOST_BUCKETS: Final = 100_000
+MAX_BUCKETS: Final = 100_000
 ANSWER_SECONDS: Final = 0.25
 """How long a request waits for Redis, connecting included."""
 AWAY_SECONDS: Final = 1.0
 """How long Redis is left alone after it did not answer; then one request tries again."""
-MOST_CONNECTIONS: Final = 32
+MAX_CONNECTIONS: Final = 32
 
 _SERVER_TIME: Final = -1
 _TAKE: Final = """
@@ -54,7 +54,7 @@ class LocalRateLimiter:
     strangers cannot wash out the bucket of somebody who has used it up.
     """
 
-    def __init__(self, clock: Clock, most_buckets: int = MOST_BUCKETS) -> None:
+    def __init__(self, clock: Clock, most_buckets: int = MAX_BUCKETS) -> None:
         self._clock = clock
         self._most_buckets = most_buckets
         self._full_at: dict[str, int] = {}
@@ -78,7 +78,7 @@ class LocalRateLimiter:
         self._full_at = {key: at for at, key in kept}
 
 
-class FirstThatAnswers:
+class FallbackRateLimiter:
     """Several stores, the best first: while one is away the buckets of the next count."""
 
     def __init__(self, *stores: RateLimiter) -> None:
@@ -105,7 +105,7 @@ class RedisRateLimiter:
         """Connects when it is first used; without a ``clock`` the server's time counts."""
         pool = BlockingConnectionPool.from_url(
             url,
-            max_connections=MOST_CONNECTIONS,
+            max_connections=MAX_CONNECTIONS,
             timeout=ANSWER_SECONDS,
             socket_connect_timeout=ANSWER_SECONDS,
             socket_timeout=ANSWER_SECONDS,

@@ -19,7 +19,7 @@ from guilder.core.clock import Clock
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable, SecretVersion
 from guilder.infra.files import draft_of
 
-POLL_SECONDS: Final = 2.0
+SECRETS_POLL_SECONDS: Final = 2.0
 """How often files are looked at: a glance at a folder costs less than a millisecond."""
 
 _SEPARATORS: Final = re.compile(r"[,\r\n]")
@@ -42,7 +42,7 @@ def new_secret() -> bytes:
     return secrets.token_urlsafe(48).encode()
 
 
-class GivenSecrets:
+class StaticSecrets:
     """Secrets that were handed over at the start, in the environment for example."""
 
     poll_seconds: float | None = None
@@ -66,7 +66,7 @@ class GivenSecrets:
 class MountedSecrets:
     """Secrets in files that somebody else writes, as container platforms mount them."""
 
-    poll_seconds: float | None = POLL_SECONDS
+    poll_seconds: float | None = SECRETS_POLL_SECONDS
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = dict(paths)
@@ -99,7 +99,7 @@ class FolderSecrets:
     theirs. Files are made whole and never changed, so there is nothing to lock and nothing to lose.
     """
 
-    poll_seconds: float | None = POLL_SECONDS
+    poll_seconds: float | None = SECRETS_POLL_SECONDS
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder

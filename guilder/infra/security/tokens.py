@@ -19,10 +19,10 @@ from guilder.core.clock import SECOND_US, Clock
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
 from guilder.core.tokens import ACCESS_SECONDS
-from guilder.infra.security.keys import KeyRing, PerKey, ring_of
+from guilder.infra.security.keys import DerivedKeys, KeyRing, ring_of
 from guilder.infra.security.secrets import derived_key
 
-LONGEST_TOKEN: Final = 4096
+MAX_ACCESS_TOKEN_LENGTH: Final = 4096
 ALGORITHM: Final = "EdDSA"
 ISSUER: Final = "guilder"
 AUDIENCE: Final = "guilder"
@@ -76,7 +76,7 @@ class AccessTokens:
     """
 
     def __init__(self, keys: KeyRing | bytes, clock: Clock) -> None:
-        self._keys = PerKey(ring_of(keys), SigningKey)
+        self._keys = DerivedKeys(ring_of(keys), SigningKey)
         self._clock = clock
 
     def issue(
@@ -111,7 +111,7 @@ class AccessTokens:
     def read(self, token: str) -> Claims:
         """The claims of a token; refuses, always alike, one that is not wholly as we issue it."""
         try:
-            header = token.partition(".")[0] if len(token) <= LONGEST_TOKEN else None
+            header = token.partition(".")[0] if len(token) <= MAX_ACCESS_TOKEN_LENGTH else None
             key = next((one for one in self._keys.good() if one.header == header), None)
             if key is None:
                 raise ValueError("too long, or another algorithm, key or extension")
@@ -131,7 +131,7 @@ class AccessTokens:
     def names_unknown_key(self, token: str) -> bool:
         """Whether a token is as we issue them, but of a key that this process has not seen."""
         header = token.partition(".")[0]
-        if len(token) > LONGEST_TOKEN or not header.isascii():
+        if len(token) > MAX_ACCESS_TOKEN_LENGTH or not header.isascii():
             return False
         if any(one.header == header for one in self._keys.all()):
             return False
@@ -200,7 +200,7 @@ class RefreshTokens:
     """
 
     def __init__(self, keys: KeyRing | bytes) -> None:
-        self._keys = PerKey(ring_of(keys), SuccessorKey)
+        self._keys = DerivedKeys(ring_of(keys), SuccessorKey)
 
     def new_salt(self) -> bytes:
         """Random bytes for one successor; the last of them tell the key that makes it."""
@@ -232,7 +232,7 @@ class LetterTokens:
     """
 
     def __init__(self, keys: KeyRing | bytes) -> None:
-        self._keys = PerKey(ring_of(keys), lambda secret: derived_key(secret, "tokens/letter"))
+        self._keys = DerivedKeys(ring_of(keys), lambda secret: derived_key(secret, "tokens/letter"))
 
     def token(self, letter_id: UUID) -> str:
         """The token: 256 bits that look random; another one once the key was rotated."""

@@ -82,9 +82,9 @@ class Desk:
 
     async def sign_up(self, role: Role = Role.USER) -> Customer:
         """Somebody new."""
-        gate, runner = bank_of(self.app).authentication, bank_of(self.app).runner
+        auth, runner = bank_of(self.app).authentication, bank_of(self.app).runner
         email = f"customer{next(self._names)}@example.test"
-        command = CreateUser(email, await gate.hashed(PASSWORD, email), None, role)
+        command = CreateUser(email, await auth.hash_password(PASSWORD, email), None, role)
         user = await runner.run(create_user, command, SYSTEM)
         client = self.client()
         session = await client.post("/sessions", json={"email": email, "password": PASSWORD})

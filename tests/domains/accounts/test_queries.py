@@ -126,7 +126,7 @@ async def test_a_statement_of_a_month_that_cannot_be_is_refused(bank: Bank) -> N
 async def test_a_long_statement_is_cut_but_not_its_sums(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "MOST_LINES", 3)
+    monkeypatch.setattr(queries, "MAX_STATEMENT_LINES", 3)
     account = await bank.open()
     settlement = await bank.settlement()
     for amount in (1, 2, 3, 4):

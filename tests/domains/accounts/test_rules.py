@@ -12,7 +12,7 @@ from guilder.core.money import EXPONENTS
 from guilder.domains.accounts.rules import (
     PRODUCTS,
     Month,
-    account_number,
+    account_number_of,
     category,
     is_account_number,
     line_id,
@@ -42,14 +42,14 @@ def test_digits_of_other_scripts_are_no_account_number() -> None:
 
 @given(NUMBERS, st.integers(0, 11), st.integers(1, 9))
 def test_a_wrong_digit_is_noticed(number: int, place: int, more: int) -> None:
-    sound = account_number(number)
+    sound = account_number_of(number)
     wrong = str((int(sound[place]) + more) % 10)
     assert not is_account_number(sound[:place] + wrong + sound[place + 1 :])
 
 
 @given(NUMBERS, st.integers(0, 10))
 def test_two_digits_in_the_wrong_order_are_noticed(number: int, place: int) -> None:
-    sound = account_number(number)
+    sound = account_number_of(number)
     pair = sound[place : place + 2]
     if len(set(pair)) == 2 and set(pair) != {"0", "9"}:  # the one pair that Luhn cannot tell
         assert not is_account_number(sound[:place] + pair[::-1] + sound[place + 2 :])
@@ -57,7 +57,7 @@ def test_two_digits_in_the_wrong_order_are_noticed(number: int, place: int) -> N
 
 @given(NUMBERS)
 def test_account_numbers_pass_the_check_of_the_textbook(number: int) -> None:
-    text = account_number(number)
+    text = account_number_of(number)
     assert len(text) == 12
     assert text.isdecimal()
     assert luhn_sum(text) % 10 == 0
@@ -65,7 +65,7 @@ def test_account_numbers_pass_the_check_of_the_textbook(number: int) -> None:
 
 
 def test_account_numbers_are_unique_and_not_in_a_row() -> None:
-    numbers = [account_number(n) for n in range(1, 20_001)]
+    numbers = [account_number_of(n) for n in range(1, 20_001)]
     assert len(set(numbers)) == len(numbers)
     steps = {abs(int(b[:-1]) - int(a[:-1])) for a, b in pairwise(numbers)}
     assert min(steps) > 10**6
@@ -74,7 +74,7 @@ def test_account_numbers_are_unique_and_not_in_a_row() -> None:
 @pytest.mark.parametrize("number", [0, -1, 10**11])
 def test_there_is_an_end_to_account_numbers(number: int) -> None:
     with pytest.raises(ValueError, match="no account numbers left"):
-        account_number(number)
+        account_number_of(number)
 
 
 def test_products_are_what_the_contract_promises() -> None:

@@ -29,7 +29,7 @@ type Person = dict[str, Any]
 async def person(app: FastAPI, client: httpx.AsyncClient, role: Role, name: str) -> Person:
     """Somebody of a role, signed in."""
     email = f"{name}@example.test"
-    encoded = await bank_of(app).authentication.hashed(PASSWORD, email)
+    encoded = await bank_of(app).authentication.hash_password(PASSWORD, email)
     await bank_of(app).runner.run(create_user, CreateUser(email, encoded, role=role), SYSTEM)
     answer = await log_in(client, email, PASSWORD)
     assert answer.status_code == 201, answer.text

@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.clock import MINUTE_US
 from guilder.core.errors import NotFound
-from guilder.db.audit import Entry, Phase, append, audit_events, chain_link, content
+from guilder.db.audit import AuditEntry, Phase, append, audit_chain_hash, audit_events, content
 from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import migration_engine
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.audit import repository
-from guilder.domains.audit.verify import MOST_TOLD, AuditReport, verify_audit
+from guilder.domains.audit.verify import MAX_LISTED_ATTEMPTS, AuditReport, verify_audit
 from tests.db.house import START, TELLER, House, Note, write_note
 
 ACTOR = replace(TELLER, session_id=UUID(int=7))
@@ -41,7 +41,7 @@ NULLABLE = ("session_id", "subject", "code", "detail")
 
 
 async def tell(uow: UnitOfWork, cmd: Note) -> None:
-    uow.tell(UUID(int=8), words=cmd.words)
+    uow.audit(UUID(int=8), words=cmd.words)
     if cmd.words == "no":
         raise NotFound()
 
@@ -164,7 +164,7 @@ async def test_a_row_that_was_put_in_is_named(trail: str) -> None:
         await still_the_head(trail, connection)
         rows = (await connection.execute(audit_events.select().order_by("id"))).all()
         last = rows[-1]._asdict()
-        chain = chain_link(last["chain"], 7, content(last))
+        chain = audit_chain_hash(last["chain"], 7, content(last))
         await connection.execute(audit_events.insert(), last | {"id": 7, "chain": chain})
         report = await verify_audit(View(connection, LATER))
     assert report.broken is not None
@@ -198,7 +198,7 @@ async def test_an_anchor_finds_a_trail_that_was_rewritten_as_a_whole(trail: str)
         assert (await verify_audit(View(connection, LATER))).broken is None
         cut = await verify_audit(View(connection, LATER), anchor=anchor)
         for number in (5, 6, 7):
-            entry = Entry(START, UUID(int=number), "a.b", Phase.ATTEMPTED, TELLER)
+            entry = AuditEntry(START, UUID(int=number), "a.b", Phase.ATTEMPTED, TELLER)
             await append(connection, entry)
         forged = await verify_audit(View(connection, LATER), anchor=anchor)
     assert cut.broken is not None
@@ -209,7 +209,7 @@ async def test_an_anchor_finds_a_trail_that_was_rewritten_as_a_whole(trail: str)
 
 async def test_a_sound_trail_gives_its_anchor(trail: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for page in (5_000, 4, 3, 1):  # a page may end with the last row or before it
-        monkeypatch.setattr(repository, "PAGE", page)
+        monkeypatch.setattr(repository, "EVENTS_PER_PAGE", page)
         seen: list[tuple[str, int]] = []
         async with back_door(trail) as connection:
             view = View(connection, LATER)
@@ -226,14 +226,16 @@ async def test_attempts_without_an_outcome_are_told_when_they_are_a_minute_old(
     async with back_door(trail) as connection:
         for number in range(30):
             at = START + number
-            await append(connection, Entry(at, UUID(int=number), "a.b", Phase.ATTEMPTED, TELLER))
+            await append(
+                connection, AuditEntry(at, UUID(int=number), "a.b", Phase.ATTEMPTED, TELLER)
+            )
         reports = [
             await verify_audit(View(connection, START + MINUTE_US + late)) for late in (0, 1, 30)
         ]
     assert [report.open_attempts for report in reports] == [0, 1, 30]
     assert [report.broken for report in reports] == [None] * 3
     named = [attempt.number for attempt in reports[2].open]
-    assert named == list(range(ROWS + 30, ROWS + 30 - MOST_TOLD, -1))
+    assert named == list(range(ROWS + 30, ROWS + 30 - MAX_LISTED_ATTEMPTS, -1))
     assert reports[1].open[0].at == "2026-09-21T14:13:20.000000Z"
 
 

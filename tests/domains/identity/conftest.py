@@ -41,5 +41,5 @@ async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
 
 
 @pytest.fixture
-def gate(runner: Runner, clock: FixedClock) -> AuthenticationService:
+def auth(runner: Runner, clock: FixedClock) -> AuthenticationService:
     return gate_of(runner, clock)

@@ -17,8 +17,8 @@ from guilder.domains.identity.services.authentication import AuthenticationServi
 from guilder.domains.identity.services.factors import SecondFactorService
 from guilder.domains.identity.services.passkeys import PasskeyService
 from guilder.infra.security.crypto import AesGcmSealer
-from guilder.infra.security.geoip import nowhere
-from guilder.infra.security.passkeys import Passkeys
+from guilder.infra.security.geoip import no_place
+from guilder.infra.security.passkeys import WebAuthnRelyingParty
 from guilder.infra.security.passwords import Argon2Passwords, common_passwords
 from guilder.infra.security.qr import qr_svg
 from guilder.infra.security.tokens import AccessTokens, RefreshTokens
@@ -46,9 +46,9 @@ def gate_of(
         AccessTokens(secret, clock),
         RefreshTokens(secret),
         SecondFactorService(runner, AesGcmSealer([secret]), "Bank", qr_svg),
-        PasskeyService(runner, Passkeys(ADDRESS, "Bank", secret, clock)),
+        PasskeyService(runner, WebAuthnRelyingParty(ADDRESS, "Bank", secret, clock)),
         common_passwords=common_passwords(),
-        place_of=nowhere,
+        place_of=no_place,
     )
 
 
@@ -57,21 +57,21 @@ def actor_of(who: SignedIn) -> Actor:
 
 
 async def enrol(
-    gate: AuthenticationService, who: SignedIn, clock: FixedClock
+    auth: AuthenticationService, who: SignedIn, clock: FixedClock
 ) -> tuple[bytes, list[str]]:
     """An app that counts, whose last used step is of now, and its recovery codes."""
-    secret = (await gate.factors.enrol(actor_of(who))).secret
-    codes = await gate.factors.confirm(code_at(secret, clock), actor_of(who))
+    secret = (await auth.factors.enrol(actor_of(who))).secret
+    codes = await auth.factors.confirm(code_at(secret, clock), actor_of(who))
     return secret, codes
 
 
 async def log_in(
-    gate: AuthenticationService,
+    auth: AuthenticationService,
     code: str | None = None,
     actor: Actor = OWNER,
     device: str = "Browser",
 ) -> SignedIn:
-    return await gate.log_in(EMAIL, PASSWORD, actor, device, code)
+    return await auth.log_in(EMAIL, PASSWORD, actor, device, code)
 
 
 async def factors_of(runner: Runner, who: SignedIn) -> Factors:

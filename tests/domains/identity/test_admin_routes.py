@@ -26,7 +26,7 @@ USERS = f"{API}/admin/users"
 
 async def made(app: FastAPI, client: httpx.AsyncClient, role: Role, email: str) -> dict[str, Any]:
     """Somebody of a role, signed in."""
-    encoded = await bank_of(app).authentication.hashed(PASSWORD, email)
+    encoded = await bank_of(app).authentication.hash_password(PASSWORD, email)
     await bank_of(app).runner.run(create_user, CreateUser(email, encoded, role=role), SYSTEM)
     return await logged_in(client, email)
 

@@ -12,11 +12,11 @@ from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity.commands.letters import AskForLetter, ask_for_letter
+from guilder.domains.identity.commands.letters import RequestLetter, request_letter
 from guilder.domains.identity.repository import factors, letters, sessions
 from guilder.domains.identity.rules.factors import Passkey, PasskeyProof, normal_code, recovery_hash
 from guilder.domains.identity.rules.letters import Purpose
-from guilder.domains.identity.rules.sessions import Ending
+from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.access.effects import Watch
 from tests.domains.identity.doors import (
@@ -61,14 +61,14 @@ def desk(runner: Runner, clock: FixedClock) -> Desk:
 
 
 @pytest.fixture
-async def ada(gate: AuthenticationService) -> SignedIn:
-    return await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+async def ada(auth: AuthenticationService) -> SignedIn:
+    return await auth.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
 
 
-async def make(gate: AuthenticationService, who: SignedIn) -> Passkey:
-    options = await gate.passkeys.creation_options(actor_of(who))
+async def make(auth: AuthenticationService, who: SignedIn) -> Passkey:
+    options = await auth.passkeys.creation_options(actor_of(who))
     credential = Authenticator(ADDRESS).create(options)
-    return await gate.passkeys.add("Phone", credential, actor_of(who))
+    return await auth.passkeys.add("Phone", credential, actor_of(who))
 
 
 def proof_of(passkey: Passkey) -> PasskeyProof:
@@ -76,11 +76,11 @@ def proof_of(passkey: Passkey) -> PasskeyProof:
 
 
 async def test_what_is_another_users_is_not_changed(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn, desk: Desk
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn, desk: Desk
 ) -> None:
-    eve = await gate.sign_up("eve@b.test", PASSWORD, None, STRANGER, None)
-    passkey = await make(gate, ada)
-    _, codes = await enrol(gate, ada, clock)
+    eve = await auth.sign_up("eve@b.test", PASSWORD, None, STRANGER, None)
+    passkey = await make(auth, ada)
+    _, codes = await enrol(auth, ada, clock)
     hash_ = recovery_hash(ada.user.id, normal_code(codes[0]))
     user, session = eve.user.id, ada.session.id
     nothing = (False, 0)
@@ -88,38 +88,41 @@ async def test_what_is_another_users_is_not_changed(
     assert await desk.does(factors.use_recovery_code, user, hash_) == nothing
     assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == nothing
     assert await desk.does(factors.remove_passkey, actor_of(eve), passkey.id) == nothing
-    assert await desk.does(factors.mark_proved, session, user) == nothing
-    assert (await desk.does(sessions.end_sessions, Ending.REVOKED, user, only=session))[1] == 0
+    assert await desk.does(factors.mark_stepped_up, session, user) == nothing
+    assert (await desk.does(sessions.end_sessions, EndReason.REVOKED, user, only=session))[1] == 0
 
 
 async def test_what_is_over_is_not_changed(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn, desk: Desk
+    auth: AuthenticationService, runner: Runner, ada: SignedIn, desk: Desk
 ) -> None:
-    user, ended = ada.user.id, (await log_in(gate)).session.id
-    await gate.factors.enrol(actor_of(ada))
+    user, ended = ada.user.id, (await log_in(auth)).session.id
+    await auth.factors.enrol(actor_of(ada))
     assert await desk.does(factors.use_step, user, STEP) == (False, 0)  # not confirmed yet
     for changed in (1, 0):
-        told = await desk.does(sessions.end_sessions, Ending.REVOKED, user, but=ada.session.id)
+        told = await desk.does(sessions.end_sessions, EndReason.REVOKED, user, but=ada.session.id)
         assert told == (None, changed)
-    assert await desk.does(factors.mark_proved, ended, user) == (False, 0)
-    await runner.run(ask_for_letter, AskForLetter(Purpose.RESET, EMAIL), SYSTEM)
+    assert await desk.does(factors.mark_stepped_up, ended, user) == (False, 0)
+    await runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
     for changed in (1, 0):
-        assert await desk.does(letters.spend, user, Purpose.RESET) == (None, changed)
+        assert await desk.does(letters.invalidate_tokens, user, Purpose.RESET) == (None, changed)
 
 
 async def test_no_more_is_changed_than_told(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn, desk: Desk
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn, desk: Desk
 ) -> None:
     user, session = ada.user.id, ada.session.id
-    await runner.run(ask_for_letter, AskForLetter(Purpose.RESET, EMAIL), SYSTEM)
-    await log_in(gate)
-    passkey, _ = await make(gate, ada), await make(gate, ada)
+    await runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
+    await log_in(auth)
+    passkey, _ = await make(auth, ada), await make(auth, ada)
     assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == (True, 1)
     assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == (False, 0)
     assert await desk.does(factors.remove_passkey, actor_of(ada), passkey.id) == (True, 1)
-    assert await desk.does(factors.mark_proved, session, user) == (True, 1)
-    assert await desk.does(letters.spend, user, Purpose.VERIFICATION) == (None, 1)
-    assert await desk.does(sessions.end_sessions, Ending.REVOKED, user, only=session) == (None, 1)
-    await enrol(gate, await log_in(gate), clock)
+    assert await desk.does(factors.mark_stepped_up, session, user) == (True, 1)
+    assert await desk.does(letters.invalidate_tokens, user, Purpose.VERIFICATION) == (None, 1)
+    assert await desk.does(sessions.end_sessions, EndReason.REVOKED, user, only=session) == (
+        None,
+        1,
+    )
+    await enrol(auth, await log_in(auth), clock)
     assert await desk.does(factors.use_step, user, STEP) == (True, 1)
     assert await desk.does(factors.use_step, user, STEP) == (False, 0)

@@ -52,7 +52,7 @@ def passwords() -> CountingPasswords:
 
 
 @pytest.fixture
-def gate(runner: Runner, passwords: CountingPasswords, clock: FixedClock) -> AuthenticationService:
+def auth(runner: Runner, passwords: CountingPasswords, clock: FixedClock) -> AuthenticationService:
     return gate_of(runner, clock, passwords)
 
 
@@ -154,10 +154,10 @@ async def test_a_session_is_good_while_it_lasts_and_for_its_user_alone(
 
 
 async def test_the_gate_lets_in_who_has_the_password(
-    gate: AuthenticationService, runner: Runner
+    auth: AuthenticationService, runner: Runner
 ) -> None:
-    new = await gate.sign_up("Ada@example.test", PASSWORD, "Ada", CALLER, "Browser")
-    again = await gate.log_in("ada@example.test", PASSWORD, CALLER, None)
+    new = await auth.sign_up("Ada@example.test", PASSWORD, "Ada", CALLER, "Browser")
+    again = await auth.log_in("ada@example.test", PASSWORD, CALLER, None)
     assert new.user == again.user
     assert len({new.refresh_token, again.refresh_token}) == 2
     assert new.session.id != again.session.id
@@ -170,17 +170,17 @@ async def test_the_gate_lets_in_who_has_the_password(
 
 
 async def test_a_password_fits_in_every_encoding_of_its_characters(
-    gate: AuthenticationService,
+    auth: AuthenticationService,
 ) -> None:
-    await gate.sign_up("a@b.test", "cafe\N{COMBINING ACUTE ACCENT} au lait", None, CALLER, None)
-    await gate.log_in("a@b.test", "caf\N{LATIN SMALL LETTER E WITH ACUTE} au lait", CALLER, None)
+    await auth.sign_up("a@b.test", "cafe\N{COMBINING ACUTE ACCENT} au lait", None, CALLER, None)
+    await auth.log_in("a@b.test", "caf\N{LATIN SMALL LETTER E WITH ACUTE} au lait", CALLER, None)
 
 
 async def test_what_is_wrong_with_a_login_is_not_told_and_costs_the_same(
-    gate: AuthenticationService, runner: Runner, passwords: CountingPasswords
+    auth: AuthenticationService, runner: Runner, passwords: CountingPasswords
 ) -> None:
-    await gate.sign_up("a@b.test", PASSWORD, None, CALLER, None)
-    off = (await gate.sign_up("off@b.test", PASSWORD, None, CALLER, None)).user
+    await auth.sign_up("a@b.test", PASSWORD, None, CALLER, None)
+    off = (await auth.sign_up("off@b.test", PASSWORD, None, CALLER, None)).user
     await switch_off(runner, off)
     refusals = []
     for email, password in (
@@ -189,25 +189,25 @@ async def test_what_is_wrong_with_a_login_is_not_told_and_costs_the_same(
         ("off@b.test", PASSWORD),
     ):
         with pytest.raises(InvalidCredentials) as refused:
-            await gate.log_in(email, password, CALLER, None)
+            await auth.log_in(email, password, CALLER, None)
         refusals.append((refused.value.code, refused.value.detail, dict(refused.value.extra)))
     assert len({repr(refusal) for refusal in refusals}) == 1
     assert passwords.verified == [True, False, True]
 
 
 async def test_a_weak_password_is_refused_before_any_work(
-    gate: AuthenticationService, runner: Runner
+    auth: AuthenticationService, runner: Runner
 ) -> None:
     with pytest.raises(WeakPassword):
-        await gate.sign_up("a@b.test", "short", None, CALLER, None)
+        await auth.sign_up("a@b.test", "short", None, CALLER, None)
     assert await runner.view(lambda view: user_by_email(view, "a@b.test")) is None
 
 
 async def test_the_audit_trail_tells_who_came_in_and_holds_no_secret(
-    gate: AuthenticationService, runner: Runner
+    auth: AuthenticationService, runner: Runner
 ) -> None:
-    signed_in = await gate.sign_up("a@b.test", PASSWORD, None, CALLER, None)
-    await gate.log_in("a@b.test", PASSWORD, CALLER, None)
+    signed_in = await auth.sign_up("a@b.test", PASSWORD, None, CALLER, None)
+    await auth.log_in("a@b.test", PASSWORD, CALLER, None)
     async with runner.database.view() as connection:
         rows = (await connection.execute(audit_events.select().order_by("id"))).all()
     assert [(row.action, row.phase, row.actor, row.ip_address) for row in rows] == [

@@ -54,110 +54,110 @@ from tests.domains.identity.doors import (
 
 
 @pytest.fixture
-async def ada(gate: AuthenticationService) -> SignedIn:
-    return await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+async def ada(auth: AuthenticationService) -> SignedIn:
+    return await auth.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
 
 
 async def test_an_app_counts_once_it_has_shown_a_code(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    secret = (await gate.factors.enrol(actor_of(ada))).secret
-    await log_in(gate)
+    secret = (await auth.factors.enrol(actor_of(ada))).secret
+    await log_in(auth)
     assert (await factors_of(runner, ada)).totp is None
     with pytest.raises(WrongFactor):
-        await gate.factors.confirm(WRONG, actor_of(ada))
+        await auth.factors.confirm(WRONG, actor_of(ada))
     code = code_at(secret, clock)
-    codes = await gate.factors.confirm(f" {code[:3]} {code[3:]}", actor_of(ada))
+    codes = await auth.factors.confirm(f" {code[:3]} {code[3:]}", actor_of(ada))
     assert len(codes) == len(set(codes)) == 10
     assert all(len(normal_code(code)) == 20 for code in codes)
     found = await factors_of(runner, ada)
     assert found.totp is not None
     assert (found.totp.confirmed_at, found.recovery_codes_left) == (clock.now_us(), 10)
     with pytest.raises(SecondFactorRequired):
-        await log_in(gate)
+        await log_in(auth)
     with pytest.raises(InvalidSecondFactor):  # the step it was confirmed with is used
-        await log_in(gate, code_at(secret, clock))
+        await log_in(auth, code_at(secret, clock))
     clock.advance(seconds=30)
-    await log_in(gate, code_at(secret, clock))
+    await log_in(auth, code_at(secret, clock))
 
 
 async def test_who_has_not_the_password_learns_nothing_of_factors(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
-    secret, codes = await enrol(gate, ada, clock)
+    secret, codes = await enrol(auth, ada, clock)
     clock.advance(seconds=30)
     for email in (EMAIL, "nobody@b.test"):
         for code in (None, WRONG, code_at(secret, clock), codes[0]):
             clock.advance(seconds=901)  # past any lock
             with pytest.raises(InvalidCredentials):
-                await gate.log_in(email, "wrong horse battery", STRANGER, "Robot", code)
+                await auth.log_in(email, "wrong horse battery", STRANGER, "Robot", code)
     clock.advance(seconds=901)
-    await log_in(gate, codes[0])  # it was not used up
+    await log_in(auth, codes[0])  # it was not used up
 
 
 @pytest.mark.parametrize(
     ("steps", "taken"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)]
 )
 async def test_a_clock_may_be_off_by_one_step(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn, steps: int, taken: bool
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn, steps: int, taken: bool
 ) -> None:
-    secret, _ = await enrol(gate, ada, clock)
+    secret, _ = await enrol(auth, ada, clock)
     clock.advance(seconds=300)
     code = code_at(secret, clock, steps)
     if taken:
-        await log_in(gate, code)
+        await log_in(auth, code)
     with pytest.raises(InvalidSecondFactor):
-        await log_in(gate, code)
+        await log_in(auth, code)
 
 
 async def test_a_step_and_those_before_it_are_used_once(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
-    secret, _ = await enrol(gate, ada, clock)
+    secret, _ = await enrol(auth, ada, clock)
     clock.advance(seconds=300)
-    await log_in(gate, code_at(secret, clock, 1))
+    await log_in(auth, code_at(secret, clock, 1))
     for steps in (1, 0, -1):
         with pytest.raises(InvalidSecondFactor):
-            await log_in(gate, code_at(secret, clock, steps))
+            await log_in(auth, code_at(secret, clock, steps))
     clock.advance(seconds=30)
     with pytest.raises(InvalidSecondFactor):
-        await log_in(gate, code_at(secret, clock, 0))
-    await log_in(gate, code_at(secret, clock, 1))
+        await log_in(auth, code_at(secret, clock, 0))
+    await log_in(auth, code_at(secret, clock, 1))
 
 
 async def test_a_used_code_is_a_wrong_code(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     """And counts as one: it may have been read over a shoulder."""
-    secret, codes = await enrol(gate, ada, clock)
-    await log_in(gate, codes[0])
+    secret, codes = await enrol(auth, ada, clock)
+    await log_in(auth, codes[0])
     for used in (code_at(secret, clock), codes[0], code_at(secret, clock), codes[0], codes[0]):
         with pytest.raises(InvalidSecondFactor):
-            await log_in(gate, used)
+            await log_in(auth, used)
     with pytest.raises(AccountLocked):
-        await log_in(gate, codes[1])
+        await log_in(auth, codes[1])
 
 
 async def test_of_two_who_come_with_one_code_one_is_let_in(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    secret, codes = await enrol(gate, ada, clock)
+    secret, codes = await enrol(auth, ada, clock)
     database = Database(runner.database.url)
     other = gate_of(Runner(database, clock), clock)  # another process
     for code in (None, codes[0]):
         clock.advance(seconds=30)
         given = code or code_at(secret, clock)
         assert await outcomes(
-            *(log_in(door, given, STRANGER, "Robot") for door in (gate, other) for _ in range(2))
+            *(log_in(door, given, STRANGER, "Robot") for door in (auth, other) for _ in range(2))
         ) == ["InvalidSecondFactor"] * 3 + ["SignedIn"]
     await database.close()
 
 
 async def test_of_two_commands_with_one_checked_factor_one_is_let_in(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     """The race after the check, which decides."""
-    secret, codes = await enrol(gate, ada, clock)
+    secret, codes = await enrol(auth, ada, clock)
     clock.advance(seconds=30)
     totp = (await factors_of(runner, ada)).totp
     assert totp is not None
@@ -165,7 +165,7 @@ async def test_of_two_commands_with_one_checked_factor_one_is_let_in(
         runner.database.url, "SELECT password_hash FROM identity_users"
     )
     for code in (code_at(secret, clock), codes[0]):
-        checked = await gate.factors.check(totp, code, OWNER)
+        checked = await auth.factors.check(totp, code, OWNER)
         assert checked is not None
         assert await outcomes(
             *(
@@ -182,128 +182,128 @@ async def test_of_two_commands_with_one_checked_factor_one_is_let_in(
 
 
 async def test_a_recovery_code_is_used_once(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    _, codes = await enrol(gate, ada, clock)
-    await log_in(gate, codes[3].lower().replace("-", " "))
+    _, codes = await enrol(auth, ada, clock)
+    await log_in(auth, codes[3].lower().replace("-", " "))
     assert (await factors_of(runner, ada)).recovery_codes_left == 9
     with pytest.raises(InvalidSecondFactor):
-        await log_in(gate, codes[3])
-    eve = await gate.sign_up("eve@b.test", PASSWORD, None, STRANGER, None)
-    await enrol(gate, eve, clock)
+        await log_in(auth, codes[3])
+    eve = await auth.sign_up("eve@b.test", PASSWORD, None, STRANGER, None)
+    await enrol(auth, eve, clock)
     with pytest.raises(InvalidSecondFactor):  # another user's
-        await gate.log_in("eve@b.test", PASSWORD, STRANGER, None, codes[4])
-    await log_in(gate, codes[4])
+        await auth.log_in("eve@b.test", PASSWORD, STRANGER, None, codes[4])
+    await log_in(auth, codes[4])
 
 
 async def test_new_recovery_codes_kill_the_old_ones(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     with pytest.raises(TotpNotFound):
-        await gate.factors.renew_codes(actor_of(ada))
-    _, old = await enrol(gate, ada, clock)
-    new = await gate.factors.renew_codes(actor_of(ada))
+        await auth.factors.renew_codes(actor_of(ada))
+    _, old = await enrol(auth, ada, clock)
+    new = await auth.factors.renew_codes(actor_of(ada))
     assert not set(old) & set(new)
     assert (await factors_of(runner, ada)).recovery_codes_left == 10
     with pytest.raises(InvalidSecondFactor):
-        await log_in(gate, old[0])
-    await log_in(gate, new[0])
+        await log_in(auth, old[0])
+    await log_in(auth, new[0])
 
 
 async def test_guesses_of_codes_are_bounded_and_the_owner_is_not_locked_out(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     """A thief has the password; the owner's known device has a count of its own."""
-    secret, codes = await enrol(gate, ada, clock)
+    secret, codes = await enrol(auth, ada, clock)
     clock.advance(seconds=300)
     done = await outcomes(
-        *(log_in(gate, f"{n:06}", STRANGER, "Robot") for n in range(400_000, 400_020))
+        *(log_in(auth, f"{n:06}", STRANGER, "Robot") for n in range(400_000, 400_020))
     )
     assert done == ["AccountLocked"] * 15 + ["InvalidSecondFactor"] * 5
     for code in (code_at(secret, clock), codes[0]):  # neither the app nor a recovery code
         with pytest.raises(AccountLocked):
-            await log_in(gate, code, STRANGER, "Robot")
-    await log_in(gate, code_at(secret, clock))
+            await log_in(auth, code, STRANGER, "Robot")
+    await log_in(auth, code_at(secret, clock))
     for _ in range(4):
         with pytest.raises(InvalidSecondFactor):
-            await log_in(gate, WRONG)
+            await log_in(auth, WRONG)
     clock.advance(seconds=30)
-    await log_in(gate, code_at(secret, clock))  # a right one begins the count anew
+    await log_in(auth, code_at(secret, clock))  # a right one begins the count anew
     for _ in range(5):
         with pytest.raises(InvalidSecondFactor):
-            await log_in(gate, WRONG)
+            await log_in(auth, WRONG)
     with pytest.raises(AccountLocked):
-        await log_in(gate, codes[0])
+        await log_in(auth, codes[0])
     clock.advance(seconds=900)
-    await log_in(gate, codes[0])
+    await log_in(auth, codes[0])
 
 
 async def test_a_set_up_is_replaced_ends_and_is_done_once(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     with pytest.raises(TotpNotFound):
-        await gate.factors.confirm(WRONG, actor_of(ada))
-    first = (await gate.factors.enrol(actor_of(ada))).secret
-    second = (await gate.factors.enrol(actor_of(ada))).secret
+        await auth.factors.confirm(WRONG, actor_of(ada))
+    first = (await auth.factors.enrol(actor_of(ada))).secret
+    second = (await auth.factors.enrol(actor_of(ada))).secret
     with pytest.raises(WrongFactor):
-        await gate.factors.confirm(code_at(first, clock), actor_of(ada))
+        await auth.factors.confirm(code_at(first, clock), actor_of(ada))
     clock.advance(seconds=901)
     with pytest.raises(TotpNotFound):
-        await gate.factors.confirm(code_at(second, clock), actor_of(ada))
-    third = (await gate.factors.enrol(actor_of(ada))).secret
+        await auth.factors.confirm(code_at(second, clock), actor_of(ada))
+    third = (await auth.factors.enrol(actor_of(ada))).secret
     code = code_at(third, clock)
-    assert await outcomes(*(gate.factors.confirm(code, actor_of(ada)) for _ in range(3))) == [
+    assert await outcomes(*(auth.factors.confirm(code, actor_of(ada)) for _ in range(3))) == [
         "TotpNotFound", "TotpNotFound", "list",
     ]  # fmt: skip
     with pytest.raises(TotpActive):
-        await gate.factors.enrol(actor_of(ada))
+        await auth.factors.enrol(actor_of(ada))
 
 
 async def test_other_sessions_end_when_an_app_comes_or_goes(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     for _ in range(2):
-        other = await log_in(gate)
-        secret, _ = await enrol(gate, ada, clock)
+        other = await log_in(auth)
+        secret, _ = await enrol(auth, ada, clock)
         assert (await is_good(runner, ada), await is_good(runner, other)) == (True, False)
         clock.advance(seconds=30)
-        other = await log_in(gate, code_at(secret, clock))
+        other = await log_in(auth, code_at(secret, clock))
         await runner.run(remove_totp, RemoveTotp(), actor_of(ada))
         assert (await is_good(runner, ada), await is_good(runner, other)) == (True, False)
         assert await factors_of(runner, ada) == Factors(None, 0, ())
         with pytest.raises(TotpNotFound):
             await runner.run(remove_totp, RemoveTotp(), actor_of(ada))
         clock.advance(seconds=30)
-    await log_in(gate)
+    await log_in(auth)
 
 
 async def test_an_admin_helps_who_has_lost_everything(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     root = Actor(None, Role.ADMIN)
-    await enrol(gate, ada, clock)
+    await enrol(auth, ada, clock)
     await runner.run(remove_factors, RemoveFactors(ada.user.id), root)
     assert not await is_good(runner, ada)
     assert await factors_of(runner, ada) == Factors(None, 0, ())
-    await log_in(gate)
+    await log_in(auth)
     with pytest.raises(UserNotFound):
         await runner.run(remove_factors, RemoveFactors(uuid4()), root)
 
 
 async def test_who_is_switched_off_can_do_nothing_with_factors(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    secret, _ = await enrol(gate, ada, clock)
+    secret, _ = await enrol(auth, ada, clock)
     clock.advance(seconds=30)
     async with runner.database.begin() as connection:
         await connection.execute(users.update().values(is_active=False))
     with pytest.raises(InvalidCredentials):
-        await log_in(gate, code_at(secret, clock))
+        await log_in(auth, code_at(secret, clock))
     for work in (
-        gate.factors.enrol(actor_of(ada)),
-        gate.factors.renew_codes(actor_of(ada)),
-        gate.step_up_by_code(code_at(secret, clock), actor_of(ada)),
-        gate.step_up_by_password(PASSWORD, actor_of(ada)),
+        auth.factors.enrol(actor_of(ada)),
+        auth.factors.renew_codes(actor_of(ada)),
+        auth.step_up_with_code(code_at(secret, clock), actor_of(ada)),
+        auth.step_up_with_password(PASSWORD, actor_of(ada)),
         runner.run(remove_totp, RemoveTotp(), actor_of(ada)),
     ):
         with pytest.raises(Unauthenticated):
@@ -311,19 +311,19 @@ async def test_who_is_switched_off_can_do_nothing_with_factors(
 
 
 async def test_nobody_and_who_has_no_session_can_do_nothing_with_factors(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     keyed = Actor(ada.user.id, Role.USER)  # an API key has no session
     with pytest.raises(Unauthenticated):
-        await gate.step_up_by_password(PASSWORD, keyed)
-    secret, _ = await enrol(gate, ada, clock)
+        await auth.step_up_with_password(PASSWORD, keyed)
+    secret, _ = await enrol(auth, ada, clock)
     clock.advance(seconds=30)
     for work in (
-        gate.factors.enrol(OWNER),
-        gate.factors.confirm(WRONG, OWNER),
-        gate.factors.renew_codes(OWNER),
-        gate.step_up_by_code(code_at(secret, clock), OWNER),
-        gate.step_up_by_code(code_at(secret, clock), keyed),
+        auth.factors.enrol(OWNER),
+        auth.factors.confirm(WRONG, OWNER),
+        auth.factors.renew_codes(OWNER),
+        auth.step_up_with_code(code_at(secret, clock), OWNER),
+        auth.step_up_with_code(code_at(secret, clock), keyed),
         runner.run(remove_totp, RemoveTotp(), OWNER),
         runner.view(lambda view: get_factors(view, OWNER)),
     ):
@@ -332,14 +332,14 @@ async def test_nobody_and_who_has_no_session_can_do_nothing_with_factors(
 
 
 async def test_neither_secrets_nor_codes_are_in_the_database(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    secret, codes = await enrol(gate, ada, clock)
+    secret, codes = await enrol(auth, ada, clock)
     clock.advance(seconds=30)
     used = code_at(secret, clock)
-    await log_in(gate, used)
+    await log_in(auth, used)
     with pytest.raises(InvalidSecondFactor):
-        await log_in(gate, "canary-code-1234")
+        await log_in(auth, "canary-code-1234")
     url = runner.database.url
     everything = ""
     for table in (
@@ -363,11 +363,11 @@ async def test_neither_secrets_nor_codes_are_in_the_database(
 
 
 async def test_wrong_codes_are_in_the_audit_trail(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    await enrol(gate, ada, clock)
+    await enrol(auth, ada, clock)
     with pytest.raises(InvalidSecondFactor):
-        await log_in(gate, WRONG)
+        await log_in(auth, WRONG)
     rows = await owner.rows(
         runner.database.url, "SELECT action, phase FROM audit_events ORDER BY id DESC LIMIT 2"
     )
@@ -375,7 +375,7 @@ async def test_wrong_codes_are_in_the_audit_trail(
 
 
 async def test_sessions_outlive_the_migration_there_and_back(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     url = runner.database.url
     await runner.database.close()

@@ -282,7 +282,7 @@ async def test_an_admin_who_has_stepped_up_helps_who_has_lost_everything(
 ) -> None:
     ada = await signed_up(client)
     await enrol(client, app, ada)
-    encoded = await bank_of(app).authentication.hashed(PASSWORD, "root@example.test")
+    encoded = await bank_of(app).authentication.hash_password(PASSWORD, "root@example.test")
     command = CreateUser("root@example.test", encoded, role=Role.ADMIN)
     await bank_of(app).runner.run(create_user, command, SYSTEM)
     root = await logged_in(client, "root@example.test")

@@ -4,9 +4,9 @@ from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.letters import (
-    AskForLetter,
+    RequestLetter,
     SendLetter,
-    ask_for_letter,
+    request_letter,
     send_letter,
 )
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
@@ -14,9 +14,9 @@ from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.models import letters
 from guilder.domains.identity.repository.letters import sessions_before
 from guilder.domains.identity.rules.letters import Purpose
-from guilder.domains.identity.rules.lockout import MOST_FAILURES
+from guilder.domains.identity.rules.lockout import MAX_FAILURES
 from guilder.domains.identity.rules.users import User
-from guilder.domains.identity.subscribers import forget_old_letters
+from guilder.domains.identity.subscribers import prune_old_letters
 from tests.db import owner
 
 DAY_SECONDS = 86_400
@@ -42,17 +42,17 @@ async def ada(runner: Runner, *, verified: bool) -> User:
 async def test_old_letters_are_forgotten(runner: Runner, clock: FixedClock) -> None:
     await ada(runner, verified=False)
     clock.advance(seconds=DAY_SECONDS)
-    await runner.run(ask_for_letter, AskForLetter(Purpose.RESET, "ada@b.test"), SYSTEM)
+    await runner.run(request_letter, RequestLetter(Purpose.RESET, "ada@b.test"), SYSTEM)
     assert await asked(runner) == ["verification", "reset"]
-    assert await forget_old_letters(runner) == 0
+    assert await prune_old_letters(runner) == 0
     clock.advance(seconds=DAY_SECONDS + 1)
-    assert await forget_old_letters(runner) == 1
+    assert await prune_old_letters(runner) == 1
     assert await asked(runner) == ["reset"]
     clock.advance(seconds=DAY_SECONDS)
-    assert await forget_old_letters(runner) == 1
+    assert await prune_old_letters(runner) == 1
     attempts = "SELECT count(*) FROM audit_events WHERE action = 'letter.prune'"
     before = await owner.rows(runner.database.url, attempts)
-    assert await forget_old_letters(runner) == 0
+    assert await prune_old_letters(runner) == 0
     assert await owner.rows(runner.database.url, attempts) == before  # nothing done, no trace
 
 
@@ -61,7 +61,7 @@ async def test_who_has_proved_an_address_is_told_of_wrong_guesses_once_a_day(
 ) -> None:
     user = await ada(runner, verified=True)
     for told in (True, False):
-        for _ in range(MOST_FAILURES):
+        for _ in range(MAX_FAILURES):
             guess = CountFailure(b"k" * 32, user.id, Purpose.LOCK)
             await runner.run(count_failure, guess, SYSTEM)
         assert (await send_newest(runner) is not None) is told
@@ -77,7 +77,7 @@ async def test_nobody_else_is_told_of_wrong_guesses(runner: Runner, clock: Fixed
         (b"c" * 32, None, Purpose.LOCK),  # there is no such user
     ):
         clock.advance(seconds=1)
-        for _ in range(MOST_FAILURES):
+        for _ in range(MAX_FAILURES):
             await runner.run(count_failure, CountFailure(key, whose, letter), SYSTEM)
         assert await send_newest(runner) is None
     assert await asked(runner) == ["verification", "lock", "lock", "lock"]  # all the same work

@@ -43,98 +43,98 @@ def passwords() -> Passwords:
 
 
 @pytest.fixture
-def gate(runner: Runner, passwords: Passwords, clock: FixedClock) -> AuthenticationService:
+def auth(runner: Runner, passwords: Passwords, clock: FixedClock) -> AuthenticationService:
     return gate_of(runner, clock, passwords)
 
 
 @pytest.fixture(autouse=True)
-async def ada(gate: AuthenticationService) -> Actor:
-    signed_in = await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+async def ada(auth: AuthenticationService) -> Actor:
+    signed_in = await auth.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
     return Actor(signed_in.user.id, Role.USER, session_id=signed_in.session.id)
 
 
 async def fail(
-    gate: AuthenticationService, times: int, email: str = EMAIL, actor: Actor = STRANGER
+    auth: AuthenticationService, times: int, email: str = EMAIL, actor: Actor = STRANGER
 ) -> None:
     for _ in range(times):
         with pytest.raises(InvalidCredentials):
-            await gate.log_in(email, "wrong horse battery", actor, "Robot")
+            await auth.log_in(email, "wrong horse battery", actor, "Robot")
 
 
 @pytest.mark.parametrize("email", [EMAIL, "ADA@B.test", "nobody@b.test"])
 async def test_five_wrong_passwords_lock_for_fifteen_minutes(
-    gate: AuthenticationService, clock: FixedClock, passwords: Passwords, email: str
+    auth: AuthenticationService, clock: FixedClock, passwords: Passwords, email: str
 ) -> None:
-    await fail(gate, 5, email)
+    await fail(auth, 5, email)
     tried = passwords.tried
     for password in (PASSWORD, "wrong horse battery"):  # the answer tells nothing about either
         with pytest.raises(AccountLocked) as refused:
-            await gate.log_in(email, password, STRANGER, "Robot")
+            await auth.log_in(email, password, STRANGER, "Robot")
         assert refused.value.retry_after_seconds == 900
     assert passwords.tried == tried
     clock.advance(seconds=899)
     with pytest.raises(AccountLocked):
-        await gate.log_in(email, PASSWORD, STRANGER, "Robot")
+        await auth.log_in(email, PASSWORD, STRANGER, "Robot")
     clock.advance(seconds=1)
-    await fail(gate, 1, email)
+    await fail(auth, 1, email)
     if email != "nobody@b.test":
-        await gate.log_in(email, PASSWORD, STRANGER, "Robot")
+        await auth.log_in(email, PASSWORD, STRANGER, "Robot")
 
 
-async def test_a_strangers_guesses_do_not_lock_the_owner_out(gate: AuthenticationService) -> None:
-    await fail(gate, 5)
+async def test_a_strangers_guesses_do_not_lock_the_owner_out(auth: AuthenticationService) -> None:
+    await fail(auth, 5)
     with pytest.raises(AccountLocked):
-        await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
-    await gate.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+        await auth.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
+    await auth.log_in(EMAIL, PASSWORD, OWNER, "Browser")
     with pytest.raises(AccountLocked):  # neither address nor device alone is known
-        await gate.log_in(EMAIL, PASSWORD, OWNER, "Robot")
+        await auth.log_in(EMAIL, PASSWORD, OWNER, "Robot")
     with pytest.raises(AccountLocked):
-        await gate.log_in(EMAIL, PASSWORD, STRANGER, "Browser")
+        await auth.log_in(EMAIL, PASSWORD, STRANGER, "Browser")
 
 
 async def test_a_known_device_is_locked_by_its_own_guesses_alone(
-    gate: AuthenticationService,
+    auth: AuthenticationService,
 ) -> None:
     for _ in range(5):
         with pytest.raises(InvalidCredentials):
-            await gate.log_in(EMAIL, "wrong horse battery", OWNER, "Browser")
+            await auth.log_in(EMAIL, "wrong horse battery", OWNER, "Browser")
     with pytest.raises(AccountLocked):
-        await gate.log_in(EMAIL, PASSWORD, OWNER, "Browser")
-    await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
+        await auth.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+    await auth.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
 
 
-async def test_the_right_password_begins_the_count_anew(gate: AuthenticationService) -> None:
+async def test_the_right_password_begins_the_count_anew(auth: AuthenticationService) -> None:
     for device in ("Phone", "Tablet", None):
-        await fail(gate, 4)
-        await gate.log_in(EMAIL, PASSWORD, STRANGER, device)
+        await fail(auth, 4)
+        await auth.log_in(EMAIL, PASSWORD, STRANGER, device)
 
 
 async def test_failures_of_long_ago_do_not_count(
-    gate: AuthenticationService, clock: FixedClock
+    auth: AuthenticationService, clock: FixedClock
 ) -> None:
     for _ in range(4):
-        await fail(gate, 4)
+        await fail(auth, 4)
         clock.advance(seconds=901)
-    await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
+    await auth.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
 
 
 @pytest.mark.parametrize("email", [EMAIL, "nobody@b.test"])
 async def test_of_guesses_that_arrive_together_five_are_tried(
-    gate: AuthenticationService, passwords: Passwords, email: str
+    auth: AuthenticationService, passwords: Passwords, email: str
 ) -> None:
     outcomes = await asyncio.gather(
-        *(gate.log_in(email, f"guess number {n:04}", STRANGER, "Robot") for n in range(30)),
+        *(auth.log_in(email, f"guess number {n:04}", STRANGER, "Robot") for n in range(30)),
         return_exceptions=True,
     )
     assert passwords.tried == 5
     assert sorted(type(one).__name__ for one in outcomes) == (
         ["AccountLocked"] * 25 + ["InvalidCredentials"] * 5
     )
-    assert not gate._guard._turns  # nothing is left of those who waited
+    assert not auth._guard._turns  # nothing is left of those who waited
 
 
 async def test_of_guesses_through_two_processes_six_are_tried_at_most(
-    gate: AuthenticationService, database_url: str, clock: FixedClock, passwords: Passwords
+    auth: AuthenticationService, database_url: str, clock: FixedClock, passwords: Passwords
 ) -> None:
     database = Database(database_url)
     other = gate_of(Runner(database, clock), clock, passwords)
@@ -142,7 +142,7 @@ async def test_of_guesses_through_two_processes_six_are_tried_at_most(
         *(
             door.log_in(EMAIL, f"guess number {n:04}", STRANGER, "Robot")
             for n in range(15)
-            for door in (gate, other)
+            for door in (auth, other)
         ),
         return_exceptions=True,
     )
@@ -151,10 +151,10 @@ async def test_of_guesses_through_two_processes_six_are_tried_at_most(
 
 
 async def test_many_who_have_the_right_password_come_in_together(
-    gate: AuthenticationService,
+    auth: AuthenticationService,
 ) -> None:
     sessions = await asyncio.gather(
-        *(gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot") for _ in range(12))
+        *(auth.log_in(EMAIL, PASSWORD, STRANGER, "Robot") for _ in range(12))
     )
     assert len({one.session.id for one in sessions}) == 12
 
@@ -169,20 +169,20 @@ async def test_first_failures_that_are_counted_at_once_all_count(runner: Runner)
 
 
 async def test_a_thief_of_a_session_cannot_try_passwords_for_long(
-    gate: AuthenticationService, ada: Actor
+    auth: AuthenticationService, ada: Actor
 ) -> None:
     for _ in range(5):
         with pytest.raises(WrongPassword):
-            await gate.change_password("wrong horse battery", "another password", ada)
+            await auth.change_password("wrong horse battery", "another password", ada)
     with pytest.raises(AccountLocked):
-        await gate.change_password(PASSWORD, "another password", ada)
-    await gate.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
+        await auth.change_password(PASSWORD, "another password", ada)
+    await auth.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
 
 
 async def test_neither_addresses_nor_guesses_are_in_the_tables(
-    gate: AuthenticationService, database_url: str
+    auth: AuthenticationService, database_url: str
 ) -> None:
-    await fail(gate, 1, "secret-admirer@b.test")
+    await fail(auth, 1, "secret-admirer@b.test")
     for table in ("identity_failures", "audit_events"):
         everything = repr(await owner.rows(database_url, f"SELECT * FROM {table}"))
         assert "admirer" not in everything
@@ -190,13 +190,13 @@ async def test_neither_addresses_nor_guesses_are_in_the_tables(
 
 
 async def test_an_outdated_hash_is_made_anew_at_the_next_login(
-    gate: AuthenticationService, runner: Runner, database_url: str, passwords: Passwords
+    auth: AuthenticationService, runner: Runner, database_url: str, passwords: Passwords
 ) -> None:
     weak = Argon2Passwords(SECRET, memory_kib=32, time_cost=1)
     async with runner.database.begin() as connection:
         await connection.execute(users.update().values(password_hash=await weak.hash(PASSWORD)))
     weak.close()
-    await gate.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+    await auth.log_in(EMAIL, PASSWORD, OWNER, "Browser")
     ((encoded,),) = await owner.rows(database_url, "SELECT password_hash FROM identity_users")
     assert not passwords.is_outdated(encoded)
-    await gate.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+    await auth.log_in(EMAIL, PASSWORD, OWNER, "Browser")

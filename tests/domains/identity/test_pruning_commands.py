@@ -10,13 +10,13 @@ from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
-from guilder.domains.identity.commands.pruning import DropWhatIsOver, drop_what_is_over
+from guilder.domains.identity.commands.pruning import PruneLogins, prune_logins
 from guilder.domains.identity.commands.sessions import EndSession, end_session
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, RefreshReused
 from guilder.domains.identity.models import failures
 from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
-from guilder.domains.identity.subscribers import prune
+from guilder.domains.identity.subscribers import prune_old_logins
 from tests.db import owner
 from tests.support.waiting import LONG
 
@@ -26,8 +26,8 @@ FAILURES, TOKENS, SESSIONS = "identity_failures", "identity_refresh_tokens", "id
 
 
 @pytest.fixture
-async def ada(gate: AuthenticationService) -> SignedIn:
-    return await gate.sign_up("ada@b.test", PASSWORD, None, CALLER, "Browser")
+async def ada(auth: AuthenticationService) -> SignedIn:
+    return await auth.sign_up("ada@b.test", PASSWORD, None, CALLER, "Browser")
 
 
 async def kept(runner: Runner) -> tuple[int, int, int]:
@@ -42,69 +42,69 @@ async def end(runner: Runner, who: SignedIn) -> None:
 
 
 async def test_failures_go_when_they_no_longer_count_and_a_lock_stays_while_it_lasts(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     for _ in range(5):
         with pytest.raises(InvalidCredentials):
-            await gate.log_in("eve@b.test", "wrong horse battery", CALLER, None)
+            await auth.log_in("eve@b.test", "wrong horse battery", CALLER, None)
     clock.advance(seconds=1)
     with pytest.raises(InvalidCredentials):
-        await gate.log_in("bob@b.test", "wrong horse battery", CALLER, None)
+        await auth.log_in("bob@b.test", "wrong horse battery", CALLER, None)
     clock.advance(seconds=899)
-    assert await prune(runner) == 0
+    assert await prune_old_logins(runner) == 0
     assert await kept(runner) == (2, 1, 1)
     clock.advance(seconds=1)
-    assert await prune(runner) == 1
+    assert await prune_old_logins(runner) == 1
     clock.advance(seconds=1)
-    assert await prune(runner) == 1
+    assert await prune_old_logins(runner) == 1
     assert await kept(runner) == (0, 1, 1)
 
 
 async def test_a_lock_is_not_shortened(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock
+    auth: AuthenticationService, runner: Runner, clock: FixedClock
 ) -> None:
     for _ in range(5):
         with pytest.raises(InvalidCredentials):
-            await gate.log_in("eve@b.test", "wrong horse battery", CALLER, None)
+            await auth.log_in("eve@b.test", "wrong horse battery", CALLER, None)
     clock.advance(seconds=899)
-    await prune(runner)
+    await prune_old_logins(runner)
     with pytest.raises(AccountLocked):
-        await gate.log_in("eve@b.test", "wrong horse battery", CALLER, None)
+        await auth.log_in("eve@b.test", "wrong horse battery", CALLER, None)
 
 
 async def test_used_tokens_stay_as_long_as_their_reuse_must_be_seen(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     token = ada.refresh_token
     for _ in range(4):
         clock.advance(days=29)
-        token = (await gate.refresh(token, CALLER)).refresh_token
-        assert await prune(runner) == 0
+        token = (await auth.refresh(token, CALLER)).refresh_token
+        assert await prune_old_logins(runner) == 0
     assert await kept(runner) == (0, 5, 1)
     with pytest.raises(RefreshReused):
-        await gate.refresh(ada.refresh_token, CALLER)  # 116 days old
+        await auth.refresh(ada.refresh_token, CALLER)  # 116 days old
     clock.advance(days=1, seconds=1)
-    assert await prune(runner) == 5
+    assert await prune_old_logins(runner) == 5
     assert await kept(runner) == (0, 0, 1)
 
 
 @pytest.mark.parametrize("how", ["ended", "expired"])
 async def test_tokens_go_a_day_and_sessions_ninety_days_after_the_end(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn, how: str
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn, how: str
 ) -> None:
     if how == "ended":
         await end(runner, ada)
     else:
         clock.advance(days=30)
     clock.advance(days=1)
-    assert await prune(runner) == 0
+    assert await prune_old_logins(runner) == 0
     clock.advance(seconds=1)
-    assert await prune(runner) == 1
+    assert await prune_old_logins(runner) == 1
     assert await kept(runner) == (0, 0, 1)
     clock.advance(days=89, seconds=-1)
-    assert await prune(runner) == 0
+    assert await prune_old_logins(runner) == 0
     clock.advance(seconds=1)
-    assert await prune(runner) == 1
+    assert await prune_old_logins(runner) == 1
     assert await kept(runner) == (0, 0, 0)
     rows = await owner.rows(
         runner.database.url, "SELECT phase FROM audit_events WHERE action = 'identity.prune'"
@@ -113,33 +113,33 @@ async def test_tokens_go_a_day_and_sessions_ninety_days_after_the_end(
 
 
 async def test_no_run_takes_more_than_its_share(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     for _ in range(4):
-        await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
+        await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
     for name in "abcde":
         await runner.run(count_failure, CountFailure(failures_key(name)), CALLER)
     clock.advance(days=200)
     async with asyncio.timeout(LONG):
-        taken = [await runner.run(drop_what_is_over, DropWhatIsOver(2), SYSTEM) for _ in range(5)]
+        taken = [await runner.run(prune_logins, PruneLogins(2), SYSTEM) for _ in range(5)]
     assert taken == [6, 6, 3, 0, 0]  # of each kind two, and in the end one
     assert await kept(runner) == (0, 0, 0)
 
 
 async def test_several_processes_may_prune_at_once(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    stays = await gate.sign_up("eve@b.test", PASSWORD, None, CALLER, None)
+    stays = await auth.sign_up("eve@b.test", PASSWORD, None, CALLER, None)
     for _ in range(20):
-        await end(runner, await gate.log_in("ada@b.test", PASSWORD, CALLER, None))
+        await end(runner, await auth.log_in("ada@b.test", PASSWORD, CALLER, None))
     clock.advance(days=2)
     others = [Database(runner.database.url) for _ in range(3)]
-    done = await asyncio.gather(*(prune(Runner(one, clock)) for one in others))
+    done = await asyncio.gather(*(prune_old_logins(Runner(one, clock)) for one in others))
     for one in others:
         await one.close()
     assert sum(done) == 20
     assert await kept(runner) == (0, 2, 22)
-    assert (await gate.refresh(stays.refresh_token, CALLER)).user == stays.user
+    assert (await auth.refresh(stays.refresh_token, CALLER)).user == stays.user
 
 
 async def test_a_failure_that_is_counted_meanwhile_is_not_forgotten(
@@ -151,11 +151,11 @@ async def test_a_failure_that_is_counted_meanwhile_is_not_forgotten(
     clock.advance(days=1)
     if runner.database.sqlite:  # one writer at a time: there is no meanwhile
         await runner.run(count_failure, CountFailure(key), CALLER)
-        assert await prune(runner) == 0
+        assert await prune_old_logins(runner) == 0
         return
     async with runner.database.begin() as counting:
         await counting.execute(failures.update().values(last_at=clock.now_us()))
-        pruning = asyncio.create_task(prune(runner))
+        pruning = asyncio.create_task(prune_old_logins(runner))
         await _waits_for_a_lock(runner.database.url)
     assert await pruning == 0
     assert await kept(runner) == (1, 0, 0)

@@ -14,9 +14,9 @@ from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.rotations import (
-    RotateEverybody,
+    RotateAll,
     RotateUser,
-    rotate_everybody,
+    rotate_all,
     rotate_user,
 )
 from guilder.domains.identity.errors import RefreshInvalid, UserNotFound
@@ -40,13 +40,13 @@ class House:
         self.runner = runner
         self.clock = clock
         self.access = AccessTokens(SECRET, clock)
-        self.gate = gate_of(runner, clock)
+        self.auth = gate_of(runner, clock)
 
     async def sign_up(self, name: str) -> SignedIn:
-        return await self.gate.sign_up(f"{name}@b.test", PASSWORD, None, CALLER, None)
+        return await self.auth.sign_up(f"{name}@b.test", PASSWORD, None, CALLER, None)
 
     async def log_in(self, name: str) -> SignedIn:
-        return await self.gate.log_in(f"{name}@b.test", PASSWORD, CALLER, None)
+        return await self.auth.log_in(f"{name}@b.test", PASSWORD, CALLER, None)
 
     async def comes_in(self, who: SignedIn) -> bool:
         """Whether the access token is good."""
@@ -65,14 +65,14 @@ class House:
     async def refreshed(self, who: SignedIn) -> SignedIn | None:
         """The next pair, None when it is refused as invalid."""
         try:
-            return await self.gate.refresh(who.refresh_token, CALLER)
+            return await self.auth.refresh(who.refresh_token, CALLER)
         except RefreshInvalid:
             return None
 
     async def rotate(self, who: SignedIn | None = None, grace_seconds: int = 0) -> Rotation:
         if who is None:
-            everybody = RotateEverybody("a breach", grace_seconds)
-            return await self.runner.run(rotate_everybody, everybody, SYSTEM)
+            everybody = RotateAll("a breach", grace_seconds)
+            return await self.runner.run(rotate_all, everybody, SYSTEM)
         one = RotateUser(who.user.id, "a breach", grace_seconds)
         return await self.runner.run(rotate_user, one, SYSTEM)
 

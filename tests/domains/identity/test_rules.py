@@ -6,15 +6,15 @@ from uuid import UUID
 import pytest
 
 from guilder.core.result import Err, Ok
-from guilder.domains.identity.rules.lockout import LOCK_US, MOST_FAILURES, Failures
+from guilder.domains.identity.rules.lockout import LOCK_US, MAX_FAILURES, Failures
 from guilder.domains.identity.rules.passwords import check_password, normal_password
 from guilder.domains.identity.rules.sessions import (
-    DOUBLE_CLICK_US,
+    REUSE_GRACE_US,
     SESSION_US,
-    Refresh,
     RefreshToken,
+    RefreshVerdict,
     Session,
-    judge_refresh,
+    check_refresh,
 )
 from guilder.domains.identity.rules.users import email_key
 
@@ -91,23 +91,23 @@ def test_other_addresses_have_other_keys() -> None:
 @pytest.mark.parametrize(
     ("generation", "used_ago", "verdict"),
     [
-        (5, None, Refresh.NEXT),
-        (4, 0, Refresh.AGAIN),
-        (4, DOUBLE_CLICK_US, Refresh.AGAIN),
-        (4, DOUBLE_CLICK_US + 1, Refresh.REUSED),
-        (3, 0, Refresh.REUSED),  # somebody has used what it gave
-        (3, DOUBLE_CLICK_US + 1, Refresh.REUSED),
+        (5, None, RefreshVerdict.NEXT),
+        (4, 0, RefreshVerdict.AGAIN),
+        (4, REUSE_GRACE_US, RefreshVerdict.AGAIN),
+        (4, REUSE_GRACE_US + 1, RefreshVerdict.REUSED),
+        (3, 0, RefreshVerdict.REUSED),  # somebody has used what it gave
+        (3, REUSE_GRACE_US + 1, RefreshVerdict.REUSED),
     ],
 )
 def test_what_a_refresh_token_is_good_for(
-    generation: int, used_ago: int | None, verdict: Refresh
+    generation: int, used_ago: int | None, verdict: RefreshVerdict
 ) -> None:
     used_at = None if used_ago is None else NOW - used_ago
     token = RefreshToken(ID, generation, used_at, None)
-    assert judge_refresh(token, OPEN, NOW) is verdict
+    assert check_refresh(token, OPEN, NOW) is verdict
     for over in (replace(OPEN, ended_at=NOW), replace(OPEN, expires_at=NOW)):
-        assert judge_refresh(token, over, NOW) is Refresh.NONE
-    assert judge_refresh(token, replace(OPEN, expires_at=NOW + 1), NOW) is verdict
+        assert check_refresh(token, over, NOW) is RefreshVerdict.NONE
+    assert check_refresh(token, replace(OPEN, expires_at=NOW + 1), NOW) is verdict
 
 
 def test_the_reason_names_the_field_that_the_password_came_in() -> None:
@@ -118,14 +118,14 @@ def test_the_reason_names_the_field_that_the_password_came_in() -> None:
 
 def test_failures_lock_and_are_forgotten() -> None:
     failures = Failures()
-    for in_a_row in range(1, MOST_FAILURES):
-        failures = failures.one_more(NOW)
+    for in_a_row in range(1, MAX_FAILURES):
+        failures = failures.with_failure(NOW)
         assert (failures.in_a_row, failures.locked_seconds(NOW)) == (in_a_row, 0)
-    assert failures.one_more(NOW + LOCK_US + 1).in_a_row == 1
-    locked = failures.one_more(NOW + LOCK_US)
+    assert failures.with_failure(NOW + LOCK_US + 1).in_a_row == 1
+    locked = failures.with_failure(NOW + LOCK_US)
     assert locked == Failures(0, NOW + LOCK_US, NOW + 2 * LOCK_US)
     assert locked.locked_seconds(NOW + LOCK_US) == LOCK_US // 1_000_000
-    assert locked.one_more(NOW + LOCK_US + 1) == locked
-    assert locked.one_more(NOW + 2 * LOCK_US) == Failures(1, NOW + 2 * LOCK_US)
+    assert locked.with_failure(NOW + LOCK_US + 1) == locked
+    assert locked.with_failure(NOW + 2 * LOCK_US) == Failures(1, NOW + 2 * LOCK_US)
     assert locked.locked_seconds(NOW + 2 * LOCK_US - 1) == 1
     assert locked.locked_seconds(NOW + 2 * LOCK_US) == 0

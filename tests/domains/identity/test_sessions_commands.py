@@ -60,13 +60,13 @@ def access(clock: FixedClock) -> AccessTokens:
 
 
 @pytest.fixture
-def gate(runner: Runner, clock: FixedClock) -> AuthenticationService:
+def auth(runner: Runner, clock: FixedClock) -> AuthenticationService:
     return gate_of(runner, clock)
 
 
 @pytest.fixture
-async def ada(gate: AuthenticationService) -> SignedIn:
-    return await gate.sign_up("ada@b.test", PASSWORD, "Ada", CALLER, "Browser")
+async def ada(auth: AuthenticationService) -> SignedIn:
+    return await auth.sign_up("ada@b.test", PASSWORD, "Ada", CALLER, "Browser")
 
 
 def actor_of(who: SignedIn) -> Actor:
@@ -94,21 +94,21 @@ async def ending(runner: Runner, who: SignedIn) -> str | None:
 
 
 async def test_a_refresh_token_gives_a_new_pair_of_the_same_session(
-    gate: AuthenticationService,
+    auth: AuthenticationService,
     runner: Runner,
     access: AccessTokens,
     clock: FixedClock,
     ada: SignedIn,
 ) -> None:
     clock.advance(days=20)
-    following = await gate.refresh(ada.refresh_token, CALLER)
+    following = await auth.refresh(ada.refresh_token, CALLER)
     assert following.user == ada.user
     assert following.session.id == ada.session.id
     assert following.refresh_token != ada.refresh_token
     claims = access.read(following.access_token)
     assert (claims.user_id, claims.session_id) == (ada.user.id, ada.session.id)
     clock.advance(days=20)  # 40 in all: each token is good for 30 of its own
-    third = await gate.refresh(following.refresh_token, CALLER)
+    third = await auth.refresh(following.refresh_token, CALLER)
     stored = await runner.view(lambda view: get_session(view, actor_of(ada), ada.session.id))
     assert stored == third.session
     assert stored.last_activity_at == clock.now_us()
@@ -116,72 +116,72 @@ async def test_a_refresh_token_gives_a_new_pair_of_the_same_session(
 
 
 async def test_a_session_that_is_not_refreshed_ends_after_thirty_days(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
     clock.advance(days=30)
     with pytest.raises(RefreshInvalid):
-        await gate.refresh(ada.refresh_token, CALLER)
+        await auth.refresh(ada.refresh_token, CALLER)
 
 
 @pytest.mark.parametrize("token", ["", "x", "\N{EURO SIGN}", "x" * 1000])
 async def test_a_token_that_was_never_given_out_is_refused(
-    gate: AuthenticationService, ada: SignedIn, token: str
+    auth: AuthenticationService, ada: SignedIn, token: str
 ) -> None:
     for wrong in (token, ada.access_token, ada.refresh_token[:-1], ada.refresh_token + "="):
         with pytest.raises(RefreshInvalid):
-            await gate.refresh(wrong, CALLER)
-    await gate.refresh(ada.refresh_token, CALLER)
+            await auth.refresh(wrong, CALLER)
+    await auth.refresh(ada.refresh_token, CALLER)
 
 
 async def test_a_client_that_asks_twice_is_given_the_same_pair(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
-    first = await gate.refresh(ada.refresh_token, CALLER)
+    first = await auth.refresh(ada.refresh_token, CALLER)
     clock.advance(seconds=10)
-    again = await gate.refresh(ada.refresh_token, CALLER)
+    again = await auth.refresh(ada.refresh_token, CALLER)
     assert (again.access_token, again.refresh_token) == (first.access_token, first.refresh_token)
 
 
 async def test_of_many_who_ask_at_once_all_are_given_the_same_pair(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
-    pairs = await asyncio.gather(*(gate.refresh(ada.refresh_token, CALLER) for _ in range(8)))
+    pairs = await asyncio.gather(*(auth.refresh(ada.refresh_token, CALLER) for _ in range(8)))
     assert len({(pair.access_token, pair.refresh_token) for pair in pairs}) == 1
     assert await is_good(runner, ada)
 
 
 async def test_a_token_that_is_used_again_later_ends_the_session(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    other = await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
-    thief = await gate.refresh(ada.refresh_token, CALLER)
+    other = await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
+    thief = await auth.refresh(ada.refresh_token, CALLER)
     clock.advance(seconds=11)
     with pytest.raises(RefreshReused):
-        await gate.refresh(ada.refresh_token, CALLER)
+        await auth.refresh(ada.refresh_token, CALLER)
     assert not await is_good(runner, ada)
     assert await ending(runner, ada) == "refresh_reused"
     with pytest.raises(RefreshInvalid):
-        await gate.refresh(thief.refresh_token, CALLER)
+        await auth.refresh(thief.refresh_token, CALLER)
     assert await is_good(runner, other)  # another family
 
 
 async def test_a_token_whose_successor_was_used_ends_the_session_at_once(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
-    second = await gate.refresh(ada.refresh_token, CALLER)
-    await gate.refresh(second.refresh_token, CALLER)
+    second = await auth.refresh(ada.refresh_token, CALLER)
+    await auth.refresh(second.refresh_token, CALLER)
     with pytest.raises(RefreshReused):
-        await gate.refresh(ada.refresh_token, CALLER)
+        await auth.refresh(ada.refresh_token, CALLER)
     assert not await is_good(runner, ada)
 
 
 async def test_reuse_is_in_the_audit_trail_and_the_tokens_are_not(
-    gate: AuthenticationService, runner: Runner, database_url: str, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, database_url: str, ada: SignedIn
 ) -> None:
-    second = await gate.refresh(ada.refresh_token, CALLER)
-    third = await gate.refresh(second.refresh_token, CALLER)
+    second = await auth.refresh(ada.refresh_token, CALLER)
+    third = await auth.refresh(second.refresh_token, CALLER)
     with pytest.raises(RefreshReused):
-        await gate.refresh(ada.refresh_token, CALLER)
+        await auth.refresh(ada.refresh_token, CALLER)
     rows = await owner.rows(
         database_url, "SELECT action, phase, code FROM audit_events ORDER BY id DESC LIMIT 4"
     )
@@ -198,36 +198,36 @@ async def test_reuse_is_in_the_audit_trail_and_the_tokens_are_not(
 
 
 async def test_who_is_switched_off_gets_no_new_pair(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     async with runner.database.begin() as connection:
         await connection.execute(users.update().values(is_active=False))
     with pytest.raises(RefreshInvalid):
-        await gate.refresh(ada.refresh_token, CALLER)
+        await auth.refresh(ada.refresh_token, CALLER)
     with pytest.raises(Unauthenticated):
         await runner.view(lambda view: get_me(view, actor_of(ada)))
     with pytest.raises(Unauthenticated):
-        await gate.change_password(PASSWORD, "another good password", actor_of(ada))
+        await auth.change_password(PASSWORD, "another good password", actor_of(ada))
 
 
 async def test_a_session_that_has_ended_is_good_for_nothing(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
-    other = await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
+    other = await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
     await runner.run(end_session, EndSession(other.session.id), actor_of(ada))
     assert (await is_good(runner, ada), await is_good(runner, other)) == (True, False)
     assert await ending(runner, other) == "revoked"
     with pytest.raises(RefreshInvalid):
-        await gate.refresh(other.refresh_token, CALLER)
+        await auth.refresh(other.refresh_token, CALLER)
     await runner.run(end_session, EndSession(other.session.id), actor_of(ada))  # again: no harm
     await runner.run(end_session, EndSession(ada.session.id), actor_of(ada))
     assert await ending(runner, ada) == "logged_out"
 
 
 async def test_nobody_ends_or_sees_the_session_of_another(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
-    eve = await gate.sign_up("eve@b.test", PASSWORD, None, CALLER, None)
+    eve = await auth.sign_up("eve@b.test", PASSWORD, None, CALLER, None)
     with pytest.raises(SessionNotFound):
         await runner.run(end_session, EndSession(ada.session.id), actor_of(eve))
     with pytest.raises(SessionNotFound):
@@ -239,9 +239,9 @@ async def test_nobody_ends_or_sees_the_session_of_another(
 
 
 async def test_all_other_sessions_end_at_once(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
-    others = [await gate.log_in("ada@b.test", PASSWORD, CALLER, None) for _ in range(3)]
+    others = [await auth.log_in("ada@b.test", PASSWORD, CALLER, None) for _ in range(3)]
     await runner.run(end_other_sessions, EndOtherSessions(), actor_of(ada))
     assert [await is_good(runner, who) for who in (ada, *others)] == [True, False, False, False]
     with pytest.raises(Unauthenticated):
@@ -249,12 +249,12 @@ async def test_all_other_sessions_end_at_once(
 
 
 async def test_sessions_are_listed_page_by_page_newest_first(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     made = [ada.session.id]
     for _ in range(4):
         clock.advance(seconds=1)
-        made.append((await gate.log_in("ada@b.test", PASSWORD, CALLER, None)).session.id)
+        made.append((await auth.log_in("ada@b.test", PASSWORD, CALLER, None)).session.id)
     first = await runner.view(lambda view: list_sessions(view, actor_of(ada), PageRequest(3)))
     assert [session.id for session in first.items] == made[:1:-1]
     after = PageRequest(3, after=str(made[2]))
@@ -264,45 +264,45 @@ async def test_sessions_are_listed_page_by_page_newest_first(
 
 
 async def test_a_changed_password_lets_in_and_ends_the_other_sessions(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
-    other = await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
-    await gate.change_password(PASSWORD, "another good password", actor_of(ada))
+    other = await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
+    await auth.change_password(PASSWORD, "another good password", actor_of(ada))
     assert (await is_good(runner, ada), await is_good(runner, other)) == (True, False)
     assert await ending(runner, other) == "password_changed"
     with pytest.raises(InvalidCredentials):
-        await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
-    await gate.log_in("ada@b.test", "another good password", CALLER, None)
+        await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
+    await auth.log_in("ada@b.test", "another good password", CALLER, None)
 
 
 async def test_of_two_who_change_the_password_at_once_one_wins(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     """Else who is thrown out by a change could take the account back with the old password."""
     stored = await runner.view(lambda view: find_with_password(view, actor_of(ada)))
     assert stored is not None
-    await gate.change_password(PASSWORD, "another good password", actor_of(ada))
+    await auth.change_password(PASSWORD, "another good password", actor_of(ada))
     with pytest.raises(WrongPassword):
         await runner.run(change_password, ChangePassword(stored[1], "x"), actor_of(ada))
     with pytest.raises(Unauthenticated):
         await runner.run(change_password, ChangePassword(stored[1], "x"), CALLER)
-    await gate.log_in("ada@b.test", "another good password", CALLER, None)
+    await auth.log_in("ada@b.test", "another good password", CALLER, None)
 
 
 async def test_a_password_is_changed_only_by_who_knows_it(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     with pytest.raises(WrongPassword):
-        await gate.change_password("wrong horse battery", "another good password", actor_of(ada))
+        await auth.change_password("wrong horse battery", "another good password", actor_of(ada))
     with pytest.raises(WeakPassword):
-        await gate.change_password(PASSWORD, "short", actor_of(ada))
-    await gate.log_in("ada@b.test", PASSWORD, CALLER, None)
+        await auth.change_password(PASSWORD, "short", actor_of(ada))
+    await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
     assert await is_good(runner, ada)
 
 
 @pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])
 async def test_who_has_an_old_hash_of_bcrypt_signs_in_and_has_one_of_ours(
-    gate: AuthenticationService, runner: Runner, database_url: str, prefix: str
+    auth: AuthenticationService, runner: Runner, database_url: str, prefix: str
 ) -> None:
     old = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", prefix)
     await runner.run(create_user, CreateUser("bea@b.test", old), SYSTEM)
@@ -314,15 +314,15 @@ async def test_who_has_an_old_hash_of_bcrypt_signs_in_and_has_one_of_ours(
         return str(found)
 
     with pytest.raises(InvalidCredentials):
-        await gate.log_in("bea@b.test", "wrong horse battery", CALLER, None)
+        await auth.log_in("bea@b.test", "wrong horse battery", CALLER, None)
     assert await stored() == old
-    await gate.log_in("bea@b.test", PASSWORD, CALLER, None)
+    await auth.log_in("bea@b.test", PASSWORD, CALLER, None)
     ours = await stored()
     assert ours.startswith("p2.")
-    await gate.log_in("bea@b.test", PASSWORD, CALLER, None)
+    await auth.log_in("bea@b.test", PASSWORD, CALLER, None)
     assert await stored() == ours
     with pytest.raises(InvalidCredentials):
-        await gate.log_in("bea@b.test", "wrong horse battery", CALLER, None)
+        await auth.log_in("bea@b.test", "wrong horse battery", CALLER, None)
 
 
 async def test_the_users_are_for_admins_whoever_asks(runner: Runner, ada: SignedIn) -> None:

@@ -29,12 +29,12 @@ from tests.domains.identity.doors import (
 
 
 @pytest.fixture
-async def ada(gate: AuthenticationService) -> SignedIn:
-    return await gate.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+async def ada(auth: AuthenticationService) -> SignedIn:
+    return await auth.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
 
 
 async def test_stepping_up_takes_the_factor_of_who_has_one(
-    gate: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     async def proved_at() -> int | None:
         return (
@@ -46,42 +46,42 @@ async def test_stepping_up_takes_the_factor_of_who_has_one(
     assert await proved_at() == clock.now_us()  # signing in is a proof
     clock.advance(seconds=3600)
     with pytest.raises(WrongPassword):
-        await gate.step_up_by_password("wrong horse battery", actor_of(ada))
+        await auth.step_up_with_password("wrong horse battery", actor_of(ada))
     with pytest.raises(WrongFactor):
-        await gate.step_up_by_code(WRONG, actor_of(ada))
+        await auth.step_up_with_code(WRONG, actor_of(ada))
     assert await proved_at() == clock.now_us() - 3_600_000_000
-    expires_at = await gate.step_up_by_password(PASSWORD, actor_of(ada))
+    expires_at = await auth.step_up_with_password(PASSWORD, actor_of(ada))
     assert await proved_at() == clock.now_us() == expires_at - 300_000_000
-    secret, codes = await enrol(gate, ada, clock)
+    secret, codes = await enrol(auth, ada, clock)
     clock.advance(seconds=60)
     with pytest.raises(FactorRequired):
-        await gate.step_up_by_password(PASSWORD, actor_of(ada))
+        await auth.step_up_with_password(PASSWORD, actor_of(ada))
     assert await proved_at() == clock.now_us() - 60_000_000
     for code in (code_at(secret, clock), codes[0]):
         clock.advance(seconds=1)
-        await gate.step_up_by_code(code, actor_of(ada))
+        await auth.step_up_with_code(code, actor_of(ada))
         assert await proved_at() == clock.now_us()
         with pytest.raises(WrongFactor):
-            await gate.step_up_by_code(code, actor_of(ada))
+            await auth.step_up_with_code(code, actor_of(ada))
 
 
 async def test_guesses_while_stepping_up_are_bounded(
-    gate: AuthenticationService, clock: FixedClock, ada: SignedIn
+    auth: AuthenticationService, clock: FixedClock, ada: SignedIn
 ) -> None:
-    secret, _ = await enrol(gate, ada, clock)
+    secret, _ = await enrol(auth, ada, clock)
     clock.advance(seconds=300)
     for _ in range(5):
         with pytest.raises(WrongFactor):
-            await gate.step_up_by_code(WRONG, actor_of(ada))
+            await auth.step_up_with_code(WRONG, actor_of(ada))
     with pytest.raises(AccountLocked):
-        await gate.step_up_by_code(code_at(secret, clock), actor_of(ada))
-    other = await log_in(gate, code_at(secret, clock))  # a thief of one session harms no other
+        await auth.step_up_with_code(code_at(secret, clock), actor_of(ada))
+    other = await log_in(auth, code_at(secret, clock))  # a thief of one session harms no other
     clock.advance(seconds=30)
-    await gate.step_up_by_code(code_at(secret, clock), actor_of(other))
+    await auth.step_up_with_code(code_at(secret, clock), actor_of(other))
 
 
 async def test_what_changed_while_the_password_was_checked_is_seen(
-    gate: AuthenticationService, runner: Runner, ada: SignedIn
+    auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
     found = await runner.view(lambda v: find_with_password(v, actor_of(ada)))
     assert found is not None

@@ -19,7 +19,7 @@ from guilder.domains.ledger.commands import (
     set_flags,
 )
 from guilder.domains.ledger.queries import Balance
-from guilder.domains.ledger.rules.state import Flag, Posting, Result, Unit
+from guilder.domains.ledger.rules.state import AccountFlag, Posting, PostingResult, Unit
 from tests.db import owner
 from tests.domains.ledger.desk import NOW
 from tests.support.bank import open_store
@@ -79,13 +79,13 @@ class Branch:
             assert await self.said(deposit) == ["created"]
         return opened.number
 
-    async def freeze(self, number: int, flags: Flag = Flag.FROZEN_DEBITS) -> None:
+    async def freeze(self, number: int, flags: AccountFlag = AccountFlag.FROZEN_DEBITS) -> None:
         await self.do(set_flags, SetFlags(number, add=int(flags)))
 
-    async def thaw(self, number: int, flags: Flag = Flag.FROZEN_DEBITS) -> None:
+    async def thaw(self, number: int, flags: AccountFlag = AccountFlag.FROZEN_DEBITS) -> None:
         await self.do(set_flags, SetFlags(number, remove=int(flags)))
 
-    async def post(self, *asked: Posting | Unit) -> list[Result]:
+    async def post(self, *asked: Posting | Unit) -> list[PostingResult]:
         """Commit units in one batch; a bare posting is a unit of its own."""
         units = [one if isinstance(one, Unit) else Unit([one]) for one in asked]
         outcomes = await self.store.commit(units)
@@ -102,11 +102,11 @@ class Branch:
         return await self.runner.view(lambda view: query(view, *args, **more))
 
     async def balance(self, number: int) -> Balance:
-        return (await self.ask(queries.balances, [number]))[number]
+        return (await self.ask(queries.balances_of, [number]))[number]
 
     async def posted(self, *numbers: int) -> list[int]:
         """Natural posted balances."""
-        found = await self.ask(queries.balances, numbers)
+        found = await self.ask(queries.balances_of, numbers)
         return [found[number].posted for number in numbers]
 
     async def counts(self) -> dict[str, int]:

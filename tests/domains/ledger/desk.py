@@ -4,15 +4,15 @@ from typing import Any
 
 from guilder.domains.ledger.rules.decide import decide
 from guilder.domains.ledger.rules.state import (
-    Account,
     Decision,
     Hold,
     Kind,
+    LedgerAccount,
+    LedgerState,
     Limit,
     Original,
     Posting,
-    Result,
-    State,
+    PostingResult,
     StoredKey,
     Unit,
     UnitResult,
@@ -24,7 +24,7 @@ NOW = 1_790_000_000_000_000
 SETTLEMENT, ALICE, BOB, CAROL = 1, 2, 3, 4
 
 
-def account(number: int, posted: int = 0, **more: Any) -> Account:
+def account(number: int, posted: int = 0, **more: Any) -> LedgerAccount:
     """A customer's account with a natural balance; ``normal=-1`` makes it one of the bank's."""
     normal = more.get("normal", 1)
     side = "credits" if (posted >= 0) == (normal > 0) else "debits"
@@ -32,28 +32,28 @@ def account(number: int, posted: int = 0, **more: Any) -> Account:
         ("debits", "credits", "debits_pending", "credits_pending", "version"), 0
     )
     facts |= {"asset": "USD", "normal": 1, side: abs(posted)} | more
-    return Account(number, **facts)
+    return LedgerAccount(number, **facts)
 
 
-def settlement(posted: int = 0, **more: Any) -> Account:
+def settlement(posted: int = 0, **more: Any) -> LedgerAccount:
     """The bank's own debit-normal account, unbounded."""
     return account(SETTLEMENT, posted, **({"normal": -1, "floor": None} | more))
 
 
 def books(
-    *accounts: Account,
+    *accounts: LedgerAccount,
     holds: tuple[Hold, ...] = (),
     originals: tuple[Original, ...] = (),
     limits: tuple[Limit, ...] = (),
     keys: dict[bytes, StoredKey] | None = None,
     last_no: int = 0,
     clock_us: int = 0,
-) -> State:
+) -> LedgerState:
     """The state under the lock."""
     by_account: dict[int, list[Limit]] = {}
     for limit in limits:
         by_account.setdefault(limit.account_id, []).append(limit)
-    return State(
+    return LedgerState(
         last_no, clock_us, {a.id: a for a in accounts}, dict(keys or {}),
         {h.id: h for h in holds}, {o.id: o for o in originals}, by_account,
     )  # fmt: skip
@@ -82,7 +82,7 @@ def reverse(ref: int, amount: int = 0, **more: Any) -> Posting:
     return about(Kind.REVERSAL, ref, amount, **more)
 
 
-def decided(state: State, *asked: Posting | Unit, now_us: int = NOW) -> Decision:
+def decided(state: LedgerState, *asked: Posting | Unit, now_us: int = NOW) -> Decision:
     """What becomes of units; a bare posting is a unit of its own."""
     units = [one if isinstance(one, Unit) else Unit([one]) for one in asked]
     return decide(state, units, now_us)
@@ -95,12 +95,12 @@ def said(outcome: UnitResult | Decision) -> list[str]:
     return [r.status if r.refusal is None else r.refusal.code for r in outcome.results]
 
 
-def ask(state: State, *asked: Posting | Unit, now_us: int = NOW) -> list[str]:
+def ask(state: LedgerState, *asked: Posting | Unit, now_us: int = NOW) -> list[str]:
     """``decided`` and ``said`` in one."""
     return said(decided(state, *asked, now_us=now_us))
 
 
-def only(decision: Decision) -> Result:
+def only(decision: Decision) -> PostingResult:
     """The one result."""
     ((result,),) = [unit.results for unit in decision.results]
     return result

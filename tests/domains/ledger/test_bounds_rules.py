@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from guilder.core.money import MAX_BOOK
-from guilder.domains.ledger.rules.state import Account, Flag, Posting
+from guilder.domains.ledger.rules.state import AccountFlag, LedgerAccount, Posting
 from tests.domains.ledger.desk import (
     ALICE,
     BOB,
@@ -23,12 +23,12 @@ from tests.domains.ledger.desk import (
 FREE: dict[str, Any] = {"floor": None, "ceiling": None}
 
 
-def bank(**more: Any) -> Account:
+def bank(**more: Any) -> LedgerAccount:
     """A debit-normal account."""
     return account(BOB, **({"normal": -1} | FREE | more))
 
 
-def customer(**more: Any) -> Account:
+def customer(**more: Any) -> LedgerAccount:
     """A credit-normal account."""
     return account(ALICE, **(FREE | more))
 
@@ -52,7 +52,7 @@ def customer(**more: Any) -> Account:
     ],
 )
 def test_a_floor_lets_out_all_above_it_and_not_one_more(
-    one: Account, most: int, posting: Posting
+    one: LedgerAccount, most: int, posting: Posting
 ) -> None:
     assert_edge(one, most, posting, "insufficient_funds")
 
@@ -73,12 +73,12 @@ def test_a_floor_lets_out_all_above_it_and_not_one_more(
     ],
 )
 def test_a_ceiling_takes_in_all_below_it_and_not_one_more(
-    one: Account, most: int, posting: Posting
+    one: LedgerAccount, most: int, posting: Posting
 ) -> None:
     assert_edge(one, most, posting, "balance_ceiling")
 
 
-def assert_edge(one: Account, most: int, posting: Posting, code: str) -> None:
+def assert_edge(one: LedgerAccount, most: int, posting: Posting, code: str) -> None:
     other = bank() if one.id == ALICE else customer()
     for amount, expected in ((most, "created"), (most + 1, code)):
         state = books(fresh(one), other)
@@ -87,9 +87,9 @@ def assert_edge(one: Account, most: int, posting: Posting, code: str) -> None:
         ]
 
 
-def fresh(one: Account) -> Account:
-    names = [name for name in Account.__slots__ if name not in ("id", "loaded_version")]
-    return Account(one.id, **{name: getattr(one, name) for name in names})
+def fresh(one: LedgerAccount) -> LedgerAccount:
+    names = [name for name in LedgerAccount.__slots__ if name not in ("id", "loaded_version")]
+    return LedgerAccount(one.id, **{name: getattr(one, name) for name in names})
 
 
 def test_a_floor_that_was_raised_above_the_balance_stops_only_what_leaves() -> None:
@@ -113,15 +113,19 @@ def test_money_that_came_in_the_same_batch_can_be_spent_and_only_once() -> None:
 @pytest.mark.parametrize(
     ("flags", "out", "into"),
     [
-        (Flag.FROZEN_DEBITS, "account_frozen", "created"),
-        (Flag.FROZEN_CREDITS, "created", "account_frozen"),
-        (Flag.FROZEN_DEBITS | Flag.FROZEN_CREDITS, "account_frozen", "account_frozen"),
-        (Flag.CLOSED, "account_closed", "account_closed"),
-        (Flag.CLOSED | Flag.FROZEN_DEBITS, "account_closed", "account_closed"),
-        (Flag.LIMITED, "created", "created"),
+        (AccountFlag.FROZEN_DEBITS, "account_frozen", "created"),
+        (AccountFlag.FROZEN_CREDITS, "created", "account_frozen"),
+        (
+            AccountFlag.FROZEN_DEBITS | AccountFlag.FROZEN_CREDITS,
+            "account_frozen",
+            "account_frozen",
+        ),
+        (AccountFlag.CLOSED, "account_closed", "account_closed"),
+        (AccountFlag.CLOSED | AccountFlag.FROZEN_DEBITS, "account_closed", "account_closed"),
+        (AccountFlag.LIMITED, "created", "created"),
     ],
 )
-def test_a_state_bit_stops_its_own_side(flags: Flag, out: str, into: str) -> None:
+def test_a_state_bit_stops_its_own_side(flags: AccountFlag, out: str, into: str) -> None:
     for make in (pay, hold):
         state = books(account(ALICE, 100, flags=int(flags)), account(BOB, 100))
         assert ask(state, make(ALICE, BOB, 1), make(BOB, ALICE, 1)) == [out, into]

@@ -8,19 +8,19 @@ from sqlalchemy import Column, MetaData, Table
 
 from guilder.db.base import Guid
 from guilder.domains.ledger import models
-from guilder.domains.ledger.engine import chain_link
+from guilder.domains.ledger.engine import batch_chain_hash
 from guilder.domains.ledger.models import ROWS, check_rows
 from guilder.domains.ledger.rules import rows
 from guilder.domains.ledger.rules.decide import decide
 from guilder.domains.ledger.rules.state import (
     COUNTERS,
-    Account,
     Decision,
     Hold,
     HoldState,
+    LedgerAccount,
+    LedgerState,
     Limit,
     Posting,
-    State,
     Unit,
 )
 from guilder.domains.ledger.store import base
@@ -62,7 +62,7 @@ def test_what_is_written_has_the_types_of_its_row(plain: Any, row: type) -> None
 
 
 def test_what_changes_is_laid_out_as_the_statements_ask() -> None:
-    account = Account(1, "USD", 1, 2, 3, 4, 5, 6)
+    account = LedgerAccount(1, "USD", 1, 2, 3, 4, 5, 6)
     hold = Hold(7, 8, 9, "USD", 10, HoldState.CAPTURED, 11)
     limit = Limit(12, "day", 13, 14, 15, 16, 17)
     decision = Decision([], 0, 0)
@@ -78,7 +78,7 @@ def test_what_changes_is_laid_out_as_the_statements_ask() -> None:
 
 def test_the_chain_hashes_the_columns_that_it_has_always_hashed() -> None:
     """The digest is from before the list of columns was one: history is hashed by this order."""
-    state = State(40, 1_000, {n: Account(n, "USD", 1, 0, 100, 0, 0, 0) for n in (2, 3)})
+    state = LedgerState(40, 1_000, {n: LedgerAccount(n, "USD", 1, 0, 100, 0, 0, 0) for n in (2, 3)})
     posting = Posting(
         2, 3, 5, "USD", value_on=20_000, ref=6, created_by=UUID(int=7), description="d",
         reference="r", metadata="{}",
@@ -86,4 +86,4 @@ def test_the_chain_hashes_the_columns_that_it_has_always_hashed() -> None:
     decision = decide(state, [Unit([posting, posting], atomic=True)], 2_000)
     assert [row[0] for row in decision.transfers] == [41, 42]
     digest = "f4176da814796ecdbc8cf6a8a342cce77aad9b28b40b790914663d42da41f90e"
-    assert chain_link(bytes(32), decision.transfers).hex() == digest
+    assert batch_chain_hash(bytes(32), decision.transfers).hex() == digest

@@ -31,7 +31,7 @@ from guilder.domains.ledger.commands import (
 )
 from guilder.domains.ledger.errors import AccountNotFound, BalanceNotZero, ClockBackwards
 from guilder.domains.ledger.repository import books
-from guilder.domains.ledger.rules.state import Flag, Kind, Unit, UnitResult
+from guilder.domains.ledger.rules.state import AccountFlag, Kind, Unit, UnitResult
 from guilder.domains.ledger.store.postgres import COPY_FROM
 from tests.db import owner
 from tests.db.house import Note, Noted, write_note
@@ -122,12 +122,12 @@ async def test_missing_accounts_of_the_bank_are_added_beside_those_that_exist(
 
 async def test_flags_are_added_and_removed_each_by_itself(branch: Branch) -> None:
     number = await branch.open()
-    both = Flag.FROZEN_DEBITS | Flag.FROZEN_CREDITS
+    both = AccountFlag.FROZEN_DEBITS | AccountFlag.FROZEN_CREDITS
     await branch.do(set_flags, SetFlags(number, add=int(both)))
     assert (await branch.balance(number)).flags == both
-    await branch.do(set_flags, SetFlags(number, remove=int(Flag.FROZEN_DEBITS)))
-    await branch.do(set_flags, SetFlags(number, remove=int(Flag.FROZEN_DEBITS)))
-    assert (await branch.balance(number)).flags == Flag.FROZEN_CREDITS
+    await branch.do(set_flags, SetFlags(number, remove=int(AccountFlag.FROZEN_DEBITS)))
+    await branch.do(set_flags, SetFlags(number, remove=int(AccountFlag.FROZEN_DEBITS)))
+    assert (await branch.balance(number)).flags == AccountFlag.FROZEN_CREDITS
     await branch.do(set_flags, SetFlags(number, add=1, remove=int(both)))
     assert (await branch.balance(number)).flags == 0
 
@@ -159,7 +159,7 @@ async def test_a_limit_is_set_changed_and_removed_and_remembers_its_use(branch: 
     alice, bob = await branch.open(1_000), await branch.open()
     await branch.do(set_limit, SetLimit(alice, "day", max_amount=100))
     await branch.do(set_limit, SetLimit(alice, "week", max_count=9))
-    assert (await branch.balance(alice)).flags == Flag.LIMITED
+    assert (await branch.balance(alice)).flags == AccountFlag.LIMITED
     assert await branch.said(pay(alice, bob, 80)) == ["created"]
     await branch.do(set_limit, SetLimit(alice, "day", max_amount=90))
     assert await branch.said(pay(alice, bob, 11), pay(alice, bob, 10)) == [
@@ -171,7 +171,7 @@ async def test_a_limit_is_set_changed_and_removed_and_remembers_its_use(branch: 
         ("day", 90, None, day, 90, 2), ("week", None, 9, day, 90, 2),
     ]  # fmt: skip
     await branch.do(set_limit, SetLimit(alice, "day"))
-    assert (await branch.balance(alice)).flags == Flag.LIMITED
+    assert (await branch.balance(alice)).flags == AccountFlag.LIMITED
     assert await branch.said(pay(alice, bob, 500)) == ["created"]
     await branch.do(set_limit, SetLimit(alice, "week"))
     await branch.do(set_limit, SetLimit(alice, "week"))
@@ -183,7 +183,7 @@ async def test_setting_a_limit_leaves_the_other_state_bits_alone(branch: Branch)
     await branch.freeze(alice)
     await branch.do(set_limit, SetLimit(alice, "day", 1))
     await branch.do(set_limit, SetLimit(alice, "day"))
-    assert (await branch.balance(alice)).flags == Flag.FROZEN_DEBITS
+    assert (await branch.balance(alice)).flags == AccountFlag.FROZEN_DEBITS
 
 
 async def test_an_account_with_money_on_it_or_held_is_not_closed(branch: Branch) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from guilder.domains.ledger.rules.state import (
+    AccountFlag,
     Decision,
-    Flag,
     Hold,
     Kind,
+    LedgerState,
     Limit,
     Original,
     Posting,
-    State,
     Unit,
 )
 from tests.domains.ledger.desk import (
@@ -35,11 +35,11 @@ from tests.domains.ledger.desk import (
 )
 
 
-def world() -> State:
+def world() -> LedgerState:
     """Books in which everything can happen: an open hold 1, a transfer 2, a limit, ten booked."""
     return books(
         settlement(1_000),
-        account(ALICE, 500, debits_pending=100, flags=int(Flag.LIMITED), version=5),
+        account(ALICE, 500, debits_pending=100, flags=int(AccountFlag.LIMITED), version=5),
         account(BOB, 200, credits_pending=100, version=3),
         account(CAROL, 0),
         holds=(Hold(1, ALICE, BOB, "USD", 100),),

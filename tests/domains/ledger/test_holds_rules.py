@@ -3,7 +3,7 @@
 import pytest
 
 from guilder.core.clock import SECOND_US
-from guilder.domains.ledger.rules.state import Flag, Hold, HoldState, Kind, State
+from guilder.domains.ledger.rules.state import AccountFlag, Hold, HoldState, Kind, LedgerState
 from tests.domains.ledger.desk import (
     ALICE,
     BOB,
@@ -22,14 +22,14 @@ from tests.domains.ledger.desk import (
 LATER = NOW + 60 * SECOND_US
 
 
-def held(amount: int = 60, **more: object) -> State:
+def held(amount: int = 60, **more: object) -> LedgerState:
     """Alice has 100, of which ``amount`` is set aside for Bob under number 1."""
     state = books(account(ALICE, 100), account(BOB))
     assert ask(state, hold(ALICE, BOB, amount, **more)) == ["created"]
     return state
 
 
-def counters(state: State, number: int = ALICE) -> tuple[int, int, int, int]:
+def counters(state: LedgerState, number: int = ALICE) -> tuple[int, int, int, int]:
     a = state.accounts[number]
     return a.debits, a.credits, a.debits_pending, a.credits_pending
 
@@ -154,10 +154,10 @@ def test_the_books_own_clock_counts_when_it_is_ahead_of_the_banks() -> None:
 
 
 def test_a_freeze_stops_a_capture_and_never_the_giving_back() -> None:
-    for flags in (Flag.FROZEN_DEBITS, Flag.CLOSED):
+    for flags in (AccountFlag.FROZEN_DEBITS, AccountFlag.CLOSED):
         state = held()
         state.accounts[ALICE].flags = int(flags)
-        code = "account_frozen" if flags == Flag.FROZEN_DEBITS else "account_closed"
+        code = "account_frozen" if flags == AccountFlag.FROZEN_DEBITS else "account_closed"
         assert ask(state, capture(1), about(Kind.RELEASE, 1)) == [code, "created"]
 
 

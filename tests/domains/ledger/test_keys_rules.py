@@ -7,7 +7,14 @@ import pytest
 from guilder.core.errors import IdempotencyConflict
 from guilder.domains.ledger.errors import REFUSAL_ORDER, InsufficientFunds
 from guilder.domains.ledger.rules import answers
-from guilder.domains.ledger.rules.state import Posting, Result, State, StoredKey, Unit, UnitResult
+from guilder.domains.ledger.rules.state import (
+    LedgerState,
+    Posting,
+    PostingResult,
+    StoredKey,
+    Unit,
+    UnitResult,
+)
 from tests.domains.ledger.desk import (
     ALICE,
     BOB,
@@ -25,7 +32,7 @@ from tests.domains.ledger.desk import (
 )
 
 
-def till() -> State:
+def till() -> LedgerState:
     return books(settlement(), account(ALICE), account(BOB))
 
 
@@ -52,10 +59,10 @@ def test_a_key_used_with_other_fields_is_a_conflict_also_within_a_batch() -> Non
 
 def test_a_stored_key_answers_as_the_first_time_whatever_the_books_say_now() -> None:
     state = till()
-    state.keys[b"k"] = StoredKey(b"f", Result("created", 9, 123, 5, -5, 5))
+    state.keys[b"k"] = StoredKey(b"f", PostingResult("created", 9, 123, 5, -5, 5))
     state.accounts.clear()  # the accounts may be frozen, closed, or not even asked for
     result = only(decided(state, keyed()))
-    assert result == Result("replayed", 9, 123, 5, -5, 5)
+    assert result == PostingResult("replayed", 9, 123, 5, -5, 5)
 
 
 def test_a_refused_posting_does_not_burn_its_key() -> None:
@@ -68,7 +75,7 @@ def test_a_refused_posting_does_not_burn_its_key() -> None:
 
 def test_a_conflict_says_so_even_when_the_posting_would_be_refused_anyway() -> None:
     state = till()
-    state.keys[b"k"] = StoredKey(b"g", Result("created", 9, 123, 5, -5, 5))
+    state.keys[b"k"] = StoredKey(b"g", PostingResult("created", 9, 123, 5, -5, 5))
     posting = Posting(ALICE, ALICE, 5, "EUR", key=b"k", fingerprint=b"f")
     assert ask(state, posting) == ["idempotency_conflict"]
 
@@ -162,9 +169,9 @@ def test_every_refusal_survives_being_kept(refusal: type) -> None:
     facts = {"limit": 5, "used": 2}
     outcome = UnitResult(
         [
-            Result("created", 1, NOW, 5, -5, 5),
-            Result("rejected", refusal=refusal),
-            Result("rejected", refusal=refusal, extra=facts),
+            PostingResult("created", 1, NOW, 5, -5, 5),
+            PostingResult("rejected", refusal=refusal),
+            PostingResult("rejected", refusal=refusal, extra=facts),
         ],
         "ünïcode",
     )
@@ -175,11 +182,11 @@ def test_every_refusal_survives_being_kept(refusal: type) -> None:
 
 def test_a_refused_result_raises_its_refusal_with_its_facts() -> None:
     with pytest.raises(InsufficientFunds) as refused:
-        Result("rejected", refusal=InsufficientFunds, extra={"a": 1}).raise_refused()
+        PostingResult("rejected", refusal=InsufficientFunds, extra={"a": 1}).raise_refused()
     assert refused.value.extra == {"a": 1}
     with pytest.raises(IdempotencyConflict):
-        Result("rejected", refusal=IdempotencyConflict).raise_refused()
-    Result("created", 1).raise_refused()
+        PostingResult("rejected", refusal=IdempotencyConflict).raise_refused()
+    PostingResult("created", 1).raise_refused()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from guilder.core.clock import DAY_US, from_datetime
 from guilder.core.money import MAX_BOOK
-from guilder.domains.ledger.rules.state import Flag, Limit, State, Unit
+from guilder.domains.ledger.rules.state import AccountFlag, LedgerState, Limit, Unit
 from guilder.domains.ledger.rules.windows import PERIODS, exceeded, use, used, window_start
 from tests.domains.ledger.desk import (
     ALICE,
@@ -26,10 +26,10 @@ def at(text: str) -> int:
     return from_datetime(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
-def limited(*limits: Limit) -> State:
+def limited(*limits: Limit) -> LedgerState:
     """Alice has plenty and these limits."""
     return books(
-        account(ALICE, 10_000, flags=int(Flag.LIMITED)), account(BOB, 10_000), limits=limits
+        account(ALICE, 10_000, flags=int(AccountFlag.LIMITED)), account(BOB, 10_000), limits=limits
     )
 
 

@@ -33,21 +33,21 @@ from guilder.domains.ledger.errors import (
     VersionMismatch,
 )
 from guilder.domains.ledger.rules.state import (
+    AccountFlag,
     Conditions,
-    Flag,
     Hold,
     HoldState,
     Kind,
     Limit,
     Original,
     Posting,
-    Result,
+    PostingResult,
     StoredKey,
     Unit,
 )
 from tests.domains.ledger.desk import ALICE, BOB, NOW, account, ask, books
 
-FOUND = Result("created", 1, NOW, 50, -50, 50)
+FOUND = PostingResult("created", 1, NOW, 50, -50, 50)
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Case:
         return ask(state, Posting(**(facts | self.posting)))
 
 
-def flag(side: dict[str, Any], bit: Flag) -> None:
+def flag(side: dict[str, Any], bit: AccountFlag) -> None:
     side["flags"] = side.get("flags", 0) | bit
 
 
@@ -99,7 +99,7 @@ def taken_key(case: Case) -> None:
 
 
 def daily_limit_of_nothing(case: Case) -> None:
-    flag(case.payer, Flag.LIMITED)
+    flag(case.payer, AccountFlag.LIMITED)
     case.limits = (Limit(ALICE, "day", 0, None),)
 
 
@@ -108,8 +108,8 @@ BREAKS: dict[type[Refusal], Callable[[Case], object]] = {
     SameAccount: lambda case: case.posting.update(debit=ALICE, credit=ALICE),
     AccountNotFound: lambda case: setattr(case, "missing", (BOB,)),
     CurrencyMismatch: lambda case: case.posting.update(asset="EUR"),
-    AccountClosed: lambda case: flag(case.payee, Flag.CLOSED),
-    AccountFrozen: lambda case: flag(case.payer, Flag.FROZEN_DEBITS),
+    AccountClosed: lambda case: flag(case.payee, AccountFlag.CLOSED),
+    AccountFrozen: lambda case: flag(case.payer, AccountFlag.FROZEN_DEBITS),
     HoldSpent: lambda case: setattr(case.hold, "state", HoldState.CAPTURED),
     HoldExpired: lambda case: setattr(case.hold, "expires_at", NOW - 1),
     HoldExceeded: lambda case: setattr(case.hold, "remaining", 49),
@@ -203,7 +203,7 @@ def test_a_reference_to_nothing_is_told_before_anything_about_it(kind: Kind, cod
 
 def test_a_group_tells_its_first_refusal_and_group_failed_for_the_others() -> None:
     state = books(account(ALICE, 100), account(BOB), limits=(Limit(ALICE, "day", 0, None),))
-    state.accounts[ALICE].flags = Flag.LIMITED
+    state.accounts[ALICE].flags = AccountFlag.LIMITED
     postings = [
         Posting(BOB, ALICE, 0, "USD", kind=Kind.CAPTURE, ref=9),
         Posting(ALICE, ALICE, 1, "USD"),

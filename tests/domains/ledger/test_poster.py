@@ -10,7 +10,7 @@ import pytest
 
 from guilder.core.errors import OutcomeUnknown, Overloaded, Unavailable
 from guilder.domains.ledger import poster as poster_module
-from guilder.domains.ledger.ports import Lost
+from guilder.domains.ledger.ports import NotCommitted
 from guilder.domains.ledger.poster import MAX_BATCH, Poster
 from guilder.domains.ledger.rules.state import UnitResult
 from tests.domains.ledger.told import ToldStore, settle, submit_all, unit
@@ -92,7 +92,7 @@ async def test_a_batch_that_waits_for_its_turn_grows_no_further_than_any_other(
 async def test_what_joined_a_batch_shares_its_fate(poster: Poster, store: ToldStore) -> None:
     def fail(labels: list[str]) -> None:
         if len(store.batches) == 1:
-            raise Lost("deadlock")
+            raise NotCommitted("deadlock")
         if "b" in labels:
             raise ZeroDivisionError(*labels)
 
@@ -143,7 +143,7 @@ async def test_a_batch_ends_before_it_grows_too_large_and_never_splits_a_unit(
 async def test_lost_work_is_run_again_whole(poster: Poster, store: ToldStore) -> None:
     def lose_twice(_labels: list[str]) -> None:
         if len(store.batches) <= 2:
-            raise Lost("deadlock")
+            raise NotCommitted("deadlock")
 
     store.before = lose_twice
     outcomes = await submit_all(poster, unit("a"), unit("b"))
@@ -155,7 +155,7 @@ async def test_work_that_is_always_lost_is_given_up_as_unavailable(
     poster: Poster, store: ToldStore
 ) -> None:
     def lose(_labels: list[str]) -> None:
-        raise Lost("deadlock")
+        raise NotCommitted("deadlock")
 
     store.before = lose
     one, other = await submit_all(poster, unit("a"), unit("b"))

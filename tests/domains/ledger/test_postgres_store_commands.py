@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 
 from guilder.core.errors import OutcomeUnknown
 from guilder.db.engine import postgres_dsn
-from guilder.domains.ledger.ports import Lost
+from guilder.domains.ledger.ports import NotCommitted
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Unit
 from guilder.domains.ledger.store import postgres
@@ -65,7 +65,7 @@ async def test_a_connection_that_is_cut_in_a_batch_loses_it_and_is_replaced(
             await proxy.close()
         else:
             await owner.execute(branch.url, CUT)
-        with pytest.raises(Lost):
+        with pytest.raises(NotCommitted):
             await posting
     assert await branch.posted(alice) == [5]
     (outcome,) = await branch.store.commit([one(branch, alice)])
@@ -128,7 +128,7 @@ async def test_a_process_that_stands_still_in_a_batch_is_put_out_of_it(
     await gate.has_been_reached()
     assert await branch.said(pay(branch.settlement, alice, 10)) == ["created"]
     gate.opened.set()
-    with pytest.raises(Lost):
+    with pytest.raises(NotCommitted):
         await paused
     (outcome,) = await store.commit([one(branch, alice)])
     assert outcome.results[0].credit_after == 23
@@ -201,7 +201,7 @@ async def test_a_balance_that_was_changed_behind_the_lock_loses_the_batch(branch
     posting = asyncio.create_task(branch.said(pay(alice, bob, 60)))
     await waits_for_a_lock(watcher)
     await change.commit()
-    with pytest.raises(Lost, match="version"):
+    with pytest.raises(NotCommitted, match="version"):
         await posting
     # Run again it sees what was done: no update is lost, no money is spent twice.
     assert await branch.said(pay(alice, bob, 60)) == ["insufficient_funds"]
@@ -220,7 +220,7 @@ async def test_a_deadlock_with_a_stranger_loses_the_batch(branch: Branch) -> Non
     posting = asyncio.create_task(branch.said(pay(alice, bob, 60)))
     await waits_for_a_lock(watcher)
     locking = asyncio.create_task(rival.execute("SELECT 1 FROM ledger_head FOR UPDATE"))
-    with pytest.raises(Lost, match="deadlock"):
+    with pytest.raises(NotCommitted, match="deadlock"):
         await posting
     await locking
     await change.rollback()
@@ -250,7 +250,7 @@ async def test_a_commit_that_never_arrived_is_lost_and_can_run_again(branch: Bra
     cuts = [Cut.BEFORE]
     async with proxied(branch.url, lambda: cuts.pop() if cuts else Cut.NO) as (_, through):
         store = PostgresStore(through, branch.clock)
-        with pytest.raises(Lost, match="did not take"):
+        with pytest.raises(NotCommitted, match="did not take"):
             await store.commit([one(branch, alice)])
         assert await branch.posted(alice) == [5]
         (outcome,) = await store.commit([one(branch, alice)])
@@ -278,7 +278,7 @@ async def test_another_processs_batch_under_the_same_number_is_not_taken_for_our
         await gone.wait()
         assert await sister.said(pay(sister.settlement, alice, 1)) == ["created"]
         door[0].with_name("closed").rename(door[0])
-        with pytest.raises(Lost, match="did not take"):
+        with pytest.raises(NotCommitted, match="did not take"):
             await ours
         await store.close()
     assert await branch.posted(alice) == [6]

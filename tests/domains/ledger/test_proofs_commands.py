@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from guilder.domains.ledger import engine
-from guilder.domains.ledger.engine import BooksBroken, drive
+from guilder.domains.ledger.engine import InvariantViolated, run_sync
 from guilder.domains.ledger.rules.decide import decide
 from guilder.domains.ledger.rules.state import Decision
 from tests.domains.ledger.branch import Branch
@@ -69,7 +69,7 @@ async def test_a_defect_is_caught_before_anything_is_written(
         return decision
 
     monkeypatch.setattr(engine, "decide", broken)
-    with pytest.raises(BooksBroken, match=f"proof failed: {promise}"):
+    with pytest.raises(InvariantViolated, match=f"proof failed: {promise}"):
         await branch.said(pay(branch.settlement, alice, 5), pay(branch.settlement, alice, 6))
     assert await read_books(branch.url) == before
     monkeypatch.undo()
@@ -86,14 +86,14 @@ def test_work_that_suspends_cannot_be_driven_in_a_thread() -> None:
         await Never()
 
     with pytest.raises(RuntimeError, match="suspended"):
-        drive(suspends())
+        run_sync(suspends())
 
 
 def test_work_that_does_not_suspend_is_driven_to_its_value() -> None:
     async def adds() -> int:
         return 1 + 1
 
-    assert drive(adds()) == 2
+    assert run_sync(adds()) == 2
 
 
 @pytest.mark.parametrize("amount", [0, -1, -5])
@@ -102,7 +102,7 @@ async def test_an_amount_that_is_not_above_zero_is_never_written(
 ) -> None:
     alice = await branch.open(100)
     before = await read_books(branch.url)
-    with pytest.raises(BooksBroken, match="debits equal credits"):
+    with pytest.raises(InvariantViolated, match="debits equal credits"):
         await branch.said(pay(branch.settlement, alice, amount))
     assert await read_books(branch.url) == before
 

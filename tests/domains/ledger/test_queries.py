@@ -131,7 +131,7 @@ async def test_natural_balances_of_either_normal_side(branch: Branch) -> None:
     settlement = await branch.balance(branch.settlement)
     assert (settlement.posted, settlement.held, settlement.available) == (100, 25, 75)
     assert (settlement.asset, settlement.floor) == ("USD", None)
-    assert await branch.ask(queries.balances, [99]) == {}
+    assert await branch.ask(queries.balances_of, [99]) == {}
 
 
 async def test_holds_are_due_by_the_banks_time_and_the_earliest_first(branch: Branch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from guilder.domains.ledger.rules.state import Flag, Kind, Original, State, Unit
+from guilder.domains.ledger.rules.state import AccountFlag, Kind, LedgerState, Original, Unit
 from tests.domains.ledger.desk import (
     ALICE,
     BOB,
@@ -19,7 +19,7 @@ from tests.domains.ledger.desk import (
 )
 
 
-def paid(amount: int = 60, left: int = 0) -> State:
+def paid(amount: int = 60, left: int = 0) -> LedgerState:
     """Alice has paid Bob; the transfer is number 1."""
     original = Original(1, ALICE, BOB, "USD", amount, Kind.TRANSFER)
     return books(account(ALICE, 0), account(BOB, amount + left), originals=(original,), last_no=1)
@@ -83,10 +83,10 @@ def test_money_that_is_gone_cannot_be_given_back() -> None:
 
 def test_a_reversal_meets_the_bounds_and_states_of_both_accounts() -> None:
     for number, facts, code in (
-        (BOB, {"flags": int(Flag.FROZEN_DEBITS)}, "account_frozen"),
-        (BOB, {"flags": int(Flag.FROZEN_CREDITS)}, "created"),
-        (ALICE, {"flags": int(Flag.FROZEN_CREDITS)}, "account_frozen"),
-        (ALICE, {"flags": int(Flag.CLOSED)}, "account_closed"),
+        (BOB, {"flags": int(AccountFlag.FROZEN_DEBITS)}, "account_frozen"),
+        (BOB, {"flags": int(AccountFlag.FROZEN_CREDITS)}, "created"),
+        (ALICE, {"flags": int(AccountFlag.FROZEN_CREDITS)}, "account_frozen"),
+        (ALICE, {"flags": int(AccountFlag.CLOSED)}, "account_closed"),
         (ALICE, {"ceiling": 59}, "balance_ceiling"),
     ):
         state = paid()
@@ -124,6 +124,6 @@ def test_a_release_in_the_same_batch_cannot_be_reversed() -> None:
 
 def test_a_reversal_does_not_use_up_a_limit() -> None:
     state = paid()
-    state.accounts[BOB].flags = int(Flag.LIMITED)
+    state.accounts[BOB].flags = int(AccountFlag.LIMITED)
     assert ask(state, Unit([reverse(1)])) == ["created"]
     assert state.limits == {}

@@ -10,7 +10,7 @@ import pytest
 
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db import engine
-from guilder.domains.ledger.ports import Lost
+from guilder.domains.ledger.ports import NotCommitted
 from tests.db import owner
 from tests.domains.ledger.branch import Branch
 from tests.domains.ledger.desk import pay
@@ -78,7 +78,7 @@ async def test_a_file_that_is_busy_loses_the_batch(
     branch.store = open_store(branch.url, branch.clock)
     rival = sqlite3.connect(engine.sqlite_path(branch.url), isolation_level=None)
     rival.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Lost, match="locked"):
+    with pytest.raises(NotCommitted, match="locked"):
         await branch.said(pay(branch.settlement, alice, 5))
     rival.execute("ROLLBACK")
     rival.close()

@@ -9,8 +9,15 @@ import pytest
 from guilder.core.clock import SECOND_US
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.ledger.commands import SetFlags, SetLimit, lock_head, set_flags, set_limit
-from guilder.domains.ledger.engine import chain_link
-from guilder.domains.ledger.rules.state import Conditions, Flag, HoldState, Kind, Posting, Unit
+from guilder.domains.ledger.engine import batch_chain_hash
+from guilder.domains.ledger.rules.state import (
+    AccountFlag,
+    Conditions,
+    HoldState,
+    Kind,
+    Posting,
+    Unit,
+)
 from guilder.domains.ledger.store import postgres, sqlite
 from tests.domains.ledger.branch import Branch
 from tests.domains.ledger.desk import NOW, about, capture, hold, pay, reverse
@@ -89,7 +96,7 @@ async def test_a_batch_of_any_size_is_one_row_of_the_chain_and_one_of_the_outbox
     (batch,) = books.batches[1:]
     assert (batch.first_no, batch.last_no) == (2, len(books.transfers))
     rows = [tuple(str(v) if isinstance(v, UUID) else v for v in t) for t in books.transfers[1:]]
-    assert batch.chain == chain_link(chain, rows)  # type: ignore[arg-type] # stored rows
+    assert batch.chain == batch_chain_hash(chain, rows)  # type: ignore[arg-type] # stored rows
     assert (books.head.last_no, books.head.last_batch) == (batch.last_no, 2)
     assert (books.head.chain, books.head.clock_us) == (batch.chain, batch.last_booked_at)
     assert json.loads(books.outbox[-1]) == {
@@ -298,7 +305,7 @@ async def test_a_posting_waits_for_a_freeze_that_is_under_way_and_then_sees_it(
         await go_on.wait()
 
     freezing = asyncio.create_task(
-        branch.do(slow_freeze, SetFlags(alice, add=int(Flag.FROZEN_DEBITS)))
+        branch.do(slow_freeze, SetFlags(alice, add=int(AccountFlag.FROZEN_DEBITS)))
     )
     await locked.wait()
     posting = asyncio.create_task(sister.said(pay(alice, bob, 5), pay(branch.settlement, bob, 1)))

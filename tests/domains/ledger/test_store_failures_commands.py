@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from guilder.core.errors import Unavailable
-from guilder.domains.ledger.ports import Lost
+from guilder.domains.ledger.ports import NotCommitted
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Posting, Unit
 from guilder.domains.ledger.store.postgres import COPY_FROM
@@ -57,7 +57,7 @@ async def test_a_balance_that_was_not_as_read_loses_the_batch_and_writes_nothing
     alice, bob = await branch.open(100), await branch.open()
     before = await read_books(branch.url)
     await plant_a_version_bump(branch)
-    with pytest.raises(Lost, match="version"):
+    with pytest.raises(NotCommitted, match="version"):
         await branch.said(*[pay(alice, bob, 1) for _ in range(COPY_FROM)])
     assert await read_books(branch.url) == before
     await remove_the_version_bump(branch)

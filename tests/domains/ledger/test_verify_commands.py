@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from guilder.core.clock import SECOND_US
 from guilder.db.migrate import migration_engine
 from guilder.db.unit_of_work import View
-from guilder.domains.ledger.engine import chain_link
+from guilder.domains.ledger.engine import batch_chain_hash
 from guilder.domains.ledger.models import batches, head, transfers
 from guilder.domains.ledger.repository import proofs
 from guilder.domains.ledger.rules.state import Kind, Posting, Unit
-from guilder.domains.ledger.verify import Broken, Report, verify_ledger
+from guilder.domains.ledger.verify import BrokenRow, Report, verify_ledger
 from tests.domains.ledger.branch import Branch
 from tests.domains.ledger.desk import NOW, about, capture, hold, pay, reverse
 
@@ -70,14 +70,14 @@ async def redo_the_chain(connection: AsyncConnection) -> None:
             .where(transfers.c.id.between(batch.first_no, batch.last_no))
             .order_by(transfers.c.id)
         )
-        chain = chain_link(chain, [tuple(row) for row in rows])
+        chain = batch_chain_hash(chain, [tuple(row) for row in rows])
         await connection.execute(
             batches.update().where(batches.c.id == batch.id).values(chain=chain)
         )
     await connection.execute(head.update().values(chain=chain))
 
 
-async def found(branch: Branch, sql: str, *, forged: bool = False) -> Broken | None:
+async def found(branch: Branch, sql: str, *, forged: bool = False) -> BrokenRow | None:
     async with back_door(branch) as connection:
         for statement in sql.split(";"):
             changed = await connection.execute(text(statement))
@@ -120,7 +120,7 @@ async def test_books_are_read_to_the_end_page_by_page(
     whole = await world.ask(verify_ledger)
     seen: list[tuple[str, int]] = []
     for page in (1, 3, 24):
-        monkeypatch.setattr(proofs, "PAGE", page)
+        monkeypatch.setattr(proofs, "ROWS_PER_PAGE", page)
         assert await world.ask(verify_ledger, progress=lambda n, c: seen.append((n, c))) == whole
         entries = "UPDATE ledger_entries SET version = 9 WHERE transfer_id = 12 AND account_id = 8"
         broken = await found(world, entries)
@@ -190,7 +190,7 @@ async def test_balances(world: Branch) -> None:
 async def test_an_account_without_facts_is_named(world: Branch) -> None:
     for number in (7, 9):
         broken = await found(world, f"DELETE FROM ledger_accounts WHERE id = {number}")
-        assert broken == Broken("ledger_balances", str(number), "not its account's asset")
+        assert broken == BrokenRow("ledger_balances", str(number), "not its account's asset")
 
 
 async def test_holds_and_entries_and_keys(world: Branch) -> None:
@@ -221,7 +221,7 @@ async def test_holds_and_entries_and_keys(world: Branch) -> None:
 async def test_a_hold_that_moves_a_balance_is_named(world: Branch) -> None:
     sql = "UPDATE ledger_entries SET delta = -60 WHERE account_id = 7 AND transfer_id = 4"
     broken = await found(world, sql)
-    assert broken == Broken("ledger_entries", "7/4", "not the transfer's amount")
+    assert broken == BrokenRow("ledger_entries", "7/4", "not the transfer's amount")
 
 
 async def test_an_anchor_kept_elsewhere_tells_of_a_redone_chain(world: Branch) -> None:
@@ -237,11 +237,13 @@ async def test_an_anchor_kept_elsewhere_tells_of_a_redone_chain(world: Branch) -
         view = View(connection, 0)
         assert (await verify_ledger(view)).broken is None  # the chain alone does not tell it
         broken = (await verify_ledger(view, anchor=anchor)).broken
-    assert broken == Broken("ledger_batches", str(earlier.batch), "history differs from the anchor")
+    assert broken == BrokenRow(
+        "ledger_batches", str(earlier.batch), "history differs from the anchor"
+    )
 
 
 async def test_an_anchor_beyond_the_last_batch_tells_of_history_that_was_cut_off(
     world: Branch,
 ) -> None:
     report = await world.ask(verify_ledger, anchor=(99, "00"))
-    assert report.broken == Broken("ledger_batches", "99", "it is missing")
+    assert report.broken == BrokenRow("ledger_batches", "99", "it is missing")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from guilder.domains.ledger.ports import no_more
 from guilder.domains.ledger.poster import Poster
-from guilder.domains.ledger.rules.state import Posting, Result, Unit, UnitResult
+from guilder.domains.ledger.rules.state import Posting, PostingResult, Unit, UnitResult
 
 
 class ToldStore:
@@ -32,7 +32,7 @@ class ToldStore:
         self.batches.append(labels)
         await self.gate.wait()
         self.before(labels)
-        return [UnitResult([Result("created", 1)], label) for label in labels]
+        return [UnitResult([PostingResult("created", 1)], label) for label in labels]
 
     async def close(self) -> None:
         self.closed = True

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from guilder.main import create_app, stopping
+from guilder.main import create_app, stop_accepting
 from tests.golden.walk import PASSWORD, Person, Walk, settings_of
 
 PAGE = "https://app.example.com"
@@ -20,7 +20,7 @@ async def production(walk: Walk) -> None:
         await coming_in(there)
         await pages(there)
         await limits(there)
-        stopping(app)
+        stop_accepting(app)
         await there.ask("GET /health/ready", note="stopping")
 
 

@@ -4,7 +4,7 @@ from guilder.core.actor import SYSTEM
 from guilder.domains.ledger.commands import SetBounds, SetFlags, SetLimit, set_bounds, set_flags
 from guilder.domains.ledger.commands import set_limit as bound_limit
 from guilder.domains.ledger.queries import bank_account
-from guilder.domains.ledger.rules.state import Flag, Kind, Posting, Unit
+from guilder.domains.ledger.rules.state import AccountFlag, Kind, Posting, Unit
 from tests.golden.walk import NOBODYS, Body, Walk
 
 PATH = "POST transfers"
@@ -100,10 +100,13 @@ async def past_the_api(walk: Walk) -> None:
     ada, office = walk.people["ada"], walk.office
     a, b = await ledger_number(walk, "a"), await ledger_number(walk, "b")
     ask = asked(walk, "a", "b", 1_001)
-    for add, remove in ((Flag.FROZEN_DEBITS, 0), (Flag.CLOSED, Flag.FROZEN_DEBITS)):
+    for add, remove in (
+        (AccountFlag.FROZEN_DEBITS, 0),
+        (AccountFlag.CLOSED, AccountFlag.FROZEN_DEBITS),
+    ):
         await office.runner.run(set_flags, SetFlags(a, int(add), int(remove)), SYSTEM)
         await walk.ask(PATH, ada, ask)
-    await office.runner.run(set_flags, SetFlags(a, remove=int(Flag.CLOSED)), SYSTEM)
+    await office.runner.run(set_flags, SetFlags(a, remove=int(AccountFlag.CLOSED)), SYSTEM)
     await office.runner.run(bound_limit, SetLimit(a, "day", max_amount=1_000), SYSTEM)
     await walk.ask(PATH, ada, ask, note="over the limit of a day")
     await office.runner.run(bound_limit, SetLimit(a, "day"), SYSTEM)

@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from guilder.infra.mail.addresses import MailRoute, ToConsole, ToFolder, ToServer, mail_route
+from guilder.infra.mail.addresses import ConsoleRoute, FolderRoute, MailRoute, SmtpRoute, mail_route
 
 
 @pytest.mark.parametrize(
     ("url", "route"),
     [
-        ("console:", ToConsole()),
-        ("file:/var/mail%20out", ToFolder(Path("/var/mail out"))),
-        ("file:///var/out", ToFolder(Path("/var/out"))),
-        ("file:out", ToFolder(Path("out"))),
-        ("smtp://relay.example", ToServer("relay.example", 25)),
-        ("smtp://relay.example:2525/", ToServer("relay.example", 2525)),
-        ("smtp://u%40x:p%2Fw@relay.example", ToServer("relay.example", 587, "u@x", "p/w")),
-        ("smtps://u:p@[::1]", ToServer("::1", 465, "u", "p", implicit_tls=True)),
+        ("console:", ConsoleRoute()),
+        ("file:/var/mail%20out", FolderRoute(Path("/var/mail out"))),
+        ("file:///var/out", FolderRoute(Path("/var/out"))),
+        ("file:out", FolderRoute(Path("out"))),
+        ("smtp://relay.example", SmtpRoute("relay.example", 25)),
+        ("smtp://relay.example:2525/", SmtpRoute("relay.example", 2525)),
+        ("smtp://u%40x:p%2Fw@relay.example", SmtpRoute("relay.example", 587, "u@x", "p/w")),
+        ("smtps://u:p@[::1]", SmtpRoute("::1", 465, "u", "p", implicit_tls=True)),
     ],
 )
 def test_an_address_says_where_mail_goes(url: str, route: MailRoute) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from guilder.core.clock import FixedClock
 from guilder.core.ports import Mail, Mailer, MailNotSent, MailRefused
-from guilder.infra.mail.addresses import ToServer, sender_address
+from guilder.infra.mail.addresses import SmtpRoute, sender_address
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from tests.support.mail_server import PASSWORD, USER, certificates, message_of, serving
@@ -62,7 +62,7 @@ async def server_post(folder: Path, kind: str) -> AsyncIterator[Post]:
     async with serving(
         tls=None if kind == "smtp" else ours, implicit=implicit, auth_required=bool(known)
     ) as server:
-        to = ToServer("127.0.0.1", server.port, implicit_tls=implicit, **known)
+        to = SmtpRoute("127.0.0.1", server.port, implicit_tls=implicit, **known)
         yield over(server.messages, SmtpMailer(to, SENDER, CLOCK, tls=theirs))
         assert set(server.encrypted) <= {kind != "smtp"}
         assert set(server.users) <= {USER}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guilder.core.ports import MailNotSent, MailRefused
-from guilder.infra.mail.addresses import ToServer
+from guilder.infra.mail.addresses import SmtpRoute
 from guilder.infra.mail.smtp import SmtpMailer
 from tests.infra.mail.test_mailers import CLOCK, MAIL, SENDER
 from tests.support.mail_server import PASSWORD, USER, certificates, saying, serving
@@ -29,7 +29,7 @@ def mailer_to(port: int, **options: object) -> SmtpMailer:
     seconds = {name: options.pop(name, usual) for name, usual in SECONDS.items()}
     tls = options.pop("tls", None)
     assert tls is None or isinstance(tls, ssl.SSLContext)
-    server = replace(ToServer("127.0.0.1", port), **options)  # type: ignore[arg-type]
+    server = replace(SmtpRoute("127.0.0.1", port), **options)  # type: ignore[arg-type]
     return SmtpMailer(server, SENDER, CLOCK, tls=tls, **seconds)  # type: ignore[arg-type]
 
 
@@ -110,7 +110,7 @@ async def test_a_server_that_is_slow_at_every_step_is_left_in_time() -> None:
     async with serving() as server:
         server.sleeps |= {"MAIL": 0.3, "RCPT": 0.3, "DATA": 0.3}
         mailer = SmtpMailer(
-            ToServer("127.0.0.1", server.port), SENDER, CLOCK, step_seconds=1, whole_seconds=0.5
+            SmtpRoute("127.0.0.1", server.port), SENDER, CLOCK, step_seconds=1, whole_seconds=0.5
         )
         assert not isinstance(await failure(mailer), MailRefused)
         assert server.taken == []

@@ -20,7 +20,7 @@ from guilder.domains.identity.rules.factors import (
     Totp,
     TotpStep,
 )
-from guilder.domains.identity.rules.sessions import Ending
+from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.rules.users import User
 
 
@@ -130,13 +130,13 @@ async def remove_factors(uow: UnitOfWork, cmd: RemoveFactors) -> User:
         raise UserNotFound()
     await factors.remove_totp(uow, user.id)
     await factors.remove_passkeys(uow, user.id)
-    await sessions.end_sessions(uow, Ending.FACTORS_CHANGED, user.id)
+    await sessions.end_sessions(uow, EndReason.FACTORS_CHANGED, user.id)
     return user
 
 
 async def end_others(uow: UnitOfWork, user_id: UUID) -> None:
     """End the sessions of a user but the acting one: they were opened with other factors."""
-    await sessions.end_sessions(uow, Ending.FACTORS_CHANGED, user_id, but=uow.actor.session_id)
+    await sessions.end_sessions(uow, EndReason.FACTORS_CHANGED, user_id, but=uow.actor.session_id)
 
 
 async def _lock_actor(uow: UnitOfWork) -> User:

@@ -11,23 +11,23 @@ from uuid import UUID
 from guilder.core.ids import uuid7
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import TokenInvalid
-from guilder.domains.identity.events import LetterAsked, PasswordChanged
+from guilder.domains.identity.events import LetterRequested, PasswordChanged
 from guilder.domains.identity.repository import failures, letters, sessions, users
-from guilder.domains.identity.rules.letters import Letter, Purpose, judge_token
+from guilder.domains.identity.rules.letters import Letter, Purpose, check_token
 from guilder.domains.identity.rules.lockout import failures_key
-from guilder.domains.identity.rules.sessions import Ending
+from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.rules.users import User, email_key
 
 
-async def ask(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> None:
+async def queue_letter(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> None:
     """Note that a letter is wanted; None is an address that is nobody's."""
     letter = Letter(uuid7(uow.now_us), purpose, user_id, uow.now_us, uow.now_us + purpose.token_us)
     await letters.insert_letter(uow, letter)
-    await uow.record(LetterAsked(letter.id))
+    await uow.record(LetterRequested(letter.id))
 
 
 @dataclass(frozen=True, slots=True)
-class AskForLetter:
+class RequestLetter:
     """Ask for a letter with a token to an address, whether or not it has a user."""
 
     action: ClassVar[str] = "letter.ask"
@@ -35,10 +35,10 @@ class AskForLetter:
     email: str
 
 
-async def ask_for_letter(uow: UnitOfWork, cmd: AskForLetter) -> None:
+async def request_letter(uow: UnitOfWork, cmd: RequestLetter) -> None:
     """Note it."""
     user = await users.find_by_email(uow, cmd.email)
-    await ask(uow, cmd.purpose, None if user is None else user.id)
+    await queue_letter(uow, cmd.purpose, None if user is None else user.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] |
         return None
     if not letter.purpose.token_us and not user.email_verified:
         return None
-    if await letters.has_sent_since(uow, letter, uow.now_us - letter.purpose.rest_us):
+    if await letters.has_sent_since(uow, letter, uow.now_us - letter.purpose.cooldown_us):
         return None
     has_token = letter.purpose.token_us > 0
     await letters.mark_sent(uow, letter.id, cmd.token_hash if has_token else None)
@@ -81,7 +81,7 @@ async def user_of_token(view: View, token_hash: bytes, purpose: Purpose) -> User
     if found is None:
         raise TokenInvalid()
     letter, user = found
-    judge_token(letter, purpose, view.now_us).unwrap()
+    check_token(letter, purpose, view.now_us).unwrap()
     return user
 
 
@@ -96,7 +96,7 @@ class VerifyEmail:
 async def verify_email(uow: UnitOfWork, cmd: VerifyEmail) -> User:
     """The user, whose address is proved from now on; refuses a token that is not good."""
     user = await user_of_token(uow, cmd.token_hash, Purpose.VERIFICATION)
-    await letters.spend(uow, user.id, Purpose.VERIFICATION)
+    await letters.invalidate_tokens(uow, user.id, Purpose.VERIFICATION)
     changed = await users.change_user(uow, user.id, {"email_verified": True})
     assert changed is not None
     return changed
@@ -119,12 +119,12 @@ async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
     of two who use one at the same moment the second is refused.
     """
     user = await user_of_token(uow, cmd.token_hash, Purpose.RESET)
-    await letters.spend(uow, user.id, Purpose.RESET)
+    await letters.invalidate_tokens(uow, user.id, Purpose.RESET)
     changed = await users.change_user(
         uow, user.id, {"password_hash": cmd.password_hash, "email_verified": True}
     )
     assert changed is not None
-    await sessions.end_sessions(uow, Ending.PASSWORD_RESET, user.id)
+    await sessions.end_sessions(uow, EndReason.PASSWORD_RESET, user.id)
     await failures.forget_failures(uow, failures_key(email_key(user.email)))
     await uow.record(PasswordChanged(user.id, cmd.device_info))
     return changed
@@ -140,4 +140,4 @@ class PruneLetters:
 
 async def prune_letters(uow: UnitOfWork, cmd: PruneLetters) -> int:
     """How many were forgotten."""
-    return await letters.prune(uow, cmd.most)
+    return await letters.prune_letters(uow, cmd.most)

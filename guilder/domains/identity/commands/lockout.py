@@ -10,7 +10,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity.commands.letters import ask
+from guilder.domains.identity.commands.letters import queue_letter
 from guilder.domains.identity.repository import failures
 from guilder.domains.identity.rules.letters import Purpose
 
@@ -31,6 +31,6 @@ class CountFailure:
 async def count_failure(uow: UnitOfWork, cmd: CountFailure) -> None:
     """Count it; enough of them lock. A letter is asked for even when there is nobody to tell."""
     now = await failures.count_failure(uow, cmd.key)
-    uow.tell(cmd.user_id, locked=now.locked_seconds(uow.now_us) > 0)
+    uow.audit(cmd.user_id, locked=now.locked_seconds(uow.now_us) > 0)
     if now.locked_until > uow.now_us and now.last_at == uow.now_us:
-        await ask(uow, cmd.letter or Purpose.LOCK, cmd.user_id if cmd.letter else None)
+        await queue_letter(uow, cmd.letter or Purpose.LOCK, cmd.user_id if cmd.letter else None)

@@ -17,7 +17,7 @@ from guilder.domains.identity.errors import (
     WrongFactor,
 )
 from guilder.domains.identity.repository import factors, users
-from guilder.domains.identity.rules.factors import MOST_PASSKEYS, Passkey
+from guilder.domains.identity.rules.factors import MAX_PASSKEYS, Passkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ async def add_passkey(uow: UnitOfWork, cmd: AddPasskey) -> Passkey:
     if found is None:
         raise Unauthenticated()
     user, new = found[0], cmd.new
-    if len(await factors.passkeys_of(uow, user.id)) >= MOST_PASSKEYS:
+    if len(await factors.passkeys_of(uow, user.id)) >= MAX_PASSKEYS:
         raise TooManyPasskeys()
     if not await factors.use_challenge(uow, new.challenge.hash, new.challenge.ends_at):
         raise WrongFactor()
@@ -85,5 +85,5 @@ class RefusePasskey:
 
 async def refuse_passkey(uow: UnitOfWork, cmd: RefusePasskey) -> Never:
     """Refuse; the audit trail tells whose it is, where that is known."""
-    uow.tell(cmd.user_id)
+    uow.audit(cmd.user_id)
     raise InvalidPasskey()

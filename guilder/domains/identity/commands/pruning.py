@@ -13,19 +13,19 @@ TOKENS_KEPT_US: Final = DAY_US
 them is refused alike, known or not; the day is for clocks that differ."""
 SESSIONS_KEPT_US: Final = 90 * DAY_US
 """How long an ended session is shown to its owner, and its device counts as known."""
-MOST_ROWS: Final = 5_000
+MAX_PRUNED_ROWS: Final = 5_000
 """Of each kind in one transaction, so that nobody waits long for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class DropWhatIsOver:
+class PruneLogins:
     """Delete what nobody needs any more, at most ``most`` rows of each kind."""
 
     action: ClassVar[str] = "identity.prune"
-    most: int = MOST_ROWS
+    most: int = MAX_PRUNED_ROWS
 
 
-async def drop_what_is_over(uow: UnitOfWork, cmd: DropWhatIsOver) -> int:
+async def prune_logins(uow: UnitOfWork, cmd: PruneLogins) -> int:
     """Delete it and tell how many rows that were."""
     before = _limits(uow)
     return (
@@ -35,9 +35,9 @@ async def drop_what_is_over(uow: UnitOfWork, cmd: DropWhatIsOver) -> int:
     )
 
 
-async def is_any_over(view: View) -> bool:
+async def has_expired_rows(view: View) -> bool:
     """Whether there is anything to delete."""
-    return await pruning.is_any_over(view, *_limits(view))
+    return await pruning.has_expired_rows(view, *_limits(view))
 
 
 def _limits(view: View) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from guilder.domains.identity.rules.rotations import Rotation
 
 
 @dataclass(frozen=True, slots=True)
-class RotateEverybody:
+class RotateAll:
     """Refuse every session and token of before, the actor's too, once the grace is over."""
 
     action: ClassVar[str] = "security.rotate"
@@ -25,7 +25,7 @@ class RotateEverybody:
     grace_seconds: int = 0
 
 
-async def rotate_everybody(uow: UnitOfWork, cmd: RotateEverybody) -> Rotation:
+async def rotate_all(uow: UnitOfWork, cmd: RotateAll) -> Rotation:
     """Store the rotation."""
     return await _rotate(uow, None, cmd.reason, cmd.grace_seconds)
 

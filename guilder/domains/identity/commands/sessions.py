@@ -18,16 +18,16 @@ from guilder.domains.identity.errors import (
     SecondFactorRequired,
     SessionNotFound,
 )
-from guilder.domains.identity.events import SignedInAnew
+from guilder.domains.identity.events import NewDeviceSignedIn
 from guilder.domains.identity.repository import factors, failures, sessions, users
 from guilder.domains.identity.repository.rotations import version_of
 from guilder.domains.identity.rules.factors import Factor, PasskeyProof
 from guilder.domains.identity.rules.sessions import (
     SESSION_US,
-    Ending,
-    Refresh,
+    EndReason,
+    RefreshVerdict,
     Session,
-    judge_refresh,
+    check_refresh,
 )
 from guilder.domains.identity.rules.users import User
 
@@ -62,7 +62,7 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
     commits meanwhile is newer than the version read here, so it refuses this session like those
     before it.
     """
-    uow.tell(cmd.user_id)
+    uow.audit(cmd.user_id)
     by_passkey = isinstance(cmd.factor, PasskeyProof)
     found = await users.lock_active_user(uow, cmd.user_id)
     if found is None or (found[1] != cmd.password_hash and not by_passkey):
@@ -89,8 +89,8 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
     )
     await sessions.insert_session(uow, session, cmd.refresh_hash)
     if not cmd.is_known_device:
-        await uow.record(SignedInAnew(cmd.user_id, session.id))
-    uow.tell(session=session.id)
+        await uow.record(NewDeviceSignedIn(cmd.user_id, session.id))
+    uow.audit(session=session.id)
     return session
 
 
@@ -146,20 +146,20 @@ async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
     if found is None:
         raise RefreshInvalid()
     token, session = found
-    uow.tell(session.user_id, session=session.id)
+    uow.audit(session.user_id, session=session.id)
     user = await users.find_active_user(uow, session.user_id)
     if user is None:
         raise RefreshInvalid()
-    match judge_refresh(token, session, uow.now_us):
-        case Refresh.NONE:
+    match check_refresh(token, session, uow.now_us):
+        case RefreshVerdict.NONE:
             raise RefreshInvalid()
-        case Refresh.REUSED:
+        case RefreshVerdict.REUSED:
             raise RefreshReused(session.id, session.user_id)
-        case Refresh.AGAIN:
+        case RefreshVerdict.AGAIN:
             assert token.salt is not None
             assert token.used_at is not None
             return Refreshed(session.id, user, session, token.salt, token.used_at)
-        case Refresh.NEXT:
+        case RefreshVerdict.NEXT:
             session = replace(
                 session,
                 generation=session.generation + 1,
@@ -181,8 +181,8 @@ class EndFamily:
 
 async def end_family(uow: UnitOfWork, cmd: EndFamily) -> None:
     """End it; nothing happens when it has ended meanwhile."""
-    uow.tell(cmd.user_id, session=cmd.session_id)
-    await sessions.end_sessions(uow, Ending.REFRESH_REUSED, cmd.user_id, only=cmd.session_id)
+    uow.audit(cmd.user_id, session=cmd.session_id)
+    await sessions.end_sessions(uow, EndReason.REFRESH_REUSED, cmd.user_id, only=cmd.session_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ async def end_session(uow: UnitOfWork, cmd: EndSession) -> Session:
     if session is None:
         raise SessionNotFound()
     own = session.id == uow.actor.session_id
-    ending = Ending.LOGGED_OUT if own else Ending.REVOKED
+    ending = EndReason.LOGGED_OUT if own else EndReason.REVOKED
     await sessions.end_sessions(uow, ending, session.user_id, only=session.id)
     return session
 
@@ -215,4 +215,4 @@ async def end_other_sessions(uow: UnitOfWork, _cmd: EndOtherSessions) -> None:
     """End them; refuses an actor without a session."""
     if uow.actor.user_id is None or uow.actor.session_id is None:
         raise Unauthenticated()
-    await sessions.end_sessions(uow, Ending.REVOKED, uow.actor.user_id, but=uow.actor.session_id)
+    await sessions.end_sessions(uow, EndReason.REVOKED, uow.actor.user_id, but=uow.actor.session_id)

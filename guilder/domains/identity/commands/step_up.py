@@ -46,6 +46,6 @@ async def step_up(uow: UnitOfWork, cmd: StepUp) -> int:
         raise WrongPassword()
     if cmd.failures_key is not None:
         await failures.forget_failures(uow, cmd.failures_key)
-    if not await factors.mark_proved(uow, session_id, user_id):
+    if not await factors.mark_stepped_up(uow, session_id, user_id):
         raise Unauthenticated()
     return uow.now_us + FRESH_US

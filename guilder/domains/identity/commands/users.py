@@ -8,14 +8,14 @@ from uuid import UUID
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
 from guilder.core.permissions import Role
-from guilder.db.audit import change_of
+from guilder.db.audit import change_details
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity.commands.letters import ask
+from guilder.domains.identity.commands.letters import queue_letter
 from guilder.domains.identity.errors import LastAdmin, UserNotFound, WrongPassword
 from guilder.domains.identity.events import PasswordChanged
 from guilder.domains.identity.repository import sessions, users
 from guilder.domains.identity.rules.letters import Purpose
-from guilder.domains.identity.rules.sessions import Ending
+from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.rules.users import User
 
 _SHOWN: Final = frozenset({"role", "is_active"})
@@ -49,9 +49,9 @@ async def create_user(uow: UnitOfWork, cmd: CreateUser) -> User:
         created_at=uow.now_us,
     )
     await users.insert_user(uow, user, cmd.password_hash)
-    uow.tell(role=user.role)
+    uow.audit(role=user.role)
     if not user.email_verified:
-        await ask(uow, Purpose.VERIFICATION, user.id)
+        await queue_letter(uow, Purpose.VERIFICATION, user.id)
     return user
 
 
@@ -92,7 +92,7 @@ async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
     if found is None or found[1] != cmd.present_hash:
         raise WrongPassword()
     user = await _changed(uow, {"password_hash": cmd.password_hash})
-    await sessions.end_sessions(uow, Ending.PASSWORD_CHANGED, user.id, but=uow.actor.session_id)
+    await sessions.end_sessions(uow, EndReason.PASSWORD_CHANGED, user.id, but=uow.actor.session_id)
     await uow.record(PasswordChanged(user.id, cmd.device_info))
     return user
 
@@ -122,7 +122,7 @@ async def change_access(uow: UnitOfWork, cmd: ChangeAccess) -> User:
     Refuses to take away the last active admin: of two admins who demote each other at the same
     moment one is refused.
     """
-    uow.tell(cmd.user_id)
+    uow.audit(cmd.user_id)
     admins = await users.lock_active_admins(uow)
     before = await users.lock_user(uow, cmd.user_id)
     if before is None:
@@ -137,7 +137,7 @@ async def change_access(uow: UnitOfWork, cmd: ChangeAccess) -> User:
         raise LastAdmin()
     user = await users.change_user(uow, cmd.user_id, values)
     assert user is not None
-    uow.tell(**change_of(asdict(before), asdict(user), show=_SHOWN))
+    uow.audit(**change_details(asdict(before), asdict(user), show=_SHOWN))
     if not user.is_active:
-        await sessions.end_sessions(uow, Ending.SWITCHED_OFF, user.id)
+        await sessions.end_sessions(uow, EndReason.SWITCHED_OFF, user.id)
     return user

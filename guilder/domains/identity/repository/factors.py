@@ -200,7 +200,7 @@ async def remove_passkeys(uow: UnitOfWork, user_id: UUID) -> None:
     await uow.execute(passkeys.delete().where(passkeys.c.user_id == user_id))
 
 
-async def mark_proved(uow: UnitOfWork, session_id: UUID, user_id: UUID) -> bool:
+async def mark_stepped_up(uow: UnitOfWork, session_id: UUID, user_id: UUID) -> bool:
     """Note that the session's owner has proved now who they are; False when it has ended."""
     done = await uow.execute(
         sessions.update()

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from guilder.db.engine import RunAgain
+from guilder.db.engine import RetryTransaction
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import failures
 from guilder.domains.identity.rules.lockout import Failures
@@ -21,7 +21,7 @@ async def failures_of(view: View, key: bytes) -> Failures | None:
 async def count_failure(uow: UnitOfWork, key: bytes) -> Failures:
     """Count one more and tell how it stands; asks to be run again when another was the first."""
     known = await failures_of(uow, key)
-    now = (known or Failures()).one_more(uow.now_us)
+    now = (known or Failures()).with_failure(uow.now_us)
     values = {"in_a_row": now.in_a_row, "last_at": now.last_at, "locked_until": now.locked_until}
     if known is not None:
         await uow.execute(failures.update().where(failures.c.key == key).values(**values))
@@ -29,7 +29,7 @@ async def count_failure(uow: UnitOfWork, key: bytes) -> Failures:
     try:
         await uow.execute(failures.insert().values(key=key, **values))
     except IntegrityError:
-        raise RunAgain("two first failures at once") from None
+        raise RetryTransaction("two first failures at once") from None
     return now
 
 

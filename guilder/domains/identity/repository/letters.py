@@ -66,7 +66,7 @@ async def mark_sent(uow: UnitOfWork, letter_id: UUID, hash_: bytes | None) -> No
     )
 
 
-async def spend(uow: UnitOfWork, user_id: UUID, purpose: Purpose) -> None:
+async def invalidate_tokens(uow: UnitOfWork, user_id: UUID, purpose: Purpose) -> None:
     """No token that a user was sent for a purpose is good any more."""
     await uow.execute(
         letters.update()
@@ -84,7 +84,7 @@ async def has_old(view: View) -> bool:
     return bool(await view.scalar(select(exists(_old(view)))))
 
 
-async def prune(uow: UnitOfWork, most: int) -> int:
+async def prune_letters(uow: UnitOfWork, most: int) -> int:
     """Forget letters whose token expired more than a day ago; tells how many."""
     old = _old(uow).limit(most)
     done = await uow.execute(delete(letters).where(letters.c.id.in_(old)))

@@ -8,7 +8,7 @@ from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import failures, refresh_tokens, sessions
 
 
-async def is_any_over(
+async def has_expired_rows(
     view: View, failures_before: int, tokens_before: int, sessions_before: int
 ) -> bool:
     """Whether there is anything to delete."""

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from guilder.db.engine import RunAgain
+from guilder.db.engine import RetryTransaction
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import rotations, sessions
 from guilder.domains.identity.rules.rotations import FIRST_VERSION, Rotation
@@ -37,7 +37,7 @@ async def insert_rotation(uow: UnitOfWork, rotation: Rotation) -> None:
             )
         )
     except IntegrityError:
-        raise RunAgain("two rotations at once") from None
+        raise RetryTransaction("two rotations at once") from None
 
 
 def refused(user_id: Any, version: Any, now_us: int) -> ColumnElement[bool]:

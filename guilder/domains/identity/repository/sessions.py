@@ -9,7 +9,7 @@ from guilder.core.actor import Actor
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import refresh_tokens, sessions
 from guilder.domains.identity.repository.rotations import refused_at
-from guilder.domains.identity.rules.sessions import Ending, RefreshToken, Session
+from guilder.domains.identity.rules.sessions import EndReason, RefreshToken, Session
 
 _SESSION: Final = (
     sessions.c.id,
@@ -112,7 +112,7 @@ async def session_of(view: View, user_id: UUID | None, session_id: UUID) -> Sess
 
 async def end_sessions(
     uow: UnitOfWork,
-    ending: Ending,
+    ending: EndReason,
     user_id: UUID,
     *,
     only: UUID | None = None,

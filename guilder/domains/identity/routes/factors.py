@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from guilder.api.auth import may
+from guilder.api.auth import requires
 from guilder.api.deps import Part, TheRunner, TheTokens
 from guilder.api.openapi import refusals
-from guilder.api.policies import LOGIN, limited
+from guilder.api.policies import LOGIN, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.core.actor import Actor
 from guilder.core.errors import Invalid, Overloaded, StepUpRequired
@@ -22,6 +22,7 @@ from guilder.domains.identity.errors import (
     WrongFactor,
     WrongPassword,
 )
+from guilder.domains.identity.routes.profile import ProfileReader, SecurityWriter
 from guilder.domains.identity.routes.sign_in import TheAuthentication
 from guilder.domains.identity.schemas.factors import (
     FactorsOut,
@@ -37,10 +38,8 @@ from guilder.domains.identity.schemas.factors import (
 )
 from guilder.domains.identity.services.factors import SecondFactorService
 
-ProfileReader = Annotated[Actor, may(Permission.PROFILE_READ)]
-SecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE)]
 TheFactors = Annotated[SecondFactorService, Depends(Part(SecondFactorService))]
-FreshSecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE, fresh=True)]
+FreshSecurityWriter = Annotated[Actor, requires(Permission.SECURITY_WRITE, fresh=True)]
 
 router = APIRouter(tags=["identity"])
 
@@ -109,7 +108,7 @@ async def create_recovery_codes(actor: FreshSecurityWriter, factors: TheFactors)
         WrongPassword, WrongFactor, FactorRequired, AccountLocked, Invalid, Overloaded
     ),
 )
-@limited(LOGIN)
+@rate_limited(LOGIN)
 async def create_step_up(
     body: StepUpCreate, actor: SecurityWriter, authentication: TheAuthentication, tokens: TheTokens
 ) -> Reply:
@@ -119,12 +118,12 @@ async def create_step_up(
     five minutes, in this session; so does signing in.
     """
     if body.password is not None:
-        expires_at = await authentication.step_up_by_password(body.password, actor)
+        expires_at = await authentication.step_up_with_password(body.password, actor)
     elif body.totp_code is not None:
-        expires_at = await authentication.step_up_by_code(body.totp_code, actor)
+        expires_at = await authentication.step_up_with_code(body.totp_code, actor)
     else:
         assert body.credential is not None
         credential = body.credential.as_browsers_write_it()
-        expires_at = await authentication.step_up_by_passkey(credential, actor)
+        expires_at = await authentication.step_up_with_passkey(credential, actor)
     tokens.forget(actor.session_id)
     return json_response(201, step_up_body(expires_at))

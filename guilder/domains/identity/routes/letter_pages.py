@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
 from guilder.api.auth import anonymous_actor
-from guilder.api.policies import READ, limited
+from guilder.api.policies import READ, rate_limited
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -24,28 +24,28 @@ def _file(name: str, media_type: str) -> Response:
 
 
 @router.get("/verify-email")
-@limited(READ)
+@rate_limited(READ)
 async def verify_email() -> Response:
     """Where the letter leads that proves an address."""
     return _file("verify-email.html", "text/html")
 
 
 @router.get("/reset-password")
-@limited(READ)
+@rate_limited(READ)
 async def reset_password() -> Response:
     """Where a new password is set, or a letter asked for with which that can be done."""
     return _file("reset-password.html", "text/html")
 
 
 @router.get("/pages/letters.css")
-@limited(READ)
+@rate_limited(READ)
 async def style() -> Response:
     """What the pages look like."""
     return _file("letters.css", "text/css")
 
 
 @router.get("/pages/letters.js")
-@limited(READ)
+@rate_limited(READ)
 async def script() -> Response:
     """What the pages do."""
     return _file("letters.js", "text/javascript")

@@ -7,15 +7,15 @@ from fastapi import APIRouter
 from guilder.api.auth import AnonymousActor
 from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.openapi import refusals
-from guilder.api.policies import RECOVERY, limited
+from guilder.api.policies import RECOVERY, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.core.errors import Invalid, Overloaded
 from guilder.core.tokens import opaque_hash
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.letters import (
-    AskForLetter,
+    RequestLetter,
     VerifyEmail,
-    ask_for_letter,
+    request_letter,
     verify_email,
 )
 from guilder.domains.identity.errors import TokenExpired, TokenInvalid, WeakPassword
@@ -35,7 +35,7 @@ router = APIRouter(tags=["identity"])
 
 
 @router.post("/email-verification-tokens", status_code=201, response_model=Told)
-@limited(RECOVERY)
+@rate_limited(RECOVERY)
 async def ask_for_verification(
     body: AddressGiven, actor: AnonymousActor, runner: TheRunner
 ) -> Reply:
@@ -49,7 +49,7 @@ async def ask_for_verification(
     response_model=Told,
     responses=refusals(TokenInvalid, TokenExpired),
 )
-@limited(RECOVERY)
+@rate_limited(RECOVERY)
 async def verify(body: TokenGiven, actor: AnonymousActor, runner: TheRunner) -> Reply:
     """Prove an address by the token that was sent there, good once and for 24 hours."""
     command = VerifyEmail(opaque_hash(body.token))
@@ -58,7 +58,7 @@ async def verify(body: TokenGiven, actor: AnonymousActor, runner: TheRunner) -> 
 
 
 @router.post("/password-reset-tokens", status_code=201, response_model=Told)
-@limited(RECOVERY)
+@rate_limited(RECOVERY)
 async def ask_for_reset(body: AddressGiven, actor: AnonymousActor, runner: TheRunner) -> Reply:
     """Send a letter with which a new password can be set. The answer never tells who is known."""
     return await _asked(Purpose.RESET, body, actor, runner)
@@ -70,7 +70,7 @@ async def ask_for_reset(body: AddressGiven, actor: AnonymousActor, runner: TheRu
     response_model=Told,
     responses=refusals(TokenInvalid, TokenExpired, WeakPassword, Invalid, Overloaded),
 )
-@limited(RECOVERY)
+@rate_limited(RECOVERY)
 async def reset(
     body: PasswordReset,
     actor: AnonymousActor,
@@ -90,6 +90,6 @@ async def reset(
 async def _asked(
     purpose: Purpose, body: AddressGiven, actor: AnonymousActor, runner: Runner
 ) -> Reply:
-    command = AskForLetter(purpose, body.email)
-    await runner.run(ask_for_letter, command, actor)
+    command = RequestLetter(purpose, body.email)
+    await runner.run(request_letter, command, actor)
     return json_response(201, ASKED)

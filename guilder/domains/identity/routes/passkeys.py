@@ -8,7 +8,7 @@ from guilder.api.auth import AnonymousActor
 from guilder.api.deps import Part, TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
-from guilder.api.policies import LOGIN, limited
+from guilder.api.policies import LOGIN, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import Uuid
 from guilder.core.errors import Invalid, StepUpRequired
@@ -22,11 +22,8 @@ from guilder.domains.identity.errors import (
     TooManyPasskeys,
     WrongFactor,
 )
-from guilder.domains.identity.routes.factors import (
-    FreshSecurityWriter,
-    ProfileReader,
-    SecurityWriter,
-)
+from guilder.domains.identity.routes.factors import FreshSecurityWriter
+from guilder.domains.identity.routes.profile import ProfileReader, SecurityWriter
 from guilder.domains.identity.routes.sign_in import Device, TheAuthentication
 from guilder.domains.identity.schemas.factors import (
     PasskeyCreate,
@@ -91,7 +88,7 @@ async def delete_passkey(
 
 
 @router.post("/challenges", status_code=201, response_model=PasskeyOptionsOut)
-@limited(LOGIN)
+@rate_limited(LOGIN)
 async def create_challenge(_actor: AnonymousActor, passkeys: ThePasskeys) -> Reply:
     """What a browser needs to sign in or to step up by a passkey: for five minutes, and once."""
     return json_response(201, passkey_options_body(passkeys.request_options()))
@@ -103,11 +100,11 @@ async def create_challenge(_actor: AnonymousActor, passkeys: ThePasskeys) -> Rep
     response_model=SessionCreatedOut,
     responses=refusals(InvalidPasskey, EmailUnverified, Invalid),
 )
-@limited(LOGIN)
+@rate_limited(LOGIN)
 async def create_passkey_session(
     body: PasskeyLogin, actor: AnonymousActor, authentication: TheAuthentication, device: Device
 ) -> Reply:
     """Sign in by a passkey that has signed a challenge. No code is asked for beside it."""
     credential = body.credential.as_browsers_write_it()
-    signed_in = await authentication.log_in_by_passkey(credential, actor, device)
+    signed_in = await authentication.log_in_with_passkey(credential, actor, device)
     return json_response(201, created_session_body(signed_in))

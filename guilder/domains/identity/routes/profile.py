@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from guilder.api.auth import TokenCache, may
+from guilder.api.auth import TokenCache, requires
 from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
@@ -39,9 +39,9 @@ from guilder.domains.identity.schemas.logins import (
     user_body,
 )
 
-ProfileReader = Annotated[Actor, may(Permission.PROFILE_READ)]
-ProfileWriter = Annotated[Actor, may(Permission.PROFILE_WRITE)]
-SecurityWriter = Annotated[Actor, may(Permission.SECURITY_WRITE)]
+ProfileReader = Annotated[Actor, requires(Permission.PROFILE_READ)]
+ProfileWriter = Annotated[Actor, requires(Permission.PROFILE_WRITE)]
+SecurityWriter = Annotated[Actor, requires(Permission.SECURITY_WRITE)]
 
 router = APIRouter(tags=["identity"])
 

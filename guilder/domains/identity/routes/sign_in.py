@@ -12,7 +12,7 @@ from guilder.api.exchange import Exchange
 from guilder.api.idempotency import TheOnce
 from guilder.api.json_gate import parse
 from guilder.api.openapi import refusals
-from guilder.api.policies import LOGIN, REFRESH, SIGN_UP, limited
+from guilder.api.policies import LOGIN, REFRESH, SIGN_UP, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import RequestBody
 from guilder.api.validation import read_body
@@ -48,9 +48,9 @@ from guilder.domains.identity.schemas.logins import (
 )
 from guilder.domains.identity.services.authentication import AuthenticationService
 
-LONGEST_DEVICE: Final = 200
-JSON: Final = "application/json"
-FORM: Final = "application/x-www-form-urlencoded"
+MAX_DEVICE_LENGTH: Final = 200
+JSON_TYPE: Final = "application/json"
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 20
 
 router = APIRouter(tags=["identity"])
@@ -60,27 +60,27 @@ auth_router = APIRouter(prefix="/auth", tags=["identity"])
 async def device_of(exchange: TheExchange) -> str | None:
     """What the client says it is, short and printable; None when it says nothing."""
     agent = exchange.header(b"user-agent") or ""
-    return "".join(filter(str.isprintable, agent))[:LONGEST_DEVICE].strip() or None
+    return "".join(filter(str.isprintable, agent))[:MAX_DEVICE_LENGTH].strip() or None
 
 
 Device = Annotated[str | None, Depends(device_of)]
 TheAuthentication = Annotated[AuthenticationService, Depends(Part(AuthenticationService))]
 
 
-def either(model: type[RequestBody]) -> dict[str, Any]:
+def json_or_form(model: type[RequestBody]) -> dict[str, Any]:
     """The OpenAPI of a body that may be JSON or a form."""
     schema = model.model_json_schema()
-    content = {kind: {"schema": schema} for kind in (JSON, FORM)}
+    content = {kind: {"schema": schema} for kind in (JSON_TYPE, FORM_TYPE)}
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def read_either[M: RequestBody](exchange: Exchange, model: type[M]) -> M:
+async def read_json_or_form[M: RequestBody](exchange: Exchange, model: type[M]) -> M:
     """The body, be it JSON or a form."""
     body = await exchange.read_body()
     kind = (exchange.header(b"content-type") or "").partition(";")[0].strip().lower()
-    if kind not in {JSON, FORM}:
-        raise UnsupportedMediaType(f"The body must be {JSON} or {FORM}.")
-    return read_body(model, _form(body) if kind == FORM else parse(body))
+    if kind not in {JSON_TYPE, FORM_TYPE}:
+        raise UnsupportedMediaType(f"The body must be {JSON_TYPE} or {FORM_TYPE}.")
+    return read_body(model, _form(body) if kind == FORM_TYPE else parse(body))
 
 
 def _form(body: bytes) -> dict[str, str]:
@@ -107,7 +107,7 @@ def _form(body: bytes) -> dict[str, str]:
     response_model=UserOut,
     responses=refusals(EmailTaken, WeakPassword, Invalid, Overloaded),
 )
-@limited(SIGN_UP)
+@rate_limited(SIGN_UP)
 async def create_user_route(
     body: UserCreate,
     actor: AnonymousActor,
@@ -116,7 +116,7 @@ async def create_user_route(
 ) -> Reply:
     """Sign up without signing in."""
     command = CreateUser(
-        body.email, await authentication.hashed(body.password, body.email), body.full_name
+        body.email, await authentication.hash_password(body.password, body.email), body.full_name
     )
     return await once.run(create_user, command, actor, user_body, secrets=("password",))
 
@@ -134,7 +134,7 @@ async def create_user_route(
         Overloaded,
     ),
 )
-@limited(LOGIN)
+@rate_limited(LOGIN)
 async def create_session(
     body: SessionCreate, actor: AnonymousActor, authentication: TheAuthentication, device: Device
 ) -> Reply:
@@ -154,7 +154,7 @@ async def create_session(
     response_model=SessionCreatedOut,
     responses=refusals(RefreshInvalid, RefreshReused),
 )
-@limited(REFRESH)
+@rate_limited(REFRESH)
 async def create_tokens(
     body: TokenCreate, actor: AnonymousActor, authentication: TheAuthentication
 ) -> Reply:
@@ -173,9 +173,9 @@ async def create_tokens(
     status_code=201,
     response_model=SignUpOut,
     responses=refusals(EmailTaken, WeakPassword, Invalid, UnsupportedMediaType, Overloaded),
-    openapi_extra=either(UserCreate),
+    openapi_extra=json_or_form(UserCreate),
 )
-@limited(SIGN_UP)
+@rate_limited(SIGN_UP)
 async def sign_up(
     runner: TheRunner,
     exchange: TheExchange,
@@ -184,10 +184,10 @@ async def sign_up(
     device: Device,
 ) -> Reply:
     """Sign up and in, by JSON or a form; without tokens where addresses are proved first."""
-    new = await read_either(exchange, UserCreate)
+    new = await read_json_or_form(exchange, UserCreate)
     if authentication.requires_verification:
         command = CreateUser(
-            new.email, await authentication.hashed(new.password, new.email), new.full_name
+            new.email, await authentication.hash_password(new.password, new.email), new.full_name
         )
         user = await runner.run(create_user, command, actor)
         return json_response(201, sign_up_body(user))
@@ -208,14 +208,14 @@ async def sign_up(
         UnsupportedMediaType,
         Overloaded,
     ),
-    openapi_extra=either(Login),
+    openapi_extra=json_or_form(Login),
 )
-@limited(LOGIN)
+@rate_limited(LOGIN)
 async def log_in(
     exchange: TheExchange, actor: AnonymousActor, authentication: TheAuthentication, device: Device
 ) -> Reply:
     """Sign in by the OAuth2 password flow, by a form or JSON."""
-    given = await read_either(exchange, Login)
+    given = await read_json_or_form(exchange, Login)
     signed_in = await authentication.log_in(
         given.address, given.password, actor, device, given.totp_code
     )

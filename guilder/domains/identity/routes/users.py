@@ -4,22 +4,22 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from guilder.api.auth import may
+from guilder.api.auth import requires
 from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
-from guilder.api.schema import QueryFlag, QueryText, Uuid
+from guilder.api.schema import QueryBoolean, QueryText, Uuid
 from guilder.core.actor import Actor
 from guilder.core.errors import Forbidden, Invalid, StepUpRequired
 from guilder.core.permissions import Permission, Role
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.factors import RemoveFactors, remove_factors
 from guilder.domains.identity.commands.rotations import (
-    RotateEverybody,
+    RotateAll,
     RotateUser,
-    rotate_everybody,
+    rotate_all,
     rotate_user,
 )
 from guilder.domains.identity.commands.users import ChangeAccess, change_access
@@ -34,10 +34,10 @@ from guilder.domains.identity.schemas.logins import (
     user_body,
 )
 
-UsersReader = Annotated[Actor, may(Permission.USERS_READ)]
-UsersWriter = Annotated[Actor, may(Permission.USERS_WRITE)]
-FreshUsersWriter = Annotated[Actor, may(Permission.USERS_WRITE, fresh=True)]
-Rotator = Annotated[Actor, may(Permission.ROTATIONS_WRITE)]
+UsersReader = Annotated[Actor, requires(Permission.USERS_READ)]
+UsersWriter = Annotated[Actor, requires(Permission.USERS_WRITE)]
+FreshUsersWriter = Annotated[Actor, requires(Permission.USERS_WRITE, fresh=True)]
+Rotator = Annotated[Actor, requires(Permission.ROTATIONS_WRITE)]
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -51,7 +51,7 @@ async def list_users(
         QueryText | None, Query(description="A part of the e-mail address or the name.")
     ] = None,
     role: Annotated[Literal["admin", "user", "readonly"] | None, Query()] = None,
-    is_active: Annotated[QueryFlag | None, Query()] = None,
+    is_active: Annotated[QueryBoolean | None, Query()] = None,
 ) -> Reply:
     """All users, newest first."""
     wanted = UserFilter(q, None if role is None else Role(role), is_active)
@@ -114,8 +114,8 @@ async def create_rotation(
 
     That includes the admin who asks.
     """
-    command = RotateEverybody(body.reason, body.grace_seconds)
-    reply = await once.run(rotate_everybody, command, actor, rotation_body)
+    command = RotateAll(body.reason, body.grace_seconds)
+    reply = await once.run(rotate_all, command, actor, rotation_body)
     tokens.forget()
     return reply
 

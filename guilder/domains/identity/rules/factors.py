@@ -21,7 +21,7 @@ TOTP_SKEW: Final = 1
 ENROLMENT_US: Final = 15 * MINUTE_US
 """How long a new authenticator app may take to show its first code."""
 RECOVERY_CODES: Final = 10
-MOST_PASSKEYS: Final = 20
+MAX_PASSKEYS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class Purpose(Enum):
         return {Purpose.VERIFICATION: DAY_US, Purpose.RESET: 15 * MINUTE_US}.get(self, 0)
 
     @property
-    def rest_us(self) -> int:
+    def cooldown_us(self) -> int:
         """For how long no second letter of the kind goes to the same user.
 
         Short against the life of a token: whoever asks again has one that is good. Nobody can fill
@@ -45,7 +45,7 @@ class Letter:
     used_at: int | None = None
 
 
-def judge_token(
+def check_token(
     letter: Letter, purpose: Purpose, now_us: int
 ) -> Ok[Letter] | Err[TokenInvalid] | Err[TokenExpired]:
     """The letter that brought a token, while that is good for what is wanted of it."""

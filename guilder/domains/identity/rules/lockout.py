@@ -6,7 +6,7 @@ from typing import Final
 
 from guilder.core.clock import MINUTE_US, SECOND_US
 
-MOST_FAILURES: Final = 5
+MAX_FAILURES: Final = 5
 """Wrong passwords in a row after which nobody is let in for a while."""
 LOCK_US: Final = 15 * MINUTE_US
 
@@ -19,7 +19,7 @@ class Failures:
     last_at: int = 0
     locked_until: int = 0
 
-    def one_more(self, now_us: int) -> "Failures":
+    def with_failure(self, now_us: int) -> "Failures":
         """With another failure now; those of longer ago than a lock lasts are forgotten.
 
         One that was under way when the lock came leaves it as it is.
@@ -27,7 +27,7 @@ class Failures:
         if now_us < self.locked_until:
             return self
         count = 1 if now_us - self.last_at > LOCK_US else self.in_a_row + 1
-        if count < MOST_FAILURES:
+        if count < MAX_FAILURES:
             return Failures(count, now_us)
         return Failures(0, now_us, now_us + LOCK_US)
 

@@ -10,8 +10,8 @@ from guilder.core.result import Err, Ok
 from guilder.domains.identity.errors import WeakPassword
 from guilder.domains.identity.rules.users import email_key
 
-SHORTEST_PASSWORD: Final = 12
-LONGEST_PASSWORD: Final = 128
+MIN_PASSWORD_LENGTH: Final = 12
+MAX_PASSWORD_LENGTH: Final = 128
 
 
 def normal_password(password: str) -> str:
@@ -36,10 +36,10 @@ def check_password(
     """
     normal = normal_password(password)
     lengths = len(password), len(normal)  # a fraction becomes three characters, an accent none
-    if min(lengths) < SHORTEST_PASSWORD:
-        return _weak(pointer, "too_short", f"Use at least {SHORTEST_PASSWORD} characters.")
-    if max(lengths) > LONGEST_PASSWORD:
-        return _weak(pointer, "too_long", f"Use at most {LONGEST_PASSWORD} characters.")
+    if min(lengths) < MIN_PASSWORD_LENGTH:
+        return _weak(pointer, "too_short", f"Use at least {MIN_PASSWORD_LENGTH} characters.")
+    if max(lengths) > MAX_PASSWORD_LENGTH:
+        return _weak(pointer, "too_long", f"Use at most {MAX_PASSWORD_LENGTH} characters.")
     if email_key(normal) == email_key(email):
         return _weak(pointer, "is_email", "Use something else than the e-mail address.")
     if is_common(normal, common):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 FIRST_VERSION: Final = 1
 """Of the sessions and tokens of a bank that has never had a rotation."""
-MOST_GRACE_SECONDS: Final = 24 * 60 * 60
+MAX_GRACE_SECONDS: Final = 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True)

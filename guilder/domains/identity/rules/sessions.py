@@ -10,7 +10,7 @@ from guilder.domains.identity.rules.rotations import FIRST_VERSION
 
 SESSION_US: Final = 30 * DAY_US
 """How long a refresh token is good, and a session without a new one."""
-DOUBLE_CLICK_US: Final = 10 * SECOND_US
+REUSE_GRACE_US: Final = 10 * SECOND_US
 """How long a used refresh token gives its successor once more: a client that asked twice."""
 
 
@@ -35,7 +35,7 @@ class Session:
         return self.ended_at is None and now_us < self.expires_at
 
 
-class Ending(Enum):
+class EndReason(Enum):
     """Why a session has ended."""
 
     LOGGED_OUT = "logged_out"
@@ -60,7 +60,7 @@ class RefreshToken:
     salt: bytes | None
 
 
-class Refresh(Enum):
+class RefreshVerdict(Enum):
     """What a refresh token is good for."""
 
     NEXT = "a new pair"
@@ -69,17 +69,17 @@ class Refresh(Enum):
     NONE = "nothing"
 
 
-def judge_refresh(token: RefreshToken, session: Session, now_us: int) -> Refresh:
+def check_refresh(token: RefreshToken, session: Session, now_us: int) -> RefreshVerdict:
     """What becomes of a refresh token (RFC 9700, 4.14.2: rotation and the detection of reuse).
 
     A used one gives the same pair once more for some seconds, as long as nobody has used its
     successor; after that, two parties have it.
     """
     if not session.is_open(now_us):
-        return Refresh.NONE
+        return RefreshVerdict.NONE
     if token.used_at is None:
-        return Refresh.NEXT
+        return RefreshVerdict.NEXT
     is_last_used = token.generation == session.generation - 1
-    if is_last_used and now_us - token.used_at <= DOUBLE_CLICK_US:
-        return Refresh.AGAIN
-    return Refresh.REUSED
+    if is_last_used and now_us - token.used_at <= REUSE_GRACE_US:
+        return RefreshVerdict.AGAIN
+    return RefreshVerdict.REUSED

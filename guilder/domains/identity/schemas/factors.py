@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from guilder.api.fields import NOT_A_STRING, Broken, Rule
+from guilder.api.fields import NOT_A_STRING, InvalidValue, Rule
+from guilder.api.replies import JsonObject
 from guilder.api.schema import (
     Instant,
     Name100,
@@ -17,21 +18,21 @@ from guilder.api.schema import (
 )
 from guilder.core.clock import iso_instant
 from guilder.domains.identity.rules.factors import Factors, Passkey, base32
-from guilder.domains.identity.schemas.logins import Body, Code, KnownPassword
+from guilder.domains.identity.schemas.logins import Code, KnownPassword
 from guilder.domains.identity.services.factors import Enrolment
 
-LONGEST_BLOB: Final = 16_384
+MAX_BLOB_LENGTH: Final = 16_384
 """Characters of what an authenticator says, in base64url."""
 
 
-def base64url(value: object) -> str:
+def parse_base64url(value: object) -> str:
     """Bytes as browsers write them: base64url without padding."""
     if type(value) is not str:
-        raise Broken(*NOT_A_STRING)
-    if len(value) > LONGEST_BLOB:
-        raise Broken("too_long", f"The text must have at most {LONGEST_BLOB} characters.")
+        raise InvalidValue(*NOT_A_STRING)
+    if len(value) > MAX_BLOB_LENGTH:
+        raise InvalidValue("too_long", f"The text must have at most {MAX_BLOB_LENGTH} characters.")
     if not _BASE64URL.fullmatch(value):
-        raise Broken("invalid_base64url", "The value must be base64url without padding.")
+        raise InvalidValue("invalid_base64url", "The value must be base64url without padding.")
     return value
 
 
@@ -39,11 +40,11 @@ _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 _BASE64URL_SCHEMA: Final = {
     "type": "string",
     "pattern": "^[A-Za-z0-9_-]+$",
-    "maxLength": LONGEST_BLOB,
+    "maxLength": MAX_BLOB_LENGTH,
 }
 
 CoseAlgorithm = Annotated[int, integer_rule(-65_536, 65_535)]
-Base64Url = Annotated[str, Rule(base64url, _BASE64URL_SCHEMA)]
+Base64Url = Annotated[str, Rule(parse_base64url, _BASE64URL_SCHEMA)]
 
 
 class TotpConfirmation(RequestBody):
@@ -112,7 +113,7 @@ class StepUpCreate(RequestBody):
     def _one_proof(self) -> Self:
         if (self.password, self.totp_code, self.credential).count(None) != 2:
             message = "Give one of a password, a code and a credential."
-            raise Broken("required", message, ("password",)).as_pydantic()
+            raise InvalidValue("required", message, ("password",)).as_pydantic()
         return self
 
 
@@ -150,7 +151,7 @@ class StepUpOut(ResponseBody):
     expires_at: Instant
 
 
-def totp_body(enrolment: Enrolment) -> Body:
+def totp_body(enrolment: Enrolment) -> JsonObject:
     """The answer to ``POST /users/me/totp``."""
     return {
         "secret": base32(enrolment.secret),
@@ -159,12 +160,12 @@ def totp_body(enrolment: Enrolment) -> Body:
     }
 
 
-def recovery_codes_body(codes: list[str]) -> Body:
+def recovery_codes_body(codes: list[str]) -> JsonObject:
     """Recovery codes, which are shown once."""
     return {"recovery_codes": codes}
 
 
-def factors_body(factors: Factors) -> Body:
+def factors_body(factors: Factors) -> JsonObject:
     """The answer to ``GET /users/me/factors``."""
     enabled_at = None if factors.totp is None else factors.totp.confirmed_at
     return {
@@ -175,7 +176,7 @@ def factors_body(factors: Factors) -> Body:
     }
 
 
-def passkey_body(passkey: Passkey) -> Body:
+def passkey_body(passkey: Passkey) -> JsonObject:
     """A passkey as its owner sees it."""
     used_at = passkey.last_used_at
     return {
@@ -186,11 +187,11 @@ def passkey_body(passkey: Passkey) -> Body:
     }
 
 
-def passkey_options_body(options: dict[str, Any]) -> Body:
+def passkey_options_body(options: dict[str, Any]) -> JsonObject:
     """What a browser needs, in the form that it reads."""
     return {"public_key": options}
 
 
-def step_up_body(expires_at: int) -> Body:
+def step_up_body(expires_at: int) -> JsonObject:
     """Until when a step-up counts."""
     return {"expires_at": iso_instant(expires_at)}

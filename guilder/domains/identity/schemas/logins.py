@@ -1,14 +1,15 @@
 """Users and sessions on the wire: addresses are normalised, passwords taken as they come."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import model_validator
 
-from guilder.api.fields import NOT_A_STRING, Broken, Rule, text_check
+from guilder.api.fields import NOT_A_STRING, InvalidValue, Rule, text_parser
+from guilder.api.replies import JsonObject
 from guilder.api.schema import (
-    Flag,
+    Boolean,
     Instant,
     Name100,
     RequestBody,
@@ -20,75 +21,79 @@ from guilder.api.schema import (
 from guilder.core.clock import iso_instant
 from guilder.core.permissions import Role
 from guilder.core.tokens import ACCESS_SECONDS
-from guilder.domains.identity.rules.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD
-from guilder.domains.identity.rules.rotations import MOST_GRACE_SECONDS, Rotation
+from guilder.domains.identity.rules.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+from guilder.domains.identity.rules.rotations import MAX_GRACE_SECONDS, Rotation
 from guilder.domains.identity.rules.sessions import Session
 from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.authentication import SignedIn
 
-type Body = dict[str, Any]
-
-LONGEST_EMAIL: Final = 254
-LONGEST_TOKEN: Final = 100
-LONGEST_CODE: Final = 64
-LONGEST_READ: Final = 1024
+MAX_EMAIL_LENGTH: Final = 254
+MAX_OPAQUE_TOKEN_LENGTH: Final = 100
+MAX_CODE_LENGTH: Final = 64
+MAX_PASSWORD_READ_LENGTH: Final = 1024
 """Characters of a password that are looked at; the policy on new ones is stricter."""
 
 
-_text: Final = text_check(LONGEST_EMAIL, 1)
+_text: Final = text_parser(MAX_EMAIL_LENGTH, 1)
 
 
-def email(value: object) -> str:
+def parse_email(value: object) -> str:
     """An address in its normal form: the domain in lower case and Unicode, the rest as given."""
     text = _text(value)
     try:
         # Names under .test are for tests and demonstrations; nothing is ever sent there.
         return validate_email(text, check_deliverability=False, test_environment=True).normalized
     except EmailNotValidError:
-        raise Broken("invalid_email", "The value must be an e-mail address.") from None
+        raise InvalidValue("invalid_email", "The value must be an e-mail address.") from None
 
 
-def email_to_find(value: object) -> str:
+def parse_known_email(value: object) -> str:
     """An address to look for; what is none will simply not be found."""
     text = _text(value)
     try:
-        return email(text)
-    except Broken:
+        return parse_email(text)
+    except InvalidValue:
         return text
 
 
-def password(value: object) -> str:
+def parse_password(value: object) -> str:
     """A password, neither trimmed nor otherwise changed."""
     if type(value) is not str:
-        raise Broken(*NOT_A_STRING)
-    if len(value) > LONGEST_READ:
-        raise Broken("too_long", f"The text must have at most {LONGEST_READ} characters.")
+        raise InvalidValue(*NOT_A_STRING)
+    if len(value) > MAX_PASSWORD_READ_LENGTH:
+        raise InvalidValue(
+            "too_long", f"The text must have at most {MAX_PASSWORD_READ_LENGTH} characters."
+        )
     return value
 
 
 _CODE_SCHEMA: Final = {
     "type": "string",
     "minLength": 1,
-    "maxLength": LONGEST_CODE,
+    "maxLength": MAX_CODE_LENGTH,
     "description": "The code that the authenticator app shows, or a recovery code.",
 }
-_EMAIL_SCHEMA: Final = {"type": "string", "format": "email", "maxLength": LONGEST_EMAIL}
-_TOKEN_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": LONGEST_TOKEN}
+_EMAIL_SCHEMA: Final = {"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}
+_TOKEN_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": MAX_OPAQUE_TOKEN_LENGTH}
 _NEW_PASSWORD_SCHEMA: Final = {
     "type": "string",
     "format": "password",
-    "minLength": SHORTEST_PASSWORD,
-    "maxLength": LONGEST_PASSWORD,
+    "minLength": MIN_PASSWORD_LENGTH,
+    "maxLength": MAX_PASSWORD_LENGTH,
     "description": "Not the e-mail address. No rules of composition.",
 }
-_PASSWORD_SCHEMA: Final = {"type": "string", "format": "password", "maxLength": LONGEST_READ}
+_PASSWORD_SCHEMA: Final = {
+    "type": "string",
+    "format": "password",
+    "maxLength": MAX_PASSWORD_READ_LENGTH,
+}
 
-Email = Annotated[str, Rule(email, _EMAIL_SCHEMA)]
-KnownEmail = Annotated[str, Rule(email_to_find, _EMAIL_SCHEMA)]
-NewPassword = Annotated[str, Rule(password, _NEW_PASSWORD_SCHEMA)]
-TokenText = Annotated[str, Rule(text_check(LONGEST_TOKEN, 1), _TOKEN_SCHEMA)]
-KnownPassword = Annotated[str, Rule(password, _PASSWORD_SCHEMA)]
-Code = Annotated[str, Rule(text_check(LONGEST_CODE, 1), _CODE_SCHEMA)]
+Email = Annotated[str, Rule(parse_email, _EMAIL_SCHEMA)]
+KnownEmail = Annotated[str, Rule(parse_known_email, _EMAIL_SCHEMA)]
+NewPassword = Annotated[str, Rule(parse_password, _NEW_PASSWORD_SCHEMA)]
+TokenText = Annotated[str, Rule(text_parser(MAX_OPAQUE_TOKEN_LENGTH, 1), _TOKEN_SCHEMA)]
+KnownPassword = Annotated[str, Rule(parse_password, _PASSWORD_SCHEMA)]
+Code = Annotated[str, Rule(text_parser(MAX_CODE_LENGTH, 1), _CODE_SCHEMA)]
 
 
 class UserCreate(RequestBody):
@@ -124,7 +129,7 @@ class Login(RequestBody):
     def _one_address(self) -> Self:
         if (self.username is None) == (self.email is None):
             message = "Give either a username or an email."
-            raise Broken("required", message, ("username",)).as_pydantic()
+            raise InvalidValue("required", message, ("username",)).as_pydantic()
         return self
 
 
@@ -134,12 +139,12 @@ class UserChange(RequestBody):
 
 class AccessChange(RequestBody):
     role: Literal["admin", "user", "readonly"] | None = None
-    is_active: Flag | None = None
+    is_active: Boolean | None = None
 
 
 class RotationCreate(RequestBody):
     reason: Annotated[str, text_rule(255, shortest=1)]
-    grace_seconds: Annotated[int, integer_rule(0, MOST_GRACE_SECONDS)] = 0
+    grace_seconds: Annotated[int, integer_rule(0, MAX_GRACE_SECONDS)] = 0
 
 
 class PasswordChange(RequestBody):
@@ -226,7 +231,7 @@ class SignUpOut(UserOut):
     expires_in: int | None = None
 
 
-def user_body(user: User) -> Body:
+def user_body(user: User) -> JsonObject:
     """A user in the wire form that everybody has."""
     return {
         "id": user.id,
@@ -239,7 +244,7 @@ def user_body(user: User) -> Body:
     }
 
 
-def session_body(session: Session, current: UUID | None) -> Body:
+def session_body(session: Session, current: UUID | None) -> JsonObject:
     """A session as its owner sees it, who asks from the session ``current``."""
     return {
         "id": session.id,
@@ -254,7 +259,7 @@ def session_body(session: Session, current: UUID | None) -> Body:
     }
 
 
-def rotation_body(rotation: Rotation) -> Body:
+def rotation_body(rotation: Rotation) -> JsonObject:
     """A rotation in its wire form."""
     return {
         "version": rotation.version,
@@ -265,7 +270,7 @@ def rotation_body(rotation: Rotation) -> Body:
     }
 
 
-def login_body(signed_in: SignedIn) -> Body:
+def login_body(signed_in: SignedIn) -> JsonObject:
     """The answer to ``POST /auth/login``."""
     return {
         "access_token": signed_in.access_token,
@@ -276,13 +281,13 @@ def login_body(signed_in: SignedIn) -> Body:
     }
 
 
-def created_session_body(signed_in: SignedIn) -> Body:
+def created_session_body(signed_in: SignedIn) -> JsonObject:
     """The answer to ``POST /sessions`` and ``POST /tokens``."""
     session = signed_in.session
     return {**login_body(signed_in), "session": session_body(session, session.id)}
 
 
-def sign_up_body(user: User, signed_in: SignedIn | None = None) -> Body:
+def sign_up_body(user: User, signed_in: SignedIn | None = None) -> JsonObject:
     """The answer to ``POST /auth/signup``; without tokens for who is not signed in yet."""
     return {
         **user_body(user),
@@ -293,6 +298,6 @@ def sign_up_body(user: User, signed_in: SignedIn | None = None) -> Body:
     }
 
 
-def told_body(message: str) -> Body:
+def told_body(message: str) -> JsonObject:
     """What the caller is told, in its wire form."""
     return {"message": message}

@@ -96,7 +96,7 @@ class AuthenticationService:
         self._place_of = place_of
         self._guard = AttemptGuard(runner)
 
-    async def hashed(self, password: str, email: str, pointer: str = "/password") -> str:
+    async def hash_password(self, password: str, email: str, pointer: str = "/password") -> str:
         """The hash of a new password; refuses one that breaks the policy."""
         normal = check_password(password, email, self._common_passwords, pointer).unwrap()
         return await self._passwords.hash(normal)
@@ -109,7 +109,7 @@ class AuthenticationService:
         Not for where an address must be proved first.
         """
         assert not self.requires_verification
-        user = CreateUser(email, await self.hashed(password, email), full_name)
+        user = CreateUser(email, await self.hash_password(password, email), full_name)
         refresh_token, refresh_hash = new_opaque_token()
         command = SignUp(user, refresh_hash, device, self._place_of(actor.ip_address))
         made, session = await self._runner.run(sign_up, command, actor)
@@ -137,7 +137,9 @@ class AuthenticationService:
             fits = await self._passwords.verify(encoded, normal_password(password))
             if not fits:
                 user_id = None if found is None else found.user.id
-                await self._guard.failed(key, actor, user_id, None if known else Purpose.LOCK)
+                await self._guard.record_failure(
+                    key, actor, user_id, None if known else Purpose.LOCK
+                )
             if found is None or not fits:
                 raise InvalidCredentials()
         second = None
@@ -172,7 +174,7 @@ class AuthenticationService:
             raise InvalidSecondFactor()
         return checked
 
-    async def log_in_by_passkey(
+    async def log_in_with_passkey(
         self, credential: Mapping[str, Any], actor: Actor, device: str | None
     ) -> SignedIn:
         """Open a session for who has signed a challenge with a passkey, which is two factors.
@@ -202,7 +204,7 @@ class AuthenticationService:
         session = await self._runner.run(open_session, command, actor)
         return self._signed_in(user, session, refresh_token)
 
-    async def step_up_by_password(self, password: str, actor: Actor) -> int:
+    async def step_up_with_password(self, password: str, actor: Actor) -> int:
         """Step the actor's session up; gives back until when that counts.
 
         Refuses a wrong password, and who has an authenticator app: that is asked for then.
@@ -210,7 +212,7 @@ class AuthenticationService:
         _user, encoded = await self._checked_password(password, actor)
         return await self._runner.run(step_up, StepUp(encoded), actor)
 
-    async def step_up_by_code(self, code: str, actor: Actor) -> int:
+    async def step_up_with_code(self, code: str, actor: Actor) -> int:
         """The same for a code of the app or a recovery code; refuses a wrong one."""
         user_id = actor.user_id
         if user_id is None or actor.session_id is None:
@@ -224,7 +226,7 @@ class AuthenticationService:
         command = StepUp(factor=checked.factor, failures_key=checked.failures_key)
         return await self._runner.run(step_up, command, actor)
 
-    async def step_up_by_passkey(self, credential: Mapping[str, Any], actor: Actor) -> int:
+    async def step_up_with_passkey(self, credential: Mapping[str, Any], actor: Actor) -> int:
         """The same for a passkey; refuses one that is not the actor's."""
         proved = await self.passkeys.check(credential)
         if proved is None:
@@ -265,7 +267,7 @@ class AuthenticationService:
         """
         user, encoded = await self._checked_password(present, actor)
         command = ChangePassword(
-            encoded, await self.hashed(new, user.email, "/new_password"), device
+            encoded, await self.hash_password(new, user.email, "/new_password"), device
         )
         await self._runner.run(change_password, command, actor)
 
@@ -278,7 +280,7 @@ class AuthenticationService:
         key = failures_key("password of", str(user.id))
         async with self._guard.attempt(key):
             if not await self._passwords.verify(encoded, normal_password(password)):
-                await self._guard.failed(key, actor, user.id)
+                await self._guard.record_failure(key, actor, user.id)
                 raise WrongPassword()
         return user, encoded
 
@@ -290,7 +292,7 @@ class AuthenticationService:
         """
         hash_ = opaque_hash(token)
         user = await self._runner.view(user_of_token, hash_, Purpose.RESET)
-        password_hash = await self.hashed(new, user.email, "/new_password")
+        password_hash = await self.hash_password(new, user.email, "/new_password")
         command = ResetPassword(hash_, password_hash, device)
         await self._runner.run(reset_password, command, actor)
 

@@ -12,7 +12,7 @@ from guilder.core.tokens import LetterTokenSource, opaque_hash
 from guilder.db.run import Runner
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.letters import SendLetter, send_letter
-from guilder.domains.identity.events import LetterAsked, PasswordChanged, SignedInAnew
+from guilder.domains.identity.events import LetterRequested, NewDeviceSignedIn, PasswordChanged
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.lockout import LOCK_US
 
@@ -53,7 +53,7 @@ class LetterSender:
     mailer: Mailer
     address: str
 
-    async def asked(self, event: LetterAsked, delivery: Delivery) -> None:
+    async def asked(self, event: LetterRequested, delivery: Delivery) -> None:
         """Send the letter that somebody has asked for, unless it should not go."""
         token = self.tokens.token(event.letter_id)
         command = SendLetter(event.letter_id, opaque_hash(token))
@@ -65,7 +65,7 @@ class LetterSender:
 
     async def password_changed(self, event: PasswordChanged, delivery: Delivery) -> None:
         """Tell the user that there is another password."""
-        user = await self.runner.view(queries.user_to_write_to, event.user_id)
+        user = await self.runner.view(queries.mailable_user, event.user_id)
         if user is None:
             return
         mail = self.writer.compose(
@@ -74,9 +74,9 @@ class LetterSender:
         )  # fmt: skip
         await self.mailer.send(mail)
 
-    async def signed_in_anew(self, event: SignedInAnew, delivery: Delivery) -> None:
+    async def signed_in_anew(self, event: NewDeviceSignedIn, delivery: Delivery) -> None:
         """Tell the user of a sign-in on a new device, but not of the very first."""
-        user = await self.runner.view(queries.user_to_write_to, event.user_id)
+        user = await self.runner.view(queries.mailable_user, event.user_id)
         session = await self.runner.view(
             queries.session_if_not_first, event.user_id, event.session_id
         )

@@ -9,7 +9,7 @@ from uuid import UUID
 from guilder.core.actor import Actor
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
-from guilder.domains.identity.queries import refuse_locked
+from guilder.domains.identity.queries import check_not_locked
 from guilder.domains.identity.rules.letters import Purpose
 
 
@@ -37,14 +37,14 @@ class AttemptGuard:
         turn.waiting += 1
         try:
             async with turn.lock:
-                await self._runner.view(refuse_locked, key)
+                await self._runner.view(check_not_locked, key)
                 yield
         finally:
             turn.waiting -= 1
             if not turn.waiting:
                 self._turns.pop(key, None)
 
-    async def failed(
+    async def record_failure(
         self,
         key: bytes,
         actor: Actor,

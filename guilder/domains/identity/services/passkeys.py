@@ -5,7 +5,7 @@ from uuid import UUID
 
 from guilder.core.actor import Actor
 from guilder.core.errors import Unauthenticated
-from guilder.core.passkeys import Credential, PasskeyRefused, RelyingParty
+from guilder.core.passkeys import CredentialJson, InvalidPasskeyResponse, RelyingParty
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.passkeys import AddPasskey, add_passkey
 from guilder.domains.identity.errors import WrongFactor
@@ -33,11 +33,11 @@ class PasskeyService:
             user.id.bytes, user.email, [one.credential_id for one in known], _create(actor)
         )
 
-    async def add(self, name: str, credential: Credential, actor: Actor) -> Passkey:
+    async def add(self, name: str, credential: CredentialJson, actor: Actor) -> Passkey:
         """Store a passkey that was made for such options; refuses any other."""
         try:
-            new = self._party.made(credential, _create(actor))
-        except PasskeyRefused:
+            new = self._party.verify_registration(credential, _create(actor))
+        except InvalidPasskeyResponse:
             raise WrongFactor() from None
         return await self._runner.run(add_passkey, AddPasskey(name, new), actor)
 
@@ -45,21 +45,21 @@ class PasskeyService:
         """What a browser needs to have a challenge signed by any passkey of this bank."""
         return self._party.request_options(_ASSERT)
 
-    async def check(self, credential: Credential) -> tuple[UUID, PasskeyProof] | None:
+    async def check(self, credential: CredentialJson) -> tuple[UUID, PasskeyProof] | None:
         """Whose passkey has signed a challenge, and the proof, still to be used; None for none."""
         try:
             named = self._party.credential_id(credential)
             passkey = await self._runner.view(factors.passkey_by_credential, named)
             if passkey is None:
                 return None
-            done = self._party.asserted(
+            done = self._party.verify_assertion(
                 credential,
                 _ASSERT,
                 passkey.user_id.bytes,
                 passkey.public_key,
                 passkey.sign_count,
             )
-        except PasskeyRefused:
+        except InvalidPasskeyResponse:
             return None
         return passkey.user_id, PasskeyProof(
             passkey.id, done.sign_count, done.challenge.hash, done.challenge.ends_at

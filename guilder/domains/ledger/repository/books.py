@@ -7,13 +7,13 @@ from sqlalchemy import and_, func, literal_column, select
 
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.ledger.models import (
-    accounts,
     balances,
     head,
     holds,
+    ledger_accounts,
     limits,
 )
-from guilder.domains.ledger.rules.rows import AccountRow, BalanceRow
+from guilder.domains.ledger.rules.rows import BalanceRow, LedgerAccountRow
 from guilder.domains.ledger.rules.state import COUNTERS, USED
 
 
@@ -52,7 +52,7 @@ async def id_key(view: View) -> bytes:
     return cast(bytes, await view.scalar(select(head.c.id_key).where(head.c.lane == 0)))
 
 
-async def insert_account(
+async def insert_ledger_account(
     uow: UnitOfWork,
     values: Mapping[str, Any],
     *,
@@ -61,7 +61,9 @@ async def insert_account(
     ceiling: int | None,
 ) -> int:
     """Insert an account and its zero balance; gives its number."""
-    number: int = await uow.scalar(accounts.insert().values(**values).returning(accounts.c.id))
+    number: int = await uow.scalar(
+        ledger_accounts.insert().values(**values).returning(ledger_accounts.c.id)
+    )
     await uow.execute(
         balances.insert().values(
             account_id=number,
@@ -78,14 +80,18 @@ async def insert_account(
 
 async def numbers_by_code(view: View, codes: Sequence[str]) -> dict[str, int]:
     """Numbers of the bank's own accounts that exist."""
-    rows = await view.all(select(accounts.c.code, accounts.c.id).where(accounts.c.code.in_(codes)))
+    rows = await view.all(
+        select(ledger_accounts.c.code, ledger_accounts.c.id).where(
+            ledger_accounts.c.code.in_(codes)
+        )
+    )
     return {row.code: row.id for row in rows}
 
 
-async def account_rows(view: View, numbers: Sequence[int]) -> dict[int, AccountRow]:
+async def account_rows(view: View, numbers: Sequence[int]) -> dict[int, LedgerAccountRow]:
     """Facts of the accounts that exist."""
-    rows = await view.all(select(accounts).where(accounts.c.id.in_(numbers)))
-    return {row.id: AccountRow(*row) for row in rows}
+    rows = await view.all(select(ledger_accounts).where(ledger_accounts.c.id.in_(numbers)))
+    return {row.id: LedgerAccountRow(*row) for row in rows}
 
 
 async def balance_rows(view: View, numbers: Sequence[int]) -> dict[int, BalanceRow]:

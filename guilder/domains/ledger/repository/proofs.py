@@ -7,17 +7,17 @@ from sqlalchemy import Select, func, outerjoin, select, tuple_
 
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.models import (
-    accounts,
     balances,
     batches,
     entries,
     head,
     holds,
     idempotency,
+    ledger_accounts,
     transfers,
 )
 
-PAGE: Final = 5_000
+ROWS_PER_PAGE: Final = 5_000
 
 
 async def every_batch(view: View) -> AsyncIterator[Any]:
@@ -49,20 +49,20 @@ async def every_entry(view: View) -> AsyncIterator[Any]:
         rows = await view.all(
             statement.where(tuple_(c.account_id, c.transfer_id) > after)
             .order_by(c.account_id, c.transfer_id)
-            .limit(PAGE)
+            .limit(ROWS_PER_PAGE)
         )
         for row in rows:
             yield row
-        if len(rows) < PAGE:
+        if len(rows) < ROWS_PER_PAGE:
             return
         after = (rows[-1].account_id, rows[-1].transfer_id)
 
 
 async def every_balance(view: View) -> AsyncIterator[Any]:
     """Balances by account, with the account's asset and category, None when it is missing."""
-    both = outerjoin(balances, accounts, accounts.c.id == balances.c.account_id)
+    both = outerjoin(balances, ledger_accounts, ledger_accounts.c.id == balances.c.account_id)
     statement = select(
-        *balances.c, accounts.c.asset.label("account_asset"), accounts.c.category
+        *balances.c, ledger_accounts.c.asset.label("account_asset"), ledger_accounts.c.category
     ).select_from(both)
     async for row in _by_key(view, statement, balances.c.account_id):
         yield row
@@ -101,9 +101,11 @@ async def shared_key(view: View) -> int | None:
 
 async def accounts_without_balance(view: View) -> int | None:
     """The first account that has no balance row."""
-    both = outerjoin(accounts, balances, accounts.c.id == balances.c.account_id)
+    both = outerjoin(ledger_accounts, balances, ledger_accounts.c.id == balances.c.account_id)
     found: int | None = await view.scalar(
-        select(func.min(accounts.c.id)).select_from(both).where(balances.c.account_id.is_(None))
+        select(func.min(ledger_accounts.c.id))
+        .select_from(both)
+        .where(balances.c.account_id.is_(None))
     )
     return found
 
@@ -121,9 +123,9 @@ async def whole_head(view: View) -> Any:
 async def _by_key(view: View, statement: Select[Any], key: Any) -> AsyncIterator[Any]:
     after = -1
     while True:
-        rows = await view.all(statement.where(key > after).order_by(key).limit(PAGE))
+        rows = await view.all(statement.where(key > after).order_by(key).limit(ROWS_PER_PAGE))
         for row in rows:
             yield row
-        if len(rows) < PAGE:
+        if len(rows) < ROWS_PER_PAGE:
             return
         after = getattr(rows[-1], key.name)

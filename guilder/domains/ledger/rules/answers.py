@@ -3,7 +3,7 @@
 import json
 
 from guilder.domains.ledger.errors import BY_CODE
-from guilder.domains.ledger.rules.state import Result, UnitResult
+from guilder.domains.ledger.rules.state import PostingResult, UnitResult
 
 
 def encode(outcome: UnitResult) -> bytes:
@@ -21,9 +21,9 @@ def decode(answer: bytes) -> UnitResult:
     """The results that ``encode`` was given, marked as replayed."""
     label, rows = json.loads(answer)
     results = [
-        Result(row[0], row[1], row[2], row[3], row[4], row[5])
+        PostingResult(row[0], row[1], row[2], row[3], row[4], row[5])
         if len(row) > 2
-        else Result("rejected", refusal=BY_CODE[row[0]], extra=row[1] or None)
+        else PostingResult("rejected", refusal=BY_CODE[row[0]], extra=row[1] or None)
         for row in rows
     ]
     return UnitResult(results, label, replayed=True)

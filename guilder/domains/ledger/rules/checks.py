@@ -13,16 +13,17 @@ from guilder.domains.ledger.errors import (
     InsufficientFunds,
     VersionMismatch,
 )
-from guilder.domains.ledger.rules.state import Account, Flag, Posting
+from guilder.domains.ledger.rules.state import AccountFlag, LedgerAccount, Posting
 
 type Refused = type[Refusal] | tuple[type[Refusal], Mapping[str, object]]
 
 _FROZEN_DEBITS, _FROZEN_CREDITS, _CLOSED = (
-    int(flag) for flag in (Flag.FROZEN_DEBITS, Flag.FROZEN_CREDITS, Flag.CLOSED)
+    int(flag)
+    for flag in (AccountFlag.FROZEN_DEBITS, AccountFlag.FROZEN_CREDITS, AccountFlag.CLOSED)
 )
 
 
-def blocked(debit: Account, credit: Account) -> Refused | None:
+def blocked(debit: LedgerAccount, credit: LedgerAccount) -> Refused | None:
     """Closed, or frozen on the side that the money would move on."""
     flags = debit.flags | credit.flags
     if not flags:
@@ -34,7 +35,7 @@ def blocked(debit: Account, credit: Account) -> Refused | None:
     return None
 
 
-def funds(debit: Account, credit: Account, amount: int) -> Refused | None:
+def funds(debit: LedgerAccount, credit: LedgerAccount, amount: int) -> Refused | None:
     """Overflow, then floors, then ceilings, with what is held counted against either."""
     if _overflows(
         debit.debits + debit.debits_pending + amount,
@@ -60,7 +61,7 @@ def funds(debit: Account, credit: Account, amount: int) -> Refused | None:
     return None
 
 
-def conditions(p: Posting, debit: Account, moved: int) -> Refused | None:
+def conditions(p: Posting, debit: LedgerAccount, moved: int) -> Refused | None:
     """What the caller asked to hold, with ``moved`` about to leave the debit account."""
     wanted = p.conditions
     assert wanted is not None

@@ -24,16 +24,16 @@ from guilder.domains.ledger.rules import answers, windows
 from guilder.domains.ledger.rules.checks import Refused, blocked, conditions, funds
 from guilder.domains.ledger.rules.overlay import Changing, Overlay
 from guilder.domains.ledger.rules.state import (
-    Account,
+    AccountFlag,
     Decision,
-    Flag,
     Hold,
     HoldState,
     Kind,
+    LedgerAccount,
+    LedgerState,
     Original,
     Posting,
-    Result,
-    State,
+    PostingResult,
     StoredKey,
     Unit,
     UnitResult,
@@ -41,11 +41,11 @@ from guilder.domains.ledger.rules.state import (
 
 # Plain ints: arithmetic on enum members costs more than all the rest of a decision.
 _TRANSFER, _HOLD, _CAPTURE, _FINAL, _RELEASE, _EXPIRY, _REVERSAL = map(int, Kind)
-_LIMITED = int(Flag.LIMITED)
+_LIMITED = int(AccountFlag.LIMITED)
 _OPEN, _CAPTURED, _RELEASED, _EXPIRED = map(int, HoldState)
 
 
-def decide(state: State, units: list[Unit], now_us: int) -> Decision:
+def decide(state: LedgerState, units: list[Unit], now_us: int) -> Decision:
     """Accept or refuse every posting of ``units`` in order.
 
     ``state`` must hold every account, key, hold, original and limit that the units name and that
@@ -58,7 +58,7 @@ def decide(state: State, units: list[Unit], now_us: int) -> Decision:
 class _Decider:
     """One run of ``decide``: the state, the rows to write, and the overlay of the current unit."""
 
-    def __init__(self, state: State, now_us: int) -> None:
+    def __init__(self, state: LedgerState, now_us: int) -> None:
         self.state = state
         self.now_us = now_us
         self.out = Decision([], state.last_no, state.clock_us)
@@ -89,14 +89,14 @@ class _Decider:
 
     def _replayed_unit(self, unit: Unit, stored: StoredKey) -> UnitResult:
         if stored.answer is None or stored.fingerprint != unit.fingerprint:
-            refused = Result("rejected", refusal=IdempotencyConflict)
+            refused = PostingResult("rejected", refusal=IdempotencyConflict)
             return UnitResult([refused for _ in unit.postings], unit.label, conflict=True)
         return answers.decode(stored.answer)
 
     def _overlaid(self, unit: Unit) -> UnitResult:
         overlay = self.overlay = Overlay(self.state, self.out)
         self.group = self.out.last_no + 1 if unit.atomic and len(unit.postings) > 1 else None
-        results: list[Result] = []
+        results: list[PostingResult] = []
         failed = False
         for posting in unit.postings:
             result = self._posting(posting)
@@ -105,7 +105,7 @@ class _Decider:
                 failed = True
                 break
         if failed or unit.dry_run:
-            overlay.take_back()
+            overlay.roll_back()
         self.overlay, self.group = None, None
         if failed:
             return UnitResult(_group_failed(results, len(unit.postings)), unit.label)
@@ -121,26 +121,26 @@ class _Decider:
 
     # postings
 
-    def _posting(self, p: Posting) -> Result:
+    def _posting(self, p: Posting) -> PostingResult:
         if p.key is not None and (stored := self.state.keys.get(p.key)) is not None:
             return _replayed(p, stored)
         if p.debit == p.credit and p.kind <= _HOLD:
-            return Result("rejected", refusal=SameAccount)
+            return PostingResult("rejected", refusal=SameAccount)
         if p.kind <= _HOLD:
             refused = self._plain(p)
         elif p.kind == _REVERSAL:
             refused = self._reversal(p)
         else:
             refused = self._spend(p)
-        if isinstance(refused, Result):
+        if isinstance(refused, PostingResult):
             if p.key is not None:
                 self._keep_key(p.key, StoredKey(p.fingerprint, refused), refused.number)
             return refused
         if isinstance(refused, tuple):
-            return Result("rejected", refusal=refused[0], extra=refused[1])
-        return Result("rejected", refusal=refused)
+            return PostingResult("rejected", refusal=refused[0], extra=refused[1])
+        return PostingResult("rejected", refusal=refused)
 
-    def _plain(self, p: Posting) -> Result | Refused:
+    def _plain(self, p: Posting) -> PostingResult | Refused:
         debit, credit = self.state.accounts.get(p.debit), self.state.accounts.get(p.credit)
         if debit is None or credit is None:
             return AccountNotFound
@@ -159,7 +159,7 @@ class _Decider:
             self._use_limits(debit, p.amount)
         return self._book(p, debit, credit, p.amount, p.amount)
 
-    def _reversal(self, p: Posting) -> Result | Refused:
+    def _reversal(self, p: Posting) -> PostingResult | Refused:
         original = self.state.originals.get(p.ref or 0)
         if original is None or original.kind in (_HOLD, _RELEASE, _EXPIRY, _REVERSAL):
             return TransferNotFound
@@ -181,7 +181,7 @@ class _Decider:
         original.reversed += amount
         return self._book(p, debit, credit, amount, amount)
 
-    def _spend(self, p: Posting) -> Result | Refused:
+    def _spend(self, p: Posting) -> PostingResult | Refused:
         """Capture, release or expiry of a hold; a hold is spent once, by whoever comes first."""
         hold = self.state.holds.get(p.ref or 0)
         if hold is None:
@@ -212,8 +212,8 @@ class _Decider:
         return None
 
     def _spend_hold(
-        self, p: Posting, hold: Hold, debit: Account, credit: Account, amount: int
-    ) -> Result:
+        self, p: Posting, hold: Hold, debit: LedgerAccount, credit: LedgerAccount, amount: int
+    ) -> PostingResult:
         for thing in (hold, debit, credit):
             self._remember(thing)
         partial = p.kind == _CAPTURE and amount < hold.remaining
@@ -234,14 +234,14 @@ class _Decider:
     def _clock(self) -> int:
         return max(self.out.clock_us + 1, self.now_us)
 
-    def _limits(self, debit: Account, amount: int) -> Refused | None:
+    def _limits(self, debit: LedgerAccount, amount: int) -> Refused | None:
         at_us = self._clock()
         for limit in self.state.limits.get(debit.id, ()):
             if (facts := windows.exceeded(limit, amount, at_us)) is not None:
                 return LimitExceeded, facts
         return None
 
-    def _use_limits(self, debit: Account, amount: int) -> None:
+    def _use_limits(self, debit: LedgerAccount, amount: int) -> None:
         at_us = self._clock()
         for limit in self.state.limits.get(debit.id, ()):
             self._remember(limit)
@@ -250,7 +250,7 @@ class _Decider:
 
     # changes
 
-    def _set_aside(self, p: Posting, debit: Account, credit: Account) -> Result:
+    def _set_aside(self, p: Posting, debit: LedgerAccount, credit: LedgerAccount) -> PostingResult:
         if debit.flags & _LIMITED:
             self._use_limits(debit, p.amount)
         self._remember(debit)
@@ -266,12 +266,12 @@ class _Decider:
     def _book(
         self,
         p: Posting,
-        debit: Account,
-        credit: Account,
+        debit: LedgerAccount,
+        credit: LedgerAccount,
         amount: int,
         moved: int,
         kind: int | None = None,
-    ) -> Result:
+    ) -> PostingResult:
         """Number the transfer, move ``moved`` between the posted counters, and lay out its rows."""
         out = self.out
         if self.overlay is not None:
@@ -301,18 +301,18 @@ class _Decider:
             self.state.originals[number] = Original(
                 number, debit.id, credit.id, debit.asset, amount, kind
             )
-        return Result("created", number, at_us, amount, debit_after, credit_after)
+        return PostingResult("created", number, at_us, amount, debit_after, credit_after)
 
     def _keep_key(self, key: bytes, stored: StoredKey, number: int | None) -> None:
         self.state.keys[key] = stored
         self.out.keys.append((key, stored.fingerprint, number, stored.answer))
 
 
-def _replayed(p: Posting, stored: StoredKey) -> Result:
+def _replayed(p: Posting, stored: StoredKey) -> PostingResult:
     first = stored.result
     if first is None or stored.fingerprint != p.fingerprint:
-        return Result("rejected", refusal=IdempotencyConflict)
-    return Result(
+        return PostingResult("rejected", refusal=IdempotencyConflict)
+    return PostingResult(
         "replayed", first.number, first.booked_at, first.amount, first.debit_after,
         first.credit_after,
     )  # fmt: skip
@@ -323,8 +323,8 @@ def _accepted(outcome: UnitResult) -> bool:
     return any(result.status == "created" for result in outcome.results)
 
 
-def _group_failed(results: list[Result], count: int) -> list[Result]:
+def _group_failed(results: list[PostingResult], count: int) -> list[PostingResult]:
     """The first refusal keeps its own code; every other member says that the group failed."""
-    failed = Result("rejected", refusal=GroupFailed)
+    failed = PostingResult("rejected", refusal=GroupFailed)
     culprit = len(results) - 1
     return [results[culprit] if i == culprit else failed for i in range(count)]

@@ -3,15 +3,22 @@
 from dataclasses import fields
 from typing import Any
 
-from guilder.domains.ledger.rules.state import Account, Decision, Hold, Limit, Original, State
+from guilder.domains.ledger.rules.state import (
+    Decision,
+    Hold,
+    LedgerAccount,
+    LedgerState,
+    Limit,
+    Original,
+)
 
-type Changing = Account | Hold | Limit | Original
+type Changing = LedgerAccount | Hold | Limit | Original
 
 
 class Overlay:
     """The state and the rows as they were when the unit began."""
 
-    def __init__(self, state: State, out: Decision) -> None:
+    def __init__(self, state: LedgerState, out: Decision) -> None:
         self._state = state
         self._out = out
         self._journal: dict[int, tuple[Changing, list[Any]]] = {}
@@ -26,7 +33,7 @@ class Overlay:
         if id(thing) not in self._journal:
             self._journal[id(thing)] = (thing, [getattr(thing, f.name) for f in fields(thing)])
 
-    def take_back(self) -> None:
+    def roll_back(self) -> None:
         """Put state and rows back to what they were."""
         state, out = self._state, self._out
         transfers, entries, keys, new_holds = self._rows

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 
-class AccountRow(NamedTuple):
+class LedgerAccountRow(NamedTuple):
     """The immutable facts of a ledger account."""
 
     id: int

@@ -22,11 +22,11 @@ class Kind(IntEnum):
     REVERSAL = 7
 
 
-MOVES: Final = (Kind.TRANSFER, Kind.CAPTURE, Kind.CAPTURE_FINAL, Kind.REVERSAL)
+POSTED_KINDS: Final = (Kind.TRANSFER, Kind.CAPTURE, Kind.CAPTURE_FINAL, Kind.REVERSAL)
 """The kinds that change posted balances; the others only set aside or give back."""
 
 
-class Flag(IntFlag):
+class AccountFlag(IntFlag):
     """State bits of an account, read under the lock with its balance."""
 
     FROZEN_DEBITS = 1
@@ -99,7 +99,7 @@ class Unit:
 
 
 @dataclass(slots=True)
-class Result:
+class PostingResult:
     """What became of one posting; ``number`` is 0 when nothing was booked.
 
     ``debit_after`` and ``credit_after`` are credits minus debits posted on either account.
@@ -127,14 +127,14 @@ class UnitResult:
     ``conflict``: the unit's own key was used for another request, and nothing was tried.
     """
 
-    results: list[Result]
+    results: list[PostingResult]
     label: str = ""
     replayed: bool = False
     conflict: bool = False
 
 
 @dataclass(slots=True)
-class Account:
+class LedgerAccount:
     """Counters, bounds and state of one account as loaded under the lock.
 
     ``normal`` is 1 for credit-normal accounts (what the bank owes) and -1 for debit-normal ones.
@@ -168,7 +168,7 @@ class StoredKey:
     """An accepted key: the posting's outcome, or the kept ``answer`` of a whole unit."""
 
     fingerprint: bytes
-    result: Result | None = None
+    result: PostingResult | None = None
     answer: bytes | None = None
 
 
@@ -216,12 +216,12 @@ USED: Final = ("window_start", "used_amount", "used_count")
 
 
 @dataclass(slots=True)
-class State:
+class LedgerState:
     """Everything a batch may look at, loaded under the lock of the head."""
 
     last_no: int
     clock_us: int
-    accounts: dict[int, Account] = field(default_factory=dict)
+    accounts: dict[int, LedgerAccount] = field(default_factory=dict)
     keys: dict[bytes, StoredKey] = field(default_factory=dict)
     holds: dict[int, Hold] = field(default_factory=dict)
     originals: dict[int, Original] = field(default_factory=dict)
@@ -241,4 +241,4 @@ class Decision:
     new_holds: list[Hold] = field(default_factory=list)
     changed_holds: dict[int, Hold] = field(default_factory=dict)
     changed_limits: dict[tuple[int, str], Limit] = field(default_factory=dict)
-    changed_accounts: dict[int, Account] = field(default_factory=dict)
+    changed_accounts: dict[int, LedgerAccount] = field(default_factory=dict)

@@ -9,12 +9,12 @@ from guilder.domains.ledger.ports import Batch, Head
 from guilder.domains.ledger.rules.rows import ChangedHold
 from guilder.domains.ledger.rules.state import (
     USED,
-    Account,
     Decision,
     Hold,
+    LedgerAccount,
     Limit,
     Original,
-    Result,
+    PostingResult,
     StoredKey,
 )
 
@@ -34,7 +34,7 @@ SELECT t.id, t.debit_account, t.credit_account, t.asset, t.amount, t.kind,
               WHERE r.ref_id = t.id AND r.kind = 7) AS bigint) AS reversed
   FROM ledger_transfers t LEFT JOIN ledger_holds h ON h.id = t.id
  WHERE t.id """
-_ACCOUNT: Final = ["account_id" if name == "id" else name for name in names(Account)]
+_ACCOUNT: Final = ["account_id" if name == "id" else name for name in names(LedgerAccount)]
 _ACCOUNT.remove("loaded_version")
 ACCOUNTS_SQL: Final = f"SELECT {', '.join(_ACCOUNT)} FROM ledger_balances WHERE account_id "
 LIMITS_SQL: Final = f"SELECT {', '.join(names(Limit))} FROM ledger_limits WHERE account_id "
@@ -61,7 +61,7 @@ def stored_keys(rows: Iterable[Sequence[Any]]) -> dict[bytes, StoredKey]:
     for key, fingerprint, answer, no, booked_at, amount, debit_after, credit_after in rows:
         first = None
         if no is not None:
-            first = Result("created", no, booked_at, amount, debit_after, credit_after)
+            first = PostingResult("created", no, booked_at, amount, debit_after, credit_after)
         found[key] = StoredKey(fingerprint, first, answer)
     return found
 

@@ -14,16 +14,16 @@ from sqlalchemy import Table, make_url
 
 from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
-from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, postgres_dsn, step_down_sql
+from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, postgres_dsn, set_role_sql
 from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch
-from guilder.domains.ledger.ports import Batch, Head, Lost, no_more
+from guilder.domains.ledger.ports import Batch, Head, NotCommitted, no_more
 from guilder.domains.ledger.rules.state import (
     COUNTERS,
     USED,
-    Account,
     Decision,
     Hold,
+    LedgerAccount,
     Limit,
     Original,
     StoredKey,
@@ -77,7 +77,7 @@ _AGAIN = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
-    Lost,
+    NotCommitted,
 )
 
 _DIALECT: Final = make_url("postgresql+asyncpg://").get_dialect()()
@@ -181,9 +181,9 @@ class PostgresBooks:
     async def refs(self, numbers: Collection[int]) -> tuple[dict[int, Hold], dict[int, Original]]:
         return referenced(await self._c.fetch(_REFS, list(numbers)))
 
-    async def accounts(self, ids: Collection[int]) -> dict[int, Account]:
+    async def accounts(self, ids: Collection[int]) -> dict[int, LedgerAccount]:
         rows = await self._c.fetch(_ACCOUNTS, list(ids))
-        return {row[0]: Account(*row) for row in rows}
+        return {row[0]: LedgerAccount(*row) for row in rows}
 
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]:
         return limits_by_account(await self._c.fetch(_LIMITS, list(ids)))
@@ -233,7 +233,7 @@ def _new_rows(decision: Decision) -> tuple[Sequence[tuple[Any, ...]], ...]:
 
 def _expect_balances(decision: Decision, changed: int) -> None:
     if changed != len(decision.changed_accounts):
-        raise Lost("a balance was not at the version that was read")
+        raise NotCommitted("a balance was not at the version that was read")
 
 
 def _arrays(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
@@ -264,11 +264,11 @@ class PostgresStore:
             posted = await post_batch(PostgresBooks(connection), units, self._clock, more)
         except _GONE as error:
             await self.close()
-            raise Lost("the connection was lost before the commit") from error
+            raise NotCommitted("the connection was lost before the commit") from error
         except BaseException as error:
             await self._rolled_back(connection)
             if isinstance(error, _AGAIN):
-                raise Lost(str(error)) from error
+                raise NotCommitted(str(error)) from error
             raise
         try:
             await connection.execute("COMMIT")
@@ -292,7 +292,7 @@ class PostgresStore:
                     command_timeout=30,
                     server_settings=PINNED,
                 )
-                await self._connection.execute(step_down_sql())
+                await self._connection.execute(set_role_sql())
             except (asyncpg.PostgresError, *_GONE) as error:
                 await self.close()
                 raise Unavailable() from error
@@ -325,7 +325,7 @@ class PostgresStore:
         except TimeoutError:
             raise OutcomeUnknown() from cause
         if found != posted.batch.nonce:
-            raise Lost("the commit did not take") from cause
+            raise NotCommitted("the commit did not take") from cause
 
     async def _batch_nonce(self, batch_id: int) -> bytes | None:
         connection = await self._connected()

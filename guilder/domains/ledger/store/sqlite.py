@@ -19,14 +19,14 @@ from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db.engine import check_sqlite_library, prepare_sqlite, sqlite_path
 from guilder.domains.ledger import models
-from guilder.domains.ledger.engine import Posted, drive, post_batch
-from guilder.domains.ledger.ports import Batch, Head, Lost, no_more
+from guilder.domains.ledger.engine import Posted, post_batch, run_sync
+from guilder.domains.ledger.ports import Batch, Head, NotCommitted, no_more
 from guilder.domains.ledger.rules.state import (
     COUNTERS,
     USED,
-    Account,
     Decision,
     Hold,
+    LedgerAccount,
     Limit,
     Original,
     StoredKey,
@@ -106,8 +106,8 @@ class SqliteBooks:
     async def refs(self, numbers: Collection[int]) -> tuple[dict[int, Hold], dict[int, Original]]:
         return referenced(self._in(REFS_SQL, numbers))
 
-    async def accounts(self, ids: Collection[int]) -> dict[int, Account]:
-        return {row[0]: Account(*row) for row in self._in(ACCOUNTS_SQL, ids)}
+    async def accounts(self, ids: Collection[int]) -> dict[int, LedgerAccount]:
+        return {row[0]: LedgerAccount(*row) for row in self._in(ACCOUNTS_SQL, ids)}
 
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]:
         return limits_by_account(self._in(LIMITS_SQL, ids))
@@ -123,7 +123,7 @@ class SqliteBooks:
     def _update(self, decision: Decision) -> None:
         self._c.executemany(_BALANCES, balance_rows(decision))
         if self._c.rowcount != len(decision.changed_accounts):
-            raise Lost("a balance was not at the version that was read")
+            raise NotCommitted("a balance was not at the version that was read")
         if holds := hold_rows(decision):
             self._c.executemany(_HOLDS, holds)
         if decision.changed_limits:
@@ -169,11 +169,11 @@ class SqliteStore:
             raise Unavailable() from error
         try:
             cursor.execute("BEGIN IMMEDIATE")
-            posted = drive(post_batch(SqliteBooks(cursor), units, self._clock))
+            posted = run_sync(post_batch(SqliteBooks(cursor), units, self._clock))
         except sqlite3.OperationalError as error:
             self._rolled_back(cursor)
             if _busy(error):
-                raise Lost(str(error)) from error
+                raise NotCommitted(str(error)) from error
             raise Unavailable() from error
         except BaseException:
             self._rolled_back(cursor)
