@@ -22,8 +22,8 @@ run: setup ## Migrate, load the demo bank when empty, serve http://localhost:800
 test: setup lint types contracts ## Lint, types, contracts, then all tests on SQLite and PostgreSQL
 	$(PYTEST) -m "$(MARKS)" $(COVERAGE) $(PYTEST_ARGS)
 
-test-unit: setup ## Pure tests only: no database, no network
-	$(PYTEST) -m "unit and ($(MARKS))" $(PYTEST_ARGS)
+test-unit: setup ## Pure tests only: no database, no network, no process
+	$(BIN)/pytest -m "unit and ($(MARKS))" $(patsubst %,--ignore-glob=*_%.py,commands queries routes) $(PYTEST_ARGS)
 
 test-integration: setup ## Tests of commands and queries on real databases
 	$(PYTEST) -m "integration and ($(MARKS))" $(PYTEST_ARGS)

@@ -19,7 +19,7 @@ _POSTGRES = "TEST_POSTGRES_FOLDER"
 _MEMORY, _ENOUGH = Path("/dev/shm"), 4 * 2**30
 _KINDS = ("unit", "integration", "api", "house")
 _BY_NAME = {"rules": "unit", "commands": "integration", "queries": "integration", "routes": "api"}
-_OUTSIDE = {"database_url", "postgres_server", "sqlite_template", "redis_server", "tmp_path"}
+_OUTSIDE = {"aws", "database_url", "postgres_server", "redis_server", "sqlite_template", "tmp_path"}
 """Fixtures that no unit test has."""
 
 

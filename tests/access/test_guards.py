@@ -21,7 +21,8 @@ SUITE = [
 ]  # fmt: skip
 
 GUARDS: list[tuple[str, str, str]] = [
-    ("guilder/api/routing.py", "require_permission(exchange.actor, requirements.permission)", "pass"),
+    ("guilder/api/routing.py", "require_permission(exchange.actor, requirements.permission)",
+     "pass"),
     ("guilder/api/routing.py", "if requirements.permission is not None:\n        await (",
      "if False:\n        await ("),
     ("guilder/api/routing.py", "if requirements.fresh:", "if False:"),

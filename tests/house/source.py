@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,8 +67,16 @@ class Source:
 def sources(*folders: str) -> Iterator[Source]:
     """Yield every Python file below `folders` of the project."""
     for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            yield Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+        yield from _sources_in(folder)
+
+
+@cache
+def _sources_in(folder: str) -> tuple[Source, ...]:
+    """Read, and parsed, once for all the rules."""
+    return tuple(
+        Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    )
 
 
 def long_files(source: Source) -> Iterator[str]:

@@ -145,6 +145,7 @@ async def test_passwords_fit_after_a_rotation_and_are_hashed_anew() -> None:
         one.close()
 
 
+@pytest.mark.integration  # a pool of threads, and the time it takes
 async def test_a_hash_whose_pepper_is_gone_costs_as_much_as_any() -> None:
     gone, here = Argon2Passwords(b"o" * 32, threads=1), Argon2Passwords(PEPPER, threads=1)
     lost, encoded = await gone.hash("x"), await here.hash("x")
@@ -174,6 +175,7 @@ async def test_a_hash_of_the_first_pepper_fits_and_is_outdated() -> None:
     without.close()
 
 
+@pytest.mark.integration  # a pool of threads, and the time it takes
 async def test_nobody_costs_as_much_as_somebody() -> None:
     made = Argon2Passwords(PEPPER, threads=1)
     encoded = await made.hash("x")

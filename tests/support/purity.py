@@ -8,7 +8,7 @@ from typing import Any
 
 OUTSIDE = frozenset((
     "subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec",
-    "socket.bind", "socket.connect", "socket.sendto", "socket.getaddrinfo", "sqlite3.connect",
+    "socket.bind", "socket.connect", "socket.sendto", "socket.getaddrinfo",
     "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.kill",
 ))  # fmt: skip
 """Audit events of the standard library."""
@@ -22,30 +22,36 @@ class NotPure(Exception):
     """A test that counts as a unit test does what none may."""
 
 
-class _Watch:
-    on = False
+_watches: list[list[NotPure]] = []
+"""What the blocks that are open have seen; nobody looks while there is none."""
 
 
 def _look(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _Watch.on:
+    if not _watches or not _leaves(event, arguments):
         return
+    found = NotPure(f"{event}{arguments}: mark the test as `integration`")
+    _watches[-1].append(found)
+    raise found
+
+
+def _leaves(event: str, arguments: tuple[Any, ...]) -> bool:
     if event == "open":
         path, _, flags = arguments
-        outside = flags & _WRITING and not any(own in str(path) for own in OWN_FILES)
-    else:
-        outside = event in OUTSIDE and not any(own in str(arguments) for own in OWN_FILES)
-    if outside:
-        raise NotPure(f"{event}{arguments}: mark the test as `integration`")
+        return bool(flags & _WRITING) and not any(own in str(path) for own in OWN_FILES)
+    return event in OUTSIDE and not any(own in str(arguments) for own in OWN_FILES)
 
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Raise ``NotPure`` where something in this block would leave the process."""
-    _Watch.on = True
+    """Raises ``NotPure`` where something leaves the process, and at the end if that was caught."""
+    seen: list[NotPure] = []
+    _watches.append(seen)
     try:
         yield
     finally:
-        _Watch.on = False
+        _watches.remove(seen)
+    if seen:
+        raise seen[0]
 
 
 sys.addaudithook(_look)

@@ -59,7 +59,9 @@ class Mailbox:
 
 
 @pytest.fixture
-def app(database_url: str, tmp_path: Path) -> FastAPI:
+def app(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """A bank that looks all the time for letters to send."""
+    monkeypatch.setattr("guilder.worker.POLL_SECONDS", 0.02)
     return made(settings(database_url, tmp_path), jobs=True)
 
 

@@ -88,8 +88,15 @@ async def test_one_password_is_checked_for_nobody_as_for_somebody(
         assert hashes[0] == hashes[1]  # the same algorithm with the same parameters
 
 
+@pytest.mark.usefixtures("dear_passwords")
+async def test_a_bank_hashes_as_the_policy_says(sqlite_url: str, tmp_path: Path) -> None:
+    async with started(app := app_on(sqlite_url, tmp_path)):
+        assert "$m=19456,t=2,p=1$" in await app.state.passwords.hash("correct horse battery")
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
+@pytest.mark.usefixtures("dear_passwords")
 async def test_the_time_of_a_failed_login_does_not_tell_whether_there_is_a_user(
     database_url: str, tmp_path: Path
 ) -> None:
