@@ -34,6 +34,7 @@ from guilder.domains.identity.schemas.logins import Email
 from guilder.infra.process.described import describe_settings
 from guilder.infra.process.logging import configure_logging
 from guilder.infra.process.production import production_warnings
+from guilder.infra.process.reloader import Reloader
 from guilder.infra.process.server import STOP_SECONDS, Server, bind, force_exit_after
 from guilder.infra.process.settings import (
     InvalidSettings,
@@ -60,6 +61,9 @@ _log = logging.getLogger("guilder")
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [GUILDER_HOST]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on. [GUILDER_PORT]")]
 Workers = Annotated[int | None, typer.Option(help="Processes to serve with. [GUILDER_WORKERS]")]
+Reload = Annotated[
+    bool, typer.Option("--reload", help="For development: start anew when the code changes.")
+]
 NoJobs = Annotated[bool, typer.Option("--no-jobs", help="Leave the periodic jobs to others.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AnchorOption = Annotated[
@@ -73,28 +77,36 @@ AnchorOption = Annotated[
 
 @app.command()
 def serve(
-    host: Host = None, port: Port = None, workers: Workers = None, no_jobs: NoJobs = False
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+    no_jobs: NoJobs = False,
+    reload: Reload = False,
 ) -> None:
     """Migrate the database and serve."""
     with reported_errors():
         settings = load_settings(host=host, port=port, workers=workers)
+        _refuse_to_reload(settings, wanted=reload)
         sockets = _prepare(settings)
-    _serve(settings, sockets, jobs=not no_jobs)
+    _serve(settings, sockets, jobs=not no_jobs, reload=reload)
 
 
 @app.command()
-def demo(host: Host = None, port: Port = None, workers: Workers = None) -> None:
+def demo(
+    host: Host = None, port: Port = None, workers: Workers = None, reload: Reload = False
+) -> None:
     """Serve with the demo bank; make it first where there is none."""
     with reported_errors():
         settings = load_settings(host=host, port=port, workers=workers)
         _refuse_in_production(settings)
+        _refuse_to_reload(settings, wanted=reload)
         sockets = _prepare(settings)
         asyncio.run(_seed_demo(settings))
         print("Logins of the demo bank:")
         for person in PEOPLE:
             print(f"  {person.email}  {PASSWORD}")
         print(f"Bank: {settings.address}   API reference: {settings.address}/docs", flush=True)
-    _serve(settings, sockets, jobs=True)
+    _serve(settings, sockets, jobs=True, reload=reload)
 
 
 @app.command(hidden=True)
@@ -224,6 +236,13 @@ def _refuse_in_production(settings: Settings) -> None:
         raise InvalidSettings("there is no demo data in production (GUILDER_ENV)")
 
 
+def _refuse_to_reload(settings: Settings, *, wanted: bool) -> None:
+    if wanted and settings.env == "production":
+        raise BadSettings("--reload is for development, not for production (GUILDER_ENV)")
+    if wanted and settings.workers > 1:
+        raise BadSettings("--reload serves with one process (GUILDER_WORKERS)")
+
+
 def _log_quietly(settings: Settings) -> None:
     """For commands that print an answer: only what is wrong goes into the log."""
     configure_logging("warning", as_json=settings.logs_json)
@@ -244,12 +263,12 @@ def _prepare(settings: Settings) -> list[socket.socket]:
     return sockets
 
 
-def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool) -> None:
-    """Serve on one socket here, or on several in a process each."""
+def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool, reload: bool) -> None:
+    """Serve on one socket here, or on several in a process each; one that reloads is apart, too."""
     host, port, *_ = sockets[0].getsockname()
     fields = {"host": host, "port": port, "workers": len(sockets), "env": settings.env}
     _log.info("serving", extra={"fields": fields})
-    if len(sockets) == 1:
+    if len(sockets) == 1 and not reload:
         _serve_here(settings, sockets[0], jobs=jobs)
         return
 
@@ -261,7 +280,8 @@ def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool) -> N
     with ExitStack() as until_stopped:
         with reported_errors():
             metrics = until_stopped.enter_context(metrics_folder(settings.data_dir / "run"))
-        status = asyncio.run(Supervisor(sockets, command, metrics).run())
+        kind = Reloader if reload else Supervisor
+        status = asyncio.run(kind(sockets, command, metrics).run())
     _log.info("stopped", extra={"fields": {"exit_status": status}})
     raise typer.Exit(status)
 

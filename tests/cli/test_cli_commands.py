@@ -91,7 +91,13 @@ def test_wrong_settings_are_told_without_a_traceback(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     "arguments",
-    [("serve", "--port", "70000"), ("serve", "--workers", "0"), ("seed", "--users", "-1")],
+    [
+        ("serve", "--port", "70000"),
+        ("serve", "--workers", "0"),
+        ("seed", "--users", "-1"),
+        ("serve", "--reload", "--workers", "2"),
+        ("demo", "--reload", "--workers", "2"),
+    ],
 )
 def test_wrong_options_are_refused(arguments: tuple[str, ...]) -> None:
     guilder(*arguments, status=2)
@@ -284,3 +290,13 @@ def test_an_attempt_without_an_outcome_is_told_and_breaks_nothing(
     report = json.loads(guilder("verify", "--json").stdout)
     assert (report["holds"], report["audit"]["open_attempts"]) == (True, 1)
     assert report["audit"]["open"][0]["action"] == "user.create"
+
+
+def test_reloading_is_refused_in_production(
+    monkeypatch: pytest.MonkeyPatch, database: str, tmp_path: Path
+) -> None:
+    for name, value in PRODUCTION.items():
+        monkeypatch.setenv(f"GUILDER_{name.upper()}", str(value))
+    said = guilder("serve", "--reload", status=2).stderr
+    assert said == "guilder: --reload is for development, not for production (GUILDER_ENV)\n"
+    assert list(tmp_path.glob("data/*")) == []

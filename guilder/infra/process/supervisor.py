@@ -103,8 +103,7 @@ class Supervisor:
             else:
                 failures += 1
             stopped = self._stop.is_set()
-            clean = await worker.end()
-            mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
+            clean = await self._end(worker)
             if stopped:
                 self._failed |= not clean
                 return
@@ -127,6 +126,12 @@ class Supervisor:
                 env=os.environ | {MULTIPROCESS_FOLDER: str(self._metrics)},
             )
         return _Worker(number, process, ours)
+
+    async def _end(self, worker: "_Worker") -> bool:
+        """Make it end, and tell whether asking was enough."""
+        clean = await worker.end()
+        mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
+        return clean
 
     async def _unless_stopped[T](self, work: Awaitable[T]) -> T | None:
         """The outcome of ``work``; None, and no more work, when told to stop before."""
