@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from guilder import __version__
 from guilder.bootstrap import open_bank, open_keys
-from guilder.cli import keys
+from guilder.cli import keys, shell
 from guilder.cli.troubles import REFUSED, reported_errors
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
@@ -219,6 +219,16 @@ def show_settings(as_json: AsJson = False) -> None:
             return
         for row in rows:
             print(f"{row['name']}={row['value']}  ({row['source']})")
+
+
+@app.command("shell")
+def open_shell() -> None:
+    """Open a bank at a Python prompt, or for a script on standard input."""
+    with expected_troubles():
+        settings = load_settings()
+        _log_quietly(settings)
+        status = shell.converse(settings)
+    raise typer.Exit(status)
 
 
 @app.callback(invoke_without_command=True)

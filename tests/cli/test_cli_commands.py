@@ -60,7 +60,7 @@ def guilder(*arguments: str, status: int = 0, typed: str | None = None) -> Resul
 def test_help_lists_the_commands() -> None:
     said = guilder("--help").stdout
     for name in ("serve", "demo", "migrate", "seed", "verify", "create-admin", "worker",
-                 "openapi", "settings", "keys"):  # fmt: skip
+                 "openapi", "settings", "keys", "shell"):  # fmt: skip
         assert f" {name} " in said
         guilder(name, "--help")
     assert "serve-worker" not in said
@@ -300,3 +300,40 @@ def test_reloading_is_refused_in_production(
     said = guilder("serve", "--reload", status=2).stderr
     assert said == "guilder: --reload is for development, not for production (GUILDER_ENV)\n"
     assert list(tmp_path.glob("data/*")) == []
+
+
+COUNTING = """
+from sqlalchemy import func, select
+from guilder.domains.identity.commands.users import CreateUser, create_user
+from guilder.domains.identity.models import users
+
+async def number(view, table):
+    return await view.scalar(select(func.count()).select_from(table))
+
+before = await view(number, users)
+for name in ("ada", "eve"):
+    await run(create_user, CreateUser(f"{name}@example.test", "hash"))
+
+print(before, await view(number, users), type(bank).__name__)
+"""
+
+
+def test_a_script_of_the_shell_awaits_what_the_bank_does(database: str) -> None:
+    assert guilder("shell", typed=COUNTING).stdout == "0 2 Bank\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "said"),
+    [
+        ("print('before')\nawait run()\nprint('after')", 1, 'File "<stdin>", line 2, in <module>'),
+        ("print('before'", 1, "SyntaxError: '(' was never closed"),
+        ("exit(5)", 5, ""),
+    ],
+)
+def test_a_script_of_the_shell_that_fails_ends_with_a_status(
+    script: str, status: int, said: str
+) -> None:
+    done = guilder("shell", typed=script, status=status)
+    assert said in done.stderr
+    assert "after" not in done.stdout
+    assert "_error_of" not in done.stderr  # the frames of the shell itself are not shown
