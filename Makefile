@@ -1,12 +1,14 @@
 # Guilder. `make` lists the targets; `make run` and `make test` are all a newcomer needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-integration test-api lint types contracts ci bench openapi migration lock clean
+.PHONY: help setup run shell test test-unit test-integration test-api fmt lint types contracts ci bench openapi migration lock clean
 
 BIN := .venv/bin
 # What `make test` hands to pytest: MARKS chooses by marker, PYTEST_ARGS is passed on as it stands.
 MARKS ?= not long and not heavy
 PYTEST_ARGS ?=
-PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# Only these tests, at once and in one process: T=tests/core/test_money.py::test_x, or T="-k reversal".
+T ?=
+PYTEST := $(BIN)/pytest -n $(if $(T),0,2 --dist worksteal)
 # Where this is set every process compiles all that it imports anew, which takes longer than most tests.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -16,11 +18,14 @@ help: ## List the targets
 setup: ## Make .venv with the locked packages (done by the other targets too)
 	@tools/setup
 
-run: setup ## Migrate, load the demo bank when empty, serve http://localhost:8000
-	@exec $(BIN)/guilder demo
+run: setup ## Migrate, load the demo bank when empty, serve http://localhost:8000 (RELOAD=1 follows the code)
+	@exec $(BIN)/guilder demo $(if $(RELOAD),--reload)
 
-test: setup lint types contracts ## Lint, types, contracts, then all tests on SQLite and PostgreSQL
-	$(PYTEST) -m "$(MARKS)" $(COVERAGE) $(PYTEST_ARGS)
+shell: setup ## A Python prompt with the bank of `make run` open
+	@exec $(BIN)/guilder shell
+
+test: setup $(if $(T),,lint types contracts) ## Lint, types, contracts, then all tests on SQLite and PostgreSQL (only some: T="-k reversal")
+	$(PYTEST) -m "$(MARKS)" $(COVERAGE) $(PYTEST_ARGS) $(T)
 
 test-unit: setup ## Pure tests only: no database, no network, no process
 	$(BIN)/pytest -m "unit and ($(MARKS))" $(patsubst %,--ignore-glob=*_%.py,commands queries routes) $(PYTEST_ARGS)
@@ -30,6 +35,10 @@ test-integration: setup ## Tests of commands and queries on real databases
 
 test-api: setup ## Tests over HTTP
 	$(PYTEST) -m "api and ($(MARKS))" $(PYTEST_ARGS)
+
+fmt: setup ## Mend what Ruff can, then format
+	$(BIN)/ruff check --fix --exit-zero --quiet .
+	$(BIN)/ruff format --quiet .
 
 lint: setup ## Ruff: rules and format
 	$(BIN)/ruff check --quiet .

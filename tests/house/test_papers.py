@@ -71,6 +71,31 @@ def test_make_alone_lists_the_targets() -> None:
     assert all(f"make {name} " in said for name in targets((ROOT / "Makefile").read_text()))
 
 
+def recipe(*arguments: str) -> list[str]:
+    """What make would run, whatever the make says that runs this."""
+    return subprocess.run(
+        ["make", "-n", *arguments],
+        env={"PATH": os.environ["PATH"]},
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+
+
+@pytest.mark.parametrize("chosen", ["tests/core/test_x.py::test_y[a,b]", "-k 'a or b'"])
+def test_chosen_tests_run_without_the_checks_before_them(chosen: str) -> None:
+    (setup, tests) = recipe("test", f"T={chosen}")
+    assert setup == "tools/setup"
+    assert tests.split("pytest ")[1].split() == ["-n", "0", "-m", '"not', 'long"', *chosen.split()]
+    assert len(recipe("test")) > 2
+
+
+def test_make_run_follows_the_code_only_when_asked() -> None:
+    assert recipe("run")[-1].split() == ["exec", ".venv/bin/guilder", "demo"]
+    assert recipe("run", "RELOAD=1")[-1].endswith("guilder demo --reload")
+
+
 def test_readme_is_short_and_shows_both_commands() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= LONGEST_README
