@@ -4,7 +4,7 @@
 
 BIN := .venv/bin
 # What `make test` hands to pytest: MARKS chooses by marker, PYTEST_ARGS is passed on as it stands.
-MARKS ?= not long and not heavy
+MARKS ?= not long$(if $(T),, and not heavy)
 PYTEST_ARGS ?=
 # Only these tests, at once and in one process: T=tests/core/test_money.py::test_x, or T="-k reversal".
 T ?=

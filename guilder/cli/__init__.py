@@ -224,7 +224,7 @@ def show_settings(as_json: AsJson = False) -> None:
 @app.command("shell")
 def open_shell() -> None:
     """Open a bank at a Python prompt, or for a script on standard input."""
-    with expected_troubles():
+    with reported_errors():
         settings = load_settings()
         _log_quietly(settings)
         status = shell.converse(settings)
@@ -248,9 +248,9 @@ def _refuse_in_production(settings: Settings) -> None:
 
 def _refuse_to_reload(settings: Settings, *, wanted: bool) -> None:
     if wanted and settings.env == "production":
-        raise BadSettings("--reload is for development, not for production (GUILDER_ENV)")
+        raise InvalidSettings("--reload is for development, not for production (GUILDER_ENV)")
     if wanted and settings.workers > 1:
-        raise BadSettings("--reload serves with one process (GUILDER_WORKERS)")
+        raise InvalidSettings("--reload serves with one process (GUILDER_WORKERS)")
 
 
 def _log_quietly(settings: Settings) -> None:

@@ -12,11 +12,11 @@ from threading import Thread
 from types import CodeType, FunctionType
 from typing import Any, Concatenate, Final
 
-from guilder.bootstrap import Bank, opened
+from guilder.bootstrap import Bank, open_bank
 from guilder.core.actor import SYSTEM, Actor
 from guilder.db.run import Command
 from guilder.db.unit_of_work import UnitOfWork, View
-from guilder.infra.settings import Settings
+from guilder.infra.process.settings import Settings
 
 BANNER: Final = """\
 A bank is open; what you change is real. `await` works here.
@@ -59,7 +59,7 @@ def _bank_open(settings: Settings) -> Iterator[tuple[Bank, Wait]]:
 
         thread.start()
         try:
-            life = opened(settings)
+            life = open_bank(settings)
             bank = wait(_enter(life.__aenter__))
             try:
                 yield bank, wait

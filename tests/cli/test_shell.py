@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.serving import command, environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
 
 
 class Terminal:

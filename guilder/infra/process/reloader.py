@@ -6,14 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from guilder.infra.supervisor import Supervisor
+from guilder.infra.process.supervisor import Supervisor
 
 LOOK_SECONDS: Final = 0.5
 """Between two looks at the files."""
 KINDS: Final = frozenset({".py", ".jinja", ".html", ".css", ".js", ".txt"})
 """What the package is made of; editors write files of other kinds beside it."""
 
-_PACKAGE: Final = Path(__file__).resolve().parents[1]
+_PACKAGE: Final = Path(__file__).resolve().parents[2]
 _log = logging.getLogger(__name__)
 
 
