@@ -5,7 +5,9 @@ import asyncio
 import code
 import importlib
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from inspect import iscoroutine
 from threading import Thread
@@ -26,14 +28,11 @@ A bank is open; what you change is real. `await` works here.
 Ctrl-D ends."""
 FAILED: Final = 1
 
-type Wait = Callable[[Coroutine[Any, Any, Any]], Any]
-"""Runs a coroutine in the bank's loop, and gives its result or raises its error."""
-
 
 def converse(settings: Settings) -> int:
     """Run what stands on standard input, or ask at a terminal; gives the exit status."""
-    with _bank_open(settings) as (bank, wait):
-        console = _Console(_names(bank), wait)
+    with _bank_open(settings) as (bank, loop):
+        console = _Console(_names(bank), loop)
         if not sys.stdin.isatty():
             return console.run_script(sys.stdin.read())
         with suppress(ImportError):  # it gives the prompt a history; not every system has it
@@ -43,34 +42,26 @@ def converse(settings: Settings) -> int:
 
 
 @contextmanager
-def _bank_open(settings: Settings) -> Iterator[tuple[Bank, Wait]]:
+def _bank_open(settings: Settings) -> Iterator[tuple[Bank, asyncio.AbstractEventLoop]]:
     """A bank in a thread of its own, so that Ctrl-C goes to the prompt and not to the bank."""
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         thread = Thread(target=loop.run_forever, name="bank")
-
-        def wait(work: Coroutine[Any, Any, Any]) -> Any:
-            future = asyncio.run_coroutine_threadsafe(work, loop)
-            try:
-                return future.result()
-            except KeyboardInterrupt:
-                future.cancel()
-                raise
-
         thread.start()
         try:
             life = open_bank(settings)
-            bank = wait(_enter(life.__aenter__))
+            bank = asyncio.run_coroutine_threadsafe(_step(life.__aenter__), loop).result()
             try:
-                yield bank, wait
+                yield bank, loop
             finally:
-                wait(_enter(life.__aexit__, None, None, None))
+                end = _step(life.__aexit__, None, None, None)
+                asyncio.run_coroutine_threadsafe(end, loop).result()
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
 
 
-async def _enter(step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+async def _step(step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
     return await step(*arguments)
 
 
@@ -97,11 +88,11 @@ def _names(bank: Bank) -> dict[str, Any]:
 class _Console(code.InteractiveConsole):
     """Runs statements in the bank's loop."""
 
-    def __init__(self, names: dict[str, Any], wait: Wait) -> None:
+    def __init__(self, names: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(names)
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         self._names = names
-        self._wait = wait
+        self._loop = loop
         self._failed = False
 
     def run_script(self, source: str) -> int:
@@ -117,21 +108,30 @@ class _Console(code.InteractiveConsole):
         return FAILED if self._failed else 0
 
     def runcode(self, code: CodeType) -> None:
-        """Run a compiled statement; what it raises is shown."""
-        error = self._wait(self._error_of(code))
-        try:
-            if error is not None:
-                raise error
-        except Exception:  # noqa: BLE001 - a mistake at the prompt does not end it
+        """Run a compiled statement; a mistake is shown and does not end the prompt."""
+        error = self._error_of(code)
+        if isinstance(error, SystemExit):
+            raise error
+        if error is not None:
             self._failed = True
-            self.showtraceback()
+            below = error.__traceback__ and error.__traceback__.tb_next
+            traceback.print_exception(error.with_traceback(below))
 
-    async def _error_of(self, code: CodeType) -> BaseException | None:
+    def _error_of(self, code: CodeType) -> BaseException | None:
+        future = asyncio.run_coroutine_threadsafe(self._run(code), self._loop)
+        try:
+            return future.exception() or future.result()
+        except CancelledError as error:
+            return error
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    async def _run(self, code: CodeType) -> SystemExit | None:
         try:
             result = FunctionType(code, self._names)()
             if iscoroutine(result):
                 await result
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again at the prompt
-            below = error.__traceback__ and error.__traceback__.tb_next
-            return error.with_traceback(below)
+        except SystemExit as error:  # it would end the loop
+            return error
         return None

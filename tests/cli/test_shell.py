@@ -70,6 +70,7 @@ def test_the_prompt_awaits_shows_mistakes_and_outlives_an_interrupt(
     screen.until("KeyboardInterrupt")
     screen.type("bank.poster.alive\n")
     screen.until("True")
+    screen.until(">>> ")  # before that Ctrl-D would be lost
     assert time.monotonic() - begun < 30
     screen.type("\x04")
     assert process.wait(30) == 0
