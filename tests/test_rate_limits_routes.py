@@ -16,10 +16,10 @@ from guilder.api.policies import LOGIN
 from guilder.core.clock import SECOND_US
 from guilder.infra.security.ratelimit import ANSWER_SECONDS
 from tests.support.app import app_on, started
+from tests.support.constants import ADA
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import LONG, lag_measured, until
 
-ADA = {"email": "ada@example.test", "password": "correct horse battery"}
 SESSIONS = "/api/v1/sessions"
 assert LOGIN.rate is not None
 QUOTA = LOGIN.rate.capacity

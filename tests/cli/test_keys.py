@@ -22,10 +22,8 @@ from guilder.infra.security.secrets import FolderSecrets, new_secret
 from guilder.infra.security.tokens import AccessTokens
 from tests.cli.serving import Running, environment, run, serving
 from tests.support.app import PRODUCTION
+from tests.support.constants import API, PASSWORD
 from tests.support.waiting import LONG, wait_until
-
-PASSWORD = "correct horse battery"
-API = "/api/v1"
 
 
 def guilder(*arguments: str, status: int = 0, **settings: str) -> Result:

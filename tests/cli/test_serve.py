@@ -12,12 +12,11 @@ import httpx
 import pytest
 
 from tests.cli.serving import Running, command, environment, free_port, run, serving
+from tests.support.constants import ADA
 from tests.support.sizes import postgres_in_ci
 from tests.support.waiting import LONG, wait_until
 
 pytestmark = pytest.mark.integration
-
-ADA = {"email": "ada@example.test", "password": "correct horse battery"}
 
 
 @pytest.fixture

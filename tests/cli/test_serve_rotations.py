@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from tests.cli.serving import Running, environment, run, serving
+from tests.support.constants import ADA
 from tests.support.sizes import postgres_in_ci
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
-ROOT = {"email": "root@example.test", "password": "correct horse battery"}
-ADA = {"email": "ada@example.test", "password": "correct horse battery"}
+ROOT = ADA | {"email": "root@example.test"}
 
 
 def post(running: Running, path: str, body: object, token: str = "") -> Any:

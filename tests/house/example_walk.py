@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from guilder.db.migrate import upgrade
-from tests.domains.accounts.teller import Customer, answered, opened_desk, refused
+from tests.support.teller import Customer, answered, opened_desk, refused
 
 
 async def main() -> None:

@@ -2,22 +2,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from guilder.core.actor import SYSTEM, Actor
+from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Forbidden
-from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.accounts import queries
-from guilder.domains.accounts.commands import OpenAccount, open_account
 from guilder.domains.accounts.errors import CurrencyNotOffered
 from guilder.domains.accounts.rules import is_account_number
-from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import CHART, SetBankClock, set_bank_clock
 from guilder.domains.ledger.queries import account_facts, bank_account
 from tests.support.books import read_books
-
-NOW = 1_790_000_000_000_000
+from tests.support.builders import an_account, an_owner
+from tests.support.constants import NOW
 
 
 @pytest.fixture
@@ -27,27 +24,22 @@ async def runner(database_url: str) -> AsyncIterator[Runner]:
     await database.close()
 
 
-async def owner_of(runner: Runner, name: str = "a") -> Actor:
-    user = await runner.run(create_user, CreateUser(f"{name}@example.test", "hash"), SYSTEM)
-    return Actor(user.id, Role.USER)
-
-
 async def test_a_currency_that_the_product_has_not_is_refused(runner: Runner) -> None:
-    owner = await owner_of(runner)
+    owner = await an_owner(runner)
     with pytest.raises(CurrencyNotOffered):
-        await runner.run(open_account, OpenAccount("checking", "XXX"), owner)
+        await an_account(runner, owner, "XXX")
     assert await runner.view(lambda view: queries.numbers_of(view, owner)) == []
 
 
 async def test_an_account_without_an_owner_is_refused(runner: Runner) -> None:
     with pytest.raises(Forbidden):
-        await runner.run(open_account, OpenAccount("checking", "USD"), SYSTEM)
+        await an_account(runner, SYSTEM)
     assert await runner.view(lambda view: bank_account(view, "USD", "settlement")) is None
 
 
 async def test_an_account_stands_on_a_ledger_account_of_its_own(runner: Runner) -> None:
-    owner = await owner_of(runner)
-    row = await runner.run(open_account, OpenAccount("savings", "JPY", "Holidays"), owner)
+    owner = await an_owner(runner)
+    row = await an_account(runner, owner, "JPY", "savings", name="Holidays")
     facts = await runner.view(lambda view: account_facts(view, [row.ledger_number]))
     ledger = facts[row.ledger_number]
     assert (ledger.public_id, ledger.asset, ledger.category) == (row.id, "JPY", "liability")
@@ -60,9 +52,9 @@ async def test_an_account_stands_on_a_ledger_account_of_its_own(runner: Runner) 
 
 
 async def test_the_banks_own_accounts_are_opened_once_for_each_currency(runner: Runner) -> None:
-    owner = await owner_of(runner)
+    owner = await an_owner(runner)
     for currency in ("USD", "USD", "EUR"):
-        await runner.run(open_account, OpenAccount("checking", currency), owner)
+        await an_account(runner, owner, currency)
     books = await read_books(runner.database.url)
     assert len(books.balances) == 3 + 2 * len(CHART)
 
@@ -70,5 +62,5 @@ async def test_the_banks_own_accounts_are_opened_once_for_each_currency(runner: 
 async def test_an_account_is_opened_at_the_banks_time(runner: Runner) -> None:
     past = NOW - 90 * 86_400_000_000
     await runner.run(set_bank_clock, SetBankClock(past), SYSTEM)
-    row = await runner.run(open_account, OpenAccount("checking", "USD"), await owner_of(runner))
+    row = await an_account(runner, await an_owner(runner))
     assert row.created_at == past

@@ -6,23 +6,20 @@ import pytest
 
 from guilder.core.actor import SYSTEM, Actor
 from guilder.core.clock import FixedClock
-from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts import queries
-from guilder.domains.accounts.commands import OpenAccount, open_account
 from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture
 from guilder.domains.accounts.queries import Statement
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import Month
 from guilder.domains.accounts.services import AccountDirectory
-from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.queries import bank_account
-from guilder.domains.ledger.rules.state import Posting, Unit
 from tests.support.bank import open_store
+from tests.support.builders import a_deposit, a_transfer, an_account, an_owner
 
 MARCH = Month.of(1_772_500_000_000_000)
 APRIL = Month.of(MARCH.bounds[1])
@@ -51,11 +48,13 @@ class Bank:
     owner: Actor
 
     async def open(self, currency: str = "USD") -> AccountRow:
-        return await self.runner.run(open_account, OpenAccount("checking", currency), self.owner)
+        return await an_account(self.runner, self.owner, currency)
 
     async def post(self, debit: int, credit: int, amount: int, asset: str = "USD") -> None:
-        outcome = await self.poster.submit(Unit([Posting(debit, credit, amount, asset)]))
-        outcome.results[0].raise_refused()
+        await a_transfer(self.poster, debit, credit, amount, asset)
+
+    async def deposit(self, account: AccountRow, amount: int) -> None:
+        await a_deposit(self.runner, self.poster, account.ledger_number, amount)
 
     async def settlement(self, asset: str = "USD") -> int:
         number = await self.runner.view(lambda view: bank_account(view, asset, "settlement"))
@@ -71,10 +70,10 @@ async def bank(database_url: str) -> AsyncIterator[Bank]:
     clock = FixedClock(MARCH.bounds[0])
     database = Database(database_url)
     runner = CountingRunner(database, clock)
-    user = await runner.run(create_user, CreateUser("a@example.test", "hash"), SYSTEM)
+    owner = await an_owner(runner)
     poster = Poster(open_store(database_url, clock))
     poster.start()
-    yield Bank(runner, clock, poster, Actor(user.id, Role.USER))
+    yield Bank(runner, clock, poster, owner)
     await poster.stop()
     await database.close()
 
@@ -82,9 +81,8 @@ async def bank(database_url: str) -> AsyncIterator[Bank]:
 async def test_statements_divide_time_at_the_microsecond(bank: Bank) -> None:
     account, other = await bank.open(), await bank.open()
     start, end = MARCH.bounds
-    settlement = await bank.settlement()
     bank.clock.at_us = start
-    await bank.post(settlement, account.ledger_number, 1_000)
+    await bank.deposit(account, 1_000)
     bank.clock.at_us = end - 1
     await bank.post(account.ledger_number, other.ledger_number, 300)
     bank.clock.at_us = end
@@ -101,7 +99,7 @@ async def test_statements_divide_time_at_the_microsecond(bank: Bank) -> None:
 
 async def test_a_month_without_lines_carries_the_balance_on(bank: Bank) -> None:
     account = await bank.open()
-    await bank.post(await bank.settlement(), account.ledger_number, 40)
+    await bank.deposit(account, 40)
     bank.clock.at_us = MAY.bounds[0]
     april, may = [await bank.statement(account, m) for m in (APRIL, MAY)]
     for statement in (april, may):
@@ -128,9 +126,8 @@ async def test_a_long_statement_is_cut_but_not_its_sums(
 ) -> None:
     monkeypatch.setattr(queries, "MAX_STATEMENT_LINES", 3)
     account = await bank.open()
-    settlement = await bank.settlement()
     for amount in (1, 2, 3, 4):
-        await bank.post(settlement, account.ledger_number, amount)
+        await bank.deposit(account, amount)
     statement = await bank.statement(account, MARCH)
     assert statement.truncated
     assert [abs(line.row.delta) for line in statement.lines] == [1, 2, 3]
@@ -139,8 +136,7 @@ async def test_a_long_statement_is_cut_but_not_its_sums(
 
 async def test_another_owners_account_is_not_there(bank: Bank) -> None:
     account = await bank.open()
-    stranger = Actor((await bank.runner.run(create_user, CreateUser("b@x.test", "h"), SYSTEM)).id,
-                     Role.USER)  # fmt: skip
+    stranger = await an_owner(bank.runner, "stranger@example.test")
     with pytest.raises(AccountNotFound):
         await bank.runner.view(lambda view: queries.get_account(view, stranger, account.id))
     found = await bank.runner.view(lambda view: queries.get_account(view, SYSTEM, account.id))

@@ -5,7 +5,7 @@ import pytest
 from guilder.core.permissions import Role
 from guilder.domains.accounts.rules import is_account_number
 from guilder.domains.accounts.schemas import AccountOut, BalanceOut, LineOut, ProductsOut
-from tests.domains.accounts.teller import (
+from tests.support.teller import (
     NOBODYS,
     Body,
     Customer,

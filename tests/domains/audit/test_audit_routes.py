@@ -8,54 +8,35 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from guilder.core.actor import SYSTEM
 from guilder.core.clock import iso_instant
 from guilder.core.permissions import Role
-from guilder.domains.identity.commands.users import CreateUser, create_user
 from tests.db import owner
 from tests.support.app import bank_of
+from tests.support.constants import API
+from tests.support.logins import Login, bearer, of_role
 
-API = "/api/v1"
 EVENTS = f"{API}/admin/audit-events"
-PASSWORD = "correct horse battery"
 FIELDS = {
     "id", "number", "at", "attempt_id", "action", "phase", "actor", "session_id", "subject",
     "code", "request_id", "ip_address", "detail",
 }  # fmt: skip
-
-type Person = dict[str, Any]
-
-
-async def person(app: FastAPI, client: httpx.AsyncClient, role: Role, name: str) -> Person:
-    """Somebody of a role, signed in."""
-    email = f"{name}@example.test"
-    encoded = await bank_of(app).authentication.hash_password(PASSWORD, email)
-    await bank_of(app).runner.run(create_user, CreateUser(email, encoded, role=role), SYSTEM)
-    answer = await log_in(client, email, PASSWORD)
-    assert answer.status_code == 201, answer.text
-    body: Person = answer.json()
-    return body
 
 
 async def log_in(client: httpx.AsyncClient, email: str, password: str) -> httpx.Response:
     return await client.post(f"{API}/sessions", json={"email": email, "password": password})
 
 
-def bearer(who: Person) -> dict[str, str]:
-    return {"Authorization": f"Bearer {who['access_token']}"}
+@pytest.fixture
+async def root(app: FastAPI, client: httpx.AsyncClient) -> Login:
+    return await of_role(app, client, Role.ADMIN, "root@example.test")
 
 
 @pytest.fixture
-async def root(app: FastAPI, client: httpx.AsyncClient) -> Person:
-    return await person(app, client, Role.ADMIN, "root")
+async def ada(app: FastAPI, client: httpx.AsyncClient, root: Login) -> Login:
+    return await of_role(app, client, Role.USER, "ada@example.test")
 
 
-@pytest.fixture
-async def ada(app: FastAPI, client: httpx.AsyncClient, root: Person) -> Person:
-    return await person(app, client, Role.USER, "ada")
-
-
-async def page(client: httpx.AsyncClient, who: Person, **query: object) -> dict[str, Any]:
+async def page(client: httpx.AsyncClient, who: Login, **query: object) -> dict[str, Any]:
     params = {name.rstrip("_"): str(value) for name, value in query.items()}
     answer = await client.get(EVENTS, params=params, headers=bearer(who))
     assert answer.status_code == 200, answer.text
@@ -63,13 +44,13 @@ async def page(client: httpx.AsyncClient, who: Person, **query: object) -> dict[
     return body
 
 
-async def events(client: httpx.AsyncClient, who: Person, **query: object) -> list[dict[str, Any]]:
+async def events(client: httpx.AsyncClient, who: Login, **query: object) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = (await page(client, who, limit=100, **query))["items"]
     return items
 
 
 async def test_the_trail_is_shown_newest_first(
-    client: httpx.AsyncClient, root: Person, ada: Person
+    client: httpx.AsyncClient, root: Login, ada: Login
 ) -> None:
     created = await client.post(
         f"{API}/accounts", json={"type": "checking", "currency": "EUR"},
@@ -93,9 +74,7 @@ async def test_the_trail_is_shown_newest_first(
     assert len({event["id"] for event in again}) == len(again)
 
 
-async def test_pages_follow_each_other(
-    client: httpx.AsyncClient, ada: Person, root: Person
-) -> None:
+async def test_pages_follow_each_other(client: httpx.AsyncClient, ada: Login, root: Login) -> None:
     whole = await events(client, root)
     found: list[dict[str, Any]] = []
     query: dict[str, object] = {}
@@ -112,7 +91,7 @@ async def test_pages_follow_each_other(
 
 
 async def test_every_filter_alone_and_with_others(
-    client: httpx.AsyncClient, root: Person, ada: Person
+    client: httpx.AsyncClient, root: Login, ada: Login
 ) -> None:
     user = f"{API}/admin/users/{ada['user']['id']}"
     await client.patch(user, json={"role": "readonly"}, headers=bearer(root))
@@ -142,9 +121,7 @@ async def test_every_filter_alone_and_with_others(
         assert await events(client, root, phase=phase) == [e for e in whole if e["phase"] == phase]
 
 
-async def test_dates_bound_whole_days(
-    client: httpx.AsyncClient, root: Person, app: FastAPI
-) -> None:
+async def test_dates_bound_whole_days(client: httpx.AsyncClient, root: Login, app: FastAPI) -> None:
     whole = await events(client, root)
     now_us = bank_of(app).clock.now_us()
     day = 86_400_000_000
@@ -156,7 +133,7 @@ async def test_dates_bound_whole_days(
 
 @pytest.mark.parametrize("role", [Role.USER, Role.READONLY])
 async def test_nobody_else_sees_it(app: FastAPI, client: httpx.AsyncClient, role: Role) -> None:
-    who = await person(app, client, role, "eve")
+    who = await of_role(app, client, role, "eve@example.test")
     answer = await client.get(EVENTS, headers=bearer(who))
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     answer = await client.get(EVENTS)
@@ -164,7 +141,7 @@ async def test_nobody_else_sees_it(app: FastAPI, client: httpx.AsyncClient, role
 
 
 async def test_whose_login_fails_is_seen_and_what_was_guessed_is_not(
-    client: httpx.AsyncClient, root: Person, ada: Person, database_url: str
+    client: httpx.AsyncClient, root: Login, ada: Login, database_url: str
 ) -> None:
     for number in range(5):
         answer = await log_in(client, "Ada@example.test", f"guessed password {number}")
@@ -183,7 +160,7 @@ async def test_whose_login_fails_is_seen_and_what_was_guessed_is_not(
 
 
 async def test_a_wrong_present_password_is_seen(
-    client: httpx.AsyncClient, root: Person, ada: Person
+    client: httpx.AsyncClient, root: Login, ada: Login
 ) -> None:
     body = {"current_password": "guessed password", "new_password": "another good one"}
     answer = await client.put(f"{API}/users/me/password", json=body, headers=bearer(ada))
@@ -193,7 +170,7 @@ async def test_a_wrong_present_password_is_seen(
 
 
 async def test_sessions_are_found_by_their_user(
-    client: httpx.AsyncClient, root: Person, ada: Person
+    client: httpx.AsyncClient, root: Login, ada: Login
 ) -> None:
     token = {"refresh_token": ada["refresh_token"]}
     assert (await client.post(f"{API}/tokens", json=token)).status_code == 201
@@ -205,7 +182,7 @@ async def test_sessions_are_found_by_their_user(
 
 
 async def test_a_changed_role_is_told_with_what_it_was(
-    client: httpx.AsyncClient, root: Person, ada: Person
+    client: httpx.AsyncClient, root: Login, ada: Login
 ) -> None:
     user = f"{API}/admin/users/{ada['user']['id']}"
     for body in ({"role": "readonly"}, {"is_active": False}, {"is_active": False}):
@@ -264,7 +241,7 @@ async def test_a_changed_role_is_told_with_what_it_was(
     ],
 )  # fmt: skip
 async def test_hostile_and_foolish_queries(
-    client: httpx.AsyncClient, root: Person, query: str, status: int | None, code: str | None
+    client: httpx.AsyncClient, root: Login, query: str, status: int | None, code: str | None
 ) -> None:
     answer = await client.get(f"{EVENTS}?{query}", headers=bearer(root))
     assert answer.status_code in ({200, 400, 422} if status is None else {status}), answer.text

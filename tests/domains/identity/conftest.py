@@ -1,31 +1,15 @@
-"""A bank with nobody in it."""
+"""The doors of a bank whose time stands still."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
-import httpx
 import pytest
-from fastapi import FastAPI
 
 from guilder.core.clock import FixedClock
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.services.authentication import AuthenticationService
 from tests.domains.identity.doors import gate_of
-from tests.support.app import app_on, started
-
-NOW = 1_800_000_000_000_000
-
-
-@pytest.fixture
-def app(database_url: str, tmp_path: Path) -> FastAPI:
-    return app_on(database_url, tmp_path)
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with started(app) as client:
-        yield client
+from tests.support.constants import NOW
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A gate with cheap passwords, as the composition root makes the real one, and who comes to it."""
+"""A auth with cheap passwords, as the composition root makes the real one, and who comes to it."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -23,13 +23,10 @@ from guilder.infra.security.passwords import Argon2Passwords, common_passwords
 from guilder.infra.security.qr import qr_svg
 from guilder.infra.security.tokens import AccessTokens, RefreshTokens
 from tests.domains.identity.codes import code_at
+from tests.support.constants import CALLER, EMAIL, PASSWORD
 
 SECRET = b"s" * 32
 ADDRESS = "https://bank.test"
-PASSWORD = "correct horse battery"
-EMAIL = "ada@b.test"
-OWNER = Actor(None, None, "request-1", "192.0.2.1")
-STRANGER = Actor(None, None, "request-2", "203.0.113.9")
 WRONG = "000000"
 
 
@@ -68,7 +65,7 @@ async def enrol(
 async def log_in(
     auth: AuthenticationService,
     code: str | None = None,
-    actor: Actor = OWNER,
+    actor: Actor = CALLER,
     device: str = "Browser",
 ) -> SignedIn:
     return await auth.log_in(EMAIL, PASSWORD, actor, device, code)

@@ -7,33 +7,25 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from guilder.core.actor import SYSTEM
 from guilder.core.permissions import Role
-from guilder.domains.identity.commands.users import CreateUser, create_user
-from tests.domains.identity.test_routes import PASSWORD, assert_problem
-from tests.domains.identity.test_sessions_routes import (
-    API,
+from tests.support.app import bank_of
+from tests.support.constants import API, PASSWORD
+from tests.support.logins import (
+    assert_problem,
     bearer,
     logged_in,
+    of_role,
     refresh,
     signed_up,
     status_of,
 )
-from tests.support.app import bank_of
 
 USERS = f"{API}/admin/users"
 
 
-async def made(app: FastAPI, client: httpx.AsyncClient, role: Role, email: str) -> dict[str, Any]:
-    """Somebody of a role, signed in."""
-    encoded = await bank_of(app).authentication.hash_password(PASSWORD, email)
-    await bank_of(app).runner.run(create_user, CreateUser(email, encoded, role=role), SYSTEM)
-    return await logged_in(client, email)
-
-
 @pytest.fixture
 async def root(app: FastAPI, client: httpx.AsyncClient) -> dict[str, Any]:
-    return await made(app, client, Role.ADMIN, "root@example.test")
+    return await of_role(app, client, Role.ADMIN, "root@example.test")
 
 
 async def change(
@@ -82,7 +74,7 @@ async def test_users_are_filtered(
 async def test_nobody_else_sees_or_changes_users(
     app: FastAPI, client: httpx.AsyncClient, root: dict[str, Any], role: Role
 ) -> None:
-    who = await made(app, client, role, "eve@example.test")
+    who = await of_role(app, client, role, "eve@example.test")
     own = f"{USERS}/{who['user']['id']}"
     for answer in (
         await client.get(USERS, headers=bearer(who)),
@@ -134,7 +126,7 @@ async def test_the_last_admin_stays(
 async def test_of_two_admins_who_demote_each_other_one_stays(
     app: FastAPI, client: httpx.AsyncClient, root: dict[str, Any]
 ) -> None:
-    other = await made(app, client, Role.ADMIN, "other@example.test")
+    other = await of_role(app, client, Role.ADMIN, "other@example.test")
     answers = await asyncio.gather(
         change(client, root, other, role="user"), change(client, other, root, role="user")
     )

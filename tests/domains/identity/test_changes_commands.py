@@ -19,17 +19,9 @@ from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.access.effects import Watch
-from tests.domains.identity.doors import (
-    ADDRESS,
-    EMAIL,
-    OWNER,
-    PASSWORD,
-    STRANGER,
-    actor_of,
-    enrol,
-    log_in,
-)
+from tests.domains.identity.doors import ADDRESS, actor_of, enrol, log_in
 from tests.support.authenticator import Authenticator
+from tests.support.constants import CALLER, EMAIL, PASSWORD, STRANGER
 
 STEP = 1 << 40
 """Of time, later than any that was used."""
@@ -62,7 +54,7 @@ def desk(runner: Runner, clock: FixedClock) -> Desk:
 
 @pytest.fixture
 async def ada(auth: AuthenticationService) -> SignedIn:
-    return await auth.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+    return await auth.sign_up(EMAIL, PASSWORD, None, CALLER, "Browser")
 
 
 async def make(auth: AuthenticationService, who: SignedIn) -> Passkey:

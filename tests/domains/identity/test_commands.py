@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from guilder.core.actor import ANONYMOUS, SYSTEM, Actor
+from guilder.core.actor import ANONYMOUS
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
 from guilder.core.permissions import Role
@@ -19,7 +20,7 @@ from guilder.domains.identity.commands.sessions import (
     open_session,
     sign_up,
 )
-from guilder.domains.identity.commands.users import CreateUser, create_user
+from guilder.domains.identity.commands.users import CreateUser
 from guilder.domains.identity.errors import EmailTaken, InvalidCredentials, WeakPassword
 from guilder.domains.identity.models import refresh_tokens, sessions, users
 from guilder.domains.identity.queries import session_user, user_by_email
@@ -28,10 +29,8 @@ from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.infra.security.passwords import Argon2Passwords
 from tests.domains.identity.doors import gate_of
-
-NOW = 1_800_000_000_000_000
-PASSWORD = "correct horse battery"
-CALLER = Actor(None, None, "request-1", "192.0.2.1")
+from tests.support.builders import a_user
+from tests.support.constants import CALLER, NOW, PASSWORD
 
 
 class CountingPasswords(Argon2Passwords):
@@ -56,9 +55,8 @@ def auth(runner: Runner, passwords: CountingPasswords, clock: FixedClock) -> Aut
     return gate_of(runner, clock, passwords)
 
 
-async def make(runner: Runner, email: str = "Ada@example.test", **more: object) -> User:
-    command = CreateUser(email, "hash", **more)  # type: ignore[arg-type]
-    return await runner.run(create_user, command, SYSTEM)
+async def make(runner: Runner, email: str = "Ada@example.test", **more: Any) -> User:
+    return await a_user(runner, email, **more)
 
 
 async def switch_off(runner: Runner, user: User) -> None:

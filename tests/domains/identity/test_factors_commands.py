@@ -37,11 +37,7 @@ from guilder.infra.security.crypto import AesGcmSealer
 from tests.db import owner
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.doors import (
-    EMAIL,
-    OWNER,
-    PASSWORD,
     SECRET,
-    STRANGER,
     WRONG,
     actor_of,
     enrol,
@@ -51,11 +47,12 @@ from tests.domains.identity.doors import (
     log_in,
     outcomes,
 )
+from tests.support.constants import CALLER, EMAIL, PASSWORD, STRANGER
 
 
 @pytest.fixture
 async def ada(auth: AuthenticationService) -> SignedIn:
-    return await auth.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+    return await auth.sign_up(EMAIL, PASSWORD, None, CALLER, "Browser")
 
 
 async def test_an_app_counts_once_it_has_shown_a_code(
@@ -165,20 +162,20 @@ async def test_of_two_commands_with_one_checked_factor_one_is_let_in(
         runner.database.url, "SELECT password_hash FROM identity_users"
     )
     for code in (code_at(secret, clock), codes[0]):
-        checked = await auth.factors.check(totp, code, OWNER)
+        checked = await auth.factors.check(totp, code, CALLER)
         assert checked is not None
         assert await outcomes(
             *(
                 runner.run(
                     open_session,
                     OpenSession(ada.user.id, uuid4().bytes, encoded, factor=checked.factor),
-                    OWNER,
+                    CALLER,
                 )
                 for _ in range(5)
             )
         ) == ["InvalidSecondFactor"] * 4 + ["Session"]
     with pytest.raises(SecondFactorRequired):  # enrolled while the password was being checked
-        await runner.run(open_session, OpenSession(ada.user.id, b"r" * 32, encoded), OWNER)
+        await runner.run(open_session, OpenSession(ada.user.id, b"r" * 32, encoded), CALLER)
 
 
 async def test_a_recovery_code_is_used_once(
@@ -319,13 +316,13 @@ async def test_nobody_and_who_has_no_session_can_do_nothing_with_factors(
     secret, _ = await enrol(auth, ada, clock)
     clock.advance(seconds=30)
     for work in (
-        auth.factors.enrol(OWNER),
-        auth.factors.confirm(WRONG, OWNER),
-        auth.factors.renew_codes(OWNER),
-        auth.step_up_with_code(code_at(secret, clock), OWNER),
+        auth.factors.enrol(CALLER),
+        auth.factors.confirm(WRONG, CALLER),
+        auth.factors.renew_codes(CALLER),
+        auth.step_up_with_code(code_at(secret, clock), CALLER),
         auth.step_up_with_code(code_at(secret, clock), keyed),
-        runner.run(remove_totp, RemoveTotp(), OWNER),
-        runner.view(lambda view: get_factors(view, OWNER)),
+        runner.run(remove_totp, RemoveTotp(), CALLER),
+        runner.view(lambda view: get_factors(view, CALLER)),
     ):
         with pytest.raises(Unauthenticated):
             await work
@@ -383,7 +380,7 @@ async def test_sessions_outlive_the_migration_there_and_back(
     await upgrade(url)
     database = Database(url)
     again = gate_of(Runner(database, clock), clock)
-    refreshed = await again.refresh(ada.refresh_token, OWNER)
+    refreshed = await again.refresh(ada.refresh_token, CALLER)
     found = await Runner(database, clock).view(
         lambda view: session_user(
             view, refreshed.session.id, ada.user.id, refreshed.session.version

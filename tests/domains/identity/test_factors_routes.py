@@ -12,19 +12,15 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import update
 
-from guilder.core.actor import FRESH_US, SYSTEM
+from guilder.core.actor import FRESH_US
 from guilder.core.permissions import Role
-from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.models import sessions, totps
 from tests.domains.identity.codes import code_at
-from tests.domains.identity.test_routes import PASSWORD, assert_problem
-from tests.domains.identity.test_sessions_routes import bearer, logged_in, signed_up, status_of
 from tests.support.app import app_on, bank_of, started
 from tests.support.authenticator import Authenticator
+from tests.support.constants import ADA, API, EMAIL, PASSWORD
+from tests.support.logins import assert_problem, bearer, logged_in, of_role, signed_up, status_of
 
-API = "/api/v1"
-EMAIL = "ada@example.test"
-LOGIN = {"email": EMAIL, "password": PASSWORD}
 FRESH_SECONDS = FRESH_US // 1_000_000
 
 
@@ -144,9 +140,9 @@ async def test_an_app_is_given_up_and_nothing_is_asked_any_more(
     _, old = await enrol(client, app, ada)
     assert await status_of(client, other) == 401  # it was opened with less
     new = (await made(client, "users/me/recovery-codes", ada))["recovery_codes"]
-    refused = await client.post(f"{API}/sessions", json={**LOGIN, "totp_code": old[0]})
+    refused = await client.post(f"{API}/sessions", json={**ADA, "totp_code": old[0]})
     assert_problem(refused, 401, "invalid_second_factor")
-    other = await made(client, "sessions", None, **LOGIN, totp_code=new[0])
+    other = await made(client, "sessions", None, **ADA, totp_code=new[0])
     removed = await client.delete(f"{API}/users/me/totp", headers=bearer(ada))
     assert (removed.status_code, removed.content) == (204, b"")
     assert await status_of(client, other) == 401
@@ -282,10 +278,7 @@ async def test_an_admin_who_has_stepped_up_helps_who_has_lost_everything(
 ) -> None:
     ada = await signed_up(client)
     await enrol(client, app, ada)
-    encoded = await bank_of(app).authentication.hash_password(PASSWORD, "root@example.test")
-    command = CreateUser("root@example.test", encoded, role=Role.ADMIN)
-    await bank_of(app).runner.run(create_user, command, SYSTEM)
-    root = await logged_in(client, "root@example.test")
+    root = await of_role(app, client, Role.ADMIN, "root@example.test")
     path = f"{API}/admin/users/{ada['user']['id']}/factors"
     assert_problem(await client.delete(path, headers=bearer(ada)), 403, "forbidden")
     await grow_old(app)

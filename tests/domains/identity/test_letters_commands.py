@@ -10,7 +10,6 @@ from guilder.domains.identity.commands.letters import (
     send_letter,
 )
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
-from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.models import letters
 from guilder.domains.identity.repository.letters import sessions_before
 from guilder.domains.identity.rules.letters import Purpose
@@ -18,6 +17,8 @@ from guilder.domains.identity.rules.lockout import MAX_FAILURES
 from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.subscribers import prune_old_letters
 from tests.db import owner
+from tests.support.builders import a_user
+from tests.support.constants import EMAIL
 
 DAY_SECONDS = 86_400
 
@@ -35,14 +36,13 @@ async def send_newest(runner: Runner) -> tuple[object, User] | None:
 
 
 async def ada(runner: Runner, *, verified: bool) -> User:
-    command = CreateUser("ada@b.test", "hash", email_verified=verified)
-    return await runner.run(create_user, command, SYSTEM)
+    return await a_user(runner, email_verified=verified)
 
 
 async def test_old_letters_are_forgotten(runner: Runner, clock: FixedClock) -> None:
     await ada(runner, verified=False)
     clock.advance(seconds=DAY_SECONDS)
-    await runner.run(request_letter, RequestLetter(Purpose.RESET, "ada@b.test"), SYSTEM)
+    await runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
     assert await asked(runner) == ["verification", "reset"]
     assert await prune_old_letters(runner) == 0
     clock.advance(seconds=DAY_SECONDS + 1)

@@ -17,12 +17,11 @@ from sqlalchemy import event, select, text, update
 from guilder.domains.identity.models import letters, users
 from guilder.infra.process.settings import Settings
 from tests.domains.identity.codes import code_at
-from tests.domains.identity.test_routes import PASSWORD, assert_problem
-from tests.domains.identity.test_sessions_routes import API, bearer, logged_in, refresh, status_of
 from tests.support.app import bank_of, made, started
+from tests.support.constants import API, EMAIL, PASSWORD
+from tests.support.logins import assert_problem, bearer, logged_in, refresh, status_of
 from tests.support.waiting import LONG
 
-ADA = "ada@example.test"
 NEW = "another quite long phrase"
 
 
@@ -61,7 +60,7 @@ class Mailbox:
 @pytest.fixture
 def app(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """A bank that looks all the time for letters to send."""
-    monkeypatch.setattr("guilder.worker.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("guilder.worker.DISPATCH_POLL_SECONDS", 0.02)
     return made(settings(database_url, tmp_path), jobs=True)
 
 
@@ -88,12 +87,12 @@ async def post(client: httpx.AsyncClient, path: str, **body: object) -> httpx.Re
     return await client.post(f"{API}/{path}", json=body)
 
 
-async def sign_up(client: httpx.AsyncClient, address: str = ADA) -> None:
+async def sign_up(client: httpx.AsyncClient, address: str = EMAIL) -> None:
     answer = await post(client, "users", email=address, password=PASSWORD)
     assert (answer.status_code, answer.json()["email_verified"]) == (201, False)
 
 
-async def proved(client: httpx.AsyncClient, box: Mailbox, address: str = ADA) -> None:
+async def proved(client: httpx.AsyncClient, box: Mailbox, address: str = EMAIL) -> None:
     await sign_up(client, address)
     token = await box.token("Confirm your e-mail address")
     assert (await post(client, "email-verifications", token=token)).status_code == 201
@@ -112,11 +111,11 @@ async def test_nobody_signs_in_before_the_address_is_proved(
 ) -> None:
     await sign_up(client)
     token = await box.token("Confirm your e-mail address")
-    refused = await post(client, "sessions", email=ADA, password=PASSWORD)
+    refused = await post(client, "sessions", email=EMAIL, password=PASSWORD)
     assert_problem(refused, 403, "email_unverified")
-    form = {"username": ADA, "password": PASSWORD}
+    form = {"username": EMAIL, "password": PASSWORD}
     assert_problem(await client.post("/auth/login", data=form), 403, "email_unverified")
-    wrong = await post(client, "sessions", email=ADA, password=PASSWORD + "!")
+    wrong = await post(client, "sessions", email=EMAIL, password=PASSWORD + "!")
     assert_problem(wrong, 401, "invalid_credentials")
     assert (await post(client, "email-verifications", token=token)).status_code == 201
     session = await logged_in(client)
@@ -128,10 +127,10 @@ async def test_nobody_signs_in_before_the_address_is_proved(
 async def test_signing_up_and_in_gives_no_tokens_before_the_address_is_proved(
     client: httpx.AsyncClient,
 ) -> None:
-    answer = await client.post("/auth/signup", json={"email": ADA, "password": PASSWORD})
+    answer = await client.post("/auth/signup", json={"email": EMAIL, "password": PASSWORD})
     assert answer.status_code == 201
     body = answer.json()
-    assert (body["email"], body["access_token"], body["refresh_token"]) == (ADA, None, None)
+    assert (body["email"], body["access_token"], body["refresh_token"]) == (EMAIL, None, None)
 
 
 async def test_an_unproved_address_may_sign_in_where_that_is_not_asked(
@@ -151,7 +150,7 @@ async def test_a_token_is_good_for_its_purpose_only(
     token = await box.token("Confirm your e-mail address")
     wrong = await post(client, "password-resets", token=token, new_password=NEW)
     assert_problem(wrong, 400, "token_invalid")
-    await post(client, "password-reset-tokens", email=ADA)
+    await post(client, "password-reset-tokens", email=EMAIL)
     reset = await box.token("Set a new password")
     assert_problem(await post(client, "email-verifications", token=reset), 400, "token_invalid")
     assert_problem(await post(client, "email-verifications", token="x" * 43), 400, "token_invalid")
@@ -185,7 +184,7 @@ async def test_a_password_is_reset_and_every_session_ends(
 ) -> None:
     await proved(client, box)
     session = await logged_in(client)
-    asked = await post(client, "password-reset-tokens", email="ADA@example.test")
+    asked = await post(client, "password-reset-tokens", email="EMAIL@example.test")
     assert asked.status_code == 201
     token = await box.token("Set a new password")
     weak = await post(client, "password-resets", token=token, new_password="password1234")
@@ -195,9 +194,9 @@ async def test_a_password_is_reset_and_every_session_ends(
     assert done.status_code == 201
     assert await status_of(client, session) == 401
     assert_problem(await refresh(client, session["refresh_token"]), 401, "refresh_invalid")
-    old = await post(client, "sessions", email=ADA, password=PASSWORD)
+    old = await post(client, "sessions", email=EMAIL, password=PASSWORD)
     assert_problem(old, 401, "invalid_credentials")
-    assert (await post(client, "sessions", email=ADA, password=NEW)).status_code == 201
+    assert (await post(client, "sessions", email=EMAIL, password=NEW)).status_code == 201
     used = await post(client, "password-resets", token=token, new_password=NEW + "!")
     assert_problem(used, 400, "token_invalid")
     assert (await box.next())["Subject"] == "Your password was changed"
@@ -206,14 +205,14 @@ async def test_a_password_is_reset_and_every_session_ends(
 async def test_a_reset_opens_a_locked_login(client: httpx.AsyncClient, box: Mailbox) -> None:
     await proved(client, box)
     for _ in range(5):
-        await post(client, "sessions", email=ADA, password="wrong wrong wrong")
-    locked = await post(client, "sessions", email=ADA, password=PASSWORD)
+        await post(client, "sessions", email=EMAIL, password="wrong wrong wrong")
+    locked = await post(client, "sessions", email=EMAIL, password=PASSWORD)
     assert_problem(locked, 403, "account_locked")
     assert (await box.next())["Subject"] == "Sign-in is paused"
-    await post(client, "password-reset-tokens", email=ADA)
+    await post(client, "password-reset-tokens", email=EMAIL)
     token = await box.token("Set a new password")
     await post(client, "password-resets", token=token, new_password=NEW)
-    assert (await post(client, "sessions", email=ADA, password=NEW)).status_code == 201
+    assert (await post(client, "sessions", email=EMAIL, password=NEW)).status_code == 201
 
 
 async def test_all_reset_tokens_die_with_the_first_that_is_used(
@@ -222,7 +221,7 @@ async def test_all_reset_tokens_die_with_the_first_that_is_used(
     await proved(client, box)
     tokens = []
     for _ in range(2):
-        await post(client, "password-reset-tokens", email=ADA)
+        await post(client, "password-reset-tokens", email=EMAIL)
         tokens.append(await box.token("Set a new password"))
         await passed(app, 180)
     first = await post(client, "password-resets", token=tokens[1], new_password=NEW)
@@ -235,7 +234,7 @@ async def test_of_two_who_use_a_token_at_once_one_wins(
     client: httpx.AsyncClient, box: Mailbox
 ) -> None:
     await proved(client, box)
-    await post(client, "password-reset-tokens", email=ADA)
+    await post(client, "password-reset-tokens", email=EMAIL)
     token = await box.token("Set a new password")
     answers = await asyncio.gather(
         *[
@@ -245,7 +244,7 @@ async def test_of_two_who_use_a_token_at_once_one_wins(
     )
     assert sorted(answer.status_code for answer in answers) == [201, 400, 400, 400]
     winner = [answer.status_code for answer in answers].index(201)
-    good = await post(client, "sessions", email=ADA, password=f"{NEW} {winner}")
+    good = await post(client, "sessions", email=EMAIL, password=f"{NEW} {winner}")
     assert good.status_code == 201
 
 
@@ -254,13 +253,13 @@ async def test_asking_again_and_again_does_not_fill_a_mailbox(
 ) -> None:
     await proved(client, box)
     for _ in range(5):
-        asked = await post(client, "password-reset-tokens", email=ADA)
+        asked = await post(client, "password-reset-tokens", email=EMAIL)
         assert asked.status_code == 201
     await box.token("Set a new password")
     await delivered(app)
     assert box.unread() == []
     await passed(app, 180)
-    await post(client, "password-reset-tokens", email=ADA)
+    await post(client, "password-reset-tokens", email=EMAIL)
     await box.token("Set a new password")
 
 
@@ -275,7 +274,7 @@ async def test_the_answer_does_not_tell_who_is_known(
 ) -> None:
     await proved(client, box)
     await passed(app, 180)
-    known = await post(client, path, email=ADA)
+    known = await post(client, path, email=EMAIL)
     unknown = await post(client, path, email="nobody@example.test")
     assert (known.status_code, unknown.status_code) == (201, 201)
     assert known.json() == unknown.json()
@@ -283,7 +282,7 @@ async def test_the_answer_does_not_tell_who_is_known(
         assert known.headers[name] == unknown.headers[name]
     await delivered(app)
     sent = [one["To"] async for one in rest(box)]
-    assert sent == ([ADA] if path == "password-reset-tokens" else [])
+    assert sent == ([EMAIL] if path == "password-reset-tokens" else [])
 
 
 @pytest.mark.parametrize("path", ["email-verification-tokens", "password-reset-tokens"])
@@ -300,7 +299,7 @@ async def test_asking_is_the_same_work_whoever_is_known(
             told.append(statement)
 
     done = []
-    for address in (ADA, "nobody@example.test"):
+    for address in (EMAIL, "nobody@example.test"):
         event.listen(engine, "before_cursor_execute", note)
         assert (await post(client, path, email=address)).status_code == 201
         event.remove(engine, "before_cursor_execute", note)
@@ -321,14 +320,14 @@ async def test_somebody_switched_off_gets_no_letter_and_no_way_in(
     client: httpx.AsyncClient, app: FastAPI, box: Mailbox
 ) -> None:
     await proved(client, box)
-    await post(client, "password-reset-tokens", email=ADA)
+    await post(client, "password-reset-tokens", email=EMAIL)
     token = await box.token("Set a new password")
     async with bank_of(app).database.begin() as connection:
         await connection.execute(update(users).values(is_active=False))
     refused = await post(client, "password-resets", token=token, new_password=NEW)
     assert_problem(refused, 400, "token_invalid")
     await passed(app, 180)
-    await post(client, "password-reset-tokens", email=ADA)
+    await post(client, "password-reset-tokens", email=EMAIL)
     await delivered(app)
     assert box.unread() == []
 
@@ -356,14 +355,14 @@ async def test_no_token_is_in_the_database(
     client: httpx.AsyncClient, app: FastAPI, box: Mailbox
 ) -> None:
     await proved(client, box)
-    await post(client, "password-reset-tokens", email=ADA)
+    await post(client, "password-reset-tokens", email=EMAIL)
     token = await box.token("Set a new password")
     async with bank_of(app).database.view() as connection:
         rows = (await connection.execute(select(letters))).all()
         events = (await connection.execute(text("SELECT payload FROM outbox"))).all()
     assert len(rows) == 2
     assert token not in repr(rows) + repr(events)
-    assert ADA not in repr(rows) + repr(events)
+    assert EMAIL not in repr(rows) + repr(events)
 
 
 async def test_changing_the_password_is_told(client: httpx.AsyncClient, box: Mailbox) -> None:
@@ -373,7 +372,7 @@ async def test_changing_the_password_is_told(client: httpx.AsyncClient, box: Mai
     answer = await client.put(f"{API}/users/me/password", json=body, headers=bearer(session))
     assert answer.status_code == 204
     letter = await box.next()
-    assert (letter["Subject"], letter["To"]) == ("Your password was changed", ADA)
+    assert (letter["Subject"], letter["To"]) == ("Your password was changed", EMAIL)
 
 
 async def test_somebody_who_knows_the_password_and_no_code_is_told_of(
@@ -388,9 +387,9 @@ async def test_somebody_who_knows_the_password_and_no_code_is_told_of(
     )
     assert confirmed.status_code == 201
     for _ in range(5):
-        wrong = await post(client, "sessions", email=ADA, password=PASSWORD, totp_code="000000")
+        wrong = await post(client, "sessions", email=EMAIL, password=PASSWORD, totp_code="000000")
         assert_problem(wrong, 401, "invalid_second_factor")
     letter = await box.next()
-    assert (letter["Subject"], letter["To"]) == ("Somebody may know your password", ADA)
+    assert (letter["Subject"], letter["To"]) == ("Somebody may know your password", EMAIL)
     await delivered(app)
     assert box.unread() == []

@@ -17,12 +17,7 @@ from guilder.domains.identity.services.authentication import AuthenticationServi
 from guilder.infra.security.passwords import Argon2Passwords
 from tests.db import owner
 from tests.domains.identity.doors import SECRET, gate_of
-
-NOW = 1_800_000_000_000_000
-PASSWORD = "correct horse battery"
-EMAIL = "ada@b.test"
-OWNER = Actor(None, None, "request-1", "192.0.2.1")
-STRANGER = Actor(None, None, "request-2", "203.0.113.9")
+from tests.support.constants import CALLER, EMAIL, PASSWORD, STRANGER
 
 
 class Passwords(Argon2Passwords):
@@ -49,7 +44,7 @@ def auth(runner: Runner, passwords: Passwords, clock: FixedClock) -> Authenticat
 
 @pytest.fixture(autouse=True)
 async def ada(auth: AuthenticationService) -> Actor:
-    signed_in = await auth.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+    signed_in = await auth.sign_up(EMAIL, PASSWORD, None, CALLER, "Browser")
     return Actor(signed_in.user.id, Role.USER, session_id=signed_in.session.id)
 
 
@@ -61,7 +56,7 @@ async def fail(
             await auth.log_in(email, "wrong horse battery", actor, "Robot")
 
 
-@pytest.mark.parametrize("email", [EMAIL, "ADA@B.test", "nobody@b.test"])
+@pytest.mark.parametrize("email", [EMAIL, "ADA@Example.test", "nobody@b.test"])
 async def test_five_wrong_passwords_lock_for_fifteen_minutes(
     auth: AuthenticationService, clock: FixedClock, passwords: Passwords, email: str
 ) -> None:
@@ -85,9 +80,9 @@ async def test_a_strangers_guesses_do_not_lock_the_owner_out(auth: Authenticatio
     await fail(auth, 5)
     with pytest.raises(AccountLocked):
         await auth.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
-    await auth.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+    await auth.log_in(EMAIL, PASSWORD, CALLER, "Browser")
     with pytest.raises(AccountLocked):  # neither address nor device alone is known
-        await auth.log_in(EMAIL, PASSWORD, OWNER, "Robot")
+        await auth.log_in(EMAIL, PASSWORD, CALLER, "Robot")
     with pytest.raises(AccountLocked):
         await auth.log_in(EMAIL, PASSWORD, STRANGER, "Browser")
 
@@ -97,9 +92,9 @@ async def test_a_known_device_is_locked_by_its_own_guesses_alone(
 ) -> None:
     for _ in range(5):
         with pytest.raises(InvalidCredentials):
-            await auth.log_in(EMAIL, "wrong horse battery", OWNER, "Browser")
+            await auth.log_in(EMAIL, "wrong horse battery", CALLER, "Browser")
     with pytest.raises(AccountLocked):
-        await auth.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+        await auth.log_in(EMAIL, PASSWORD, CALLER, "Browser")
     await auth.log_in(EMAIL, PASSWORD, STRANGER, "Robot")
 
 
@@ -196,7 +191,7 @@ async def test_an_outdated_hash_is_made_anew_at_the_next_login(
     async with runner.database.begin() as connection:
         await connection.execute(users.update().values(password_hash=await weak.hash(PASSWORD)))
     weak.close()
-    await auth.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+    await auth.log_in(EMAIL, PASSWORD, CALLER, "Browser")
     ((encoded,),) = await owner.rows(database_url, "SELECT password_hash FROM identity_users")
     assert not passwords.is_outdated(encoded)
-    await auth.log_in(EMAIL, PASSWORD, OWNER, "Browser")
+    await auth.log_in(EMAIL, PASSWORD, CALLER, "Browser")

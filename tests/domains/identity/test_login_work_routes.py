@@ -16,9 +16,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from guilder.core.actor import SYSTEM
-from guilder.domains.identity.commands.users import CreateUser, create_user
 from tests.support.app import app_on, bank_of, started
+from tests.support.builders import a_user
+from tests.support.constants import PASSWORD
 from tests.support.sizes import SEED, tell
 from tests.support.statements import statements
 
@@ -35,10 +35,10 @@ PER_REQUEST = {"x-request-id"}
 
 async def with_users(app: FastAPI, count: int) -> list[str]:
     """So many users with one password; hashing it once is enough."""
-    encoded = await bank_of(app).passwords.hash("correct horse battery")
+    encoded = await bank_of(app).passwords.hash(PASSWORD)
     emails = [f"known{number}@example.test" for number in range(count)]
     for email in emails:
-        await bank_of(app).runner.run(create_user, CreateUser(email, encoded), SYSTEM)
+        await a_user(bank_of(app).runner, email, encoded)
     return emails
 
 

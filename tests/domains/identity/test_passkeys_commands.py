@@ -32,11 +32,9 @@ from guilder.domains.identity.rules.factors import MAX_PASSKEYS, Passkey
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.db import owner
 from tests.domains.identity.codes import code_at
-from tests.domains.identity.doors import ADDRESS, STRANGER, gate_of, whose
+from tests.domains.identity.doors import ADDRESS, gate_of, whose
 from tests.support.authenticator import Authenticator
-
-PASSWORD = "correct horse battery"
-CALLER = Actor(None, None, "request-1", "192.0.2.1")
+from tests.support.constants import CALLER, EMAIL, PASSWORD, STRANGER
 
 
 @pytest.fixture
@@ -46,7 +44,7 @@ def phone() -> Authenticator:
 
 @pytest.fixture
 async def ada(auth: AuthenticationService) -> SignedIn:
-    return await auth.sign_up("ada@b.test", PASSWORD, None, CALLER, "Browser")
+    return await auth.sign_up(EMAIL, PASSWORD, None, CALLER, "Browser")
 
 
 @pytest.fixture
@@ -204,7 +202,7 @@ async def test_a_passkey_is_made_by_who_asked_for_it_in_that_session_and_once(
 ) -> None:
     options = await auth.passkeys.creation_options(actor_of(ada))
     credential = phone.create(options)
-    second = await auth.log_in("ada@b.test", PASSWORD, CALLER, "Browser")
+    second = await auth.log_in(EMAIL, PASSWORD, CALLER, "Browser")
     for other in (eve, second):
         with pytest.raises(WrongFactor):
             await auth.passkeys.add("Mine", credential, actor_of(other))
@@ -375,7 +373,7 @@ async def test_who_is_refused_with_a_passkey_is_in_the_audit_trail(
     with pytest.raises(InvalidPasskey):
         await come_in(auth, sign(auth, phone))
     with pytest.raises(InvalidCredentials):
-        await auth.log_in("ada@b.test", PASSWORD, CALLER, "Browser")
+        await auth.log_in(EMAIL, PASSWORD, CALLER, "Browser")
     rows = await owner.rows(
         runner.database.url,
         "SELECT action, subject, code FROM audit_events WHERE phase = 'failed' ORDER BY id",

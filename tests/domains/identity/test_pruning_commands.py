@@ -18,16 +18,15 @@ from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.domains.identity.subscribers import prune_old_logins
 from tests.db import owner
+from tests.support.constants import CALLER, EMAIL, PASSWORD
 from tests.support.waiting import LONG
 
-PASSWORD = "correct horse battery"
-CALLER = Actor(None, None, "request-1", "192.0.2.1")
 FAILURES, TOKENS, SESSIONS = "identity_failures", "identity_refresh_tokens", "identity_sessions"
 
 
 @pytest.fixture
 async def ada(auth: AuthenticationService) -> SignedIn:
-    return await auth.sign_up("ada@b.test", PASSWORD, None, CALLER, "Browser")
+    return await auth.sign_up(EMAIL, PASSWORD, None, CALLER, "Browser")
 
 
 async def kept(runner: Runner) -> tuple[int, int, int]:
@@ -116,7 +115,7 @@ async def test_no_run_takes_more_than_its_share(
     auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
     for _ in range(4):
-        await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
+        await auth.log_in(EMAIL, PASSWORD, CALLER, None)
     for name in "abcde":
         await runner.run(count_failure, CountFailure(failures_key(name)), CALLER)
     clock.advance(days=200)
@@ -131,7 +130,7 @@ async def test_several_processes_may_prune_at_once(
 ) -> None:
     stays = await auth.sign_up("eve@b.test", PASSWORD, None, CALLER, None)
     for _ in range(20):
-        await end(runner, await auth.log_in("ada@b.test", PASSWORD, CALLER, None))
+        await end(runner, await auth.log_in(EMAIL, PASSWORD, CALLER, None))
     clock.advance(days=2)
     others = [Database(runner.database.url) for _ in range(3)]
     done = await asyncio.gather(*(prune_old_logins(Runner(one, clock)) for one in others))

@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from guilder.db.engine import is_sqlite, postgres_dsn, sqlite_path
 from guilder.db.migrate import migration_engine
-from tests.domains.identity.test_sessions_routes import refresh, signed_up
 from tests.reliability.test_query_plans import nodes
 from tests.support.app import app_on, bank_of, started
+from tests.support.logins import refresh, signed_up
 from tests.support.sizes import tell
 from tests.support.statements import Said, statements
 

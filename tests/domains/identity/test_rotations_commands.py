@@ -27,10 +27,9 @@ from guilder.domains.identity.services.authentication import SignedIn
 from guilder.infra.security.tokens import AccessTokens, Claims
 from tests.db import owner
 from tests.domains.identity.doors import SECRET, gate_of
+from tests.support.constants import CALLER, PASSWORD
 
-PASSWORD = "correct horse battery"
 OPENING = "guilder.domains.identity.commands.sessions"
-CALLER = Actor(None, None, "request-1", "192.0.2.1")
 
 
 class House:

@@ -10,17 +10,17 @@ import pytest
 from fastapi import FastAPI
 
 from guilder.core.permissions import Role
-from tests.domains.identity.test_admin_routes import made
-from tests.domains.identity.test_routes import assert_problem
-from tests.domains.identity.test_sessions_routes import (
-    API,
+from tests.support.app import app_on, started
+from tests.support.constants import API
+from tests.support.logins import (
+    assert_problem,
     bearer,
     logged_in,
+    of_role,
     refresh,
     signed_up,
     status_of,
 )
-from tests.support.app import app_on, started
 from tests.support.sizes import postgres_in_ci
 
 EVERYBODY = f"{API}/admin/security/rotations"
@@ -29,7 +29,7 @@ BREACH = {"reason": "A laptop was stolen"}
 
 @pytest.fixture
 async def root(app: FastAPI, client: httpx.AsyncClient) -> dict[str, Any]:
-    return await made(app, client, Role.ADMIN, "root@example.test")
+    return await of_role(app, client, Role.ADMIN, "root@example.test")
 
 
 def of(user: dict[str, Any]) -> str:
@@ -101,7 +101,7 @@ async def test_the_grace_passes(
 async def test_nobody_else_rotates(
     app: FastAPI, client: httpx.AsyncClient, root: dict[str, Any], role: Role
 ) -> None:
-    eve = await made(app, client, role, "eve@example.test")
+    eve = await of_role(app, client, role, "eve@example.test")
     for path in (EVERYBODY, of(eve), of(root)):
         assert_problem(await rotate(client, eve, path), 403, "forbidden")
         assert (await client.post(path, json=BREACH)).status_code == 401
@@ -160,7 +160,7 @@ async def test_a_rotation_is_seen_within_a_second_in_every_process(
 ) -> None:
     app = app_on(database_url, tmp_path)
     async with started(app) as here, started(app_on(database_url, tmp_path)) as there:
-        root = await made(app, here, Role.ADMIN, "root@example.test")
+        root = await of_role(app, here, Role.ADMIN, "root@example.test")
         ada = await signed_up(here)
         assert await status_of(there, ada) == 200
         answer = await rotate(here, root, of(ada) if alone else EVERYBODY)

@@ -9,22 +9,15 @@ import pytest
 from fastapi import FastAPI
 
 from tests.support.app import bank_of
+from tests.support.constants import PASSWORD
+from tests.support.logins import assert_problem
 
-PASSWORD = "correct horse battery"
 ADA = {"email": "Ada@Example.test", "password": PASSWORD}
 USER_FIELDS = {
     "id", "email", "full_name", "role", "is_active", "email_verified", "created_at",
 }  # fmt: skip
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 AUTH = ["/auth", "/api/v1/auth"]
-
-
-def assert_problem(answer: httpx.Response, status: int, code: str, pointer: str = "") -> None:
-    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert PASSWORD not in answer.text
-    if pointer:
-        assert pointer in {error["pointer"] for error in answer.json()["errors"]}
 
 
 async def sign_up(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:

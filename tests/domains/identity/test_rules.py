@@ -17,8 +17,8 @@ from guilder.domains.identity.rules.sessions import (
     check_refresh,
 )
 from guilder.domains.identity.rules.users import email_key
+from tests.support.constants import NOW
 
-NOW = 1_800_000_000_000_000
 COMMON = {"password", "qwerty", "letmein12345", "abc"}
 ID = UUID(int=1)
 OPEN = Session(ID, ID, None, "", NOW, NOW, NOW + SESSION_US, generation=5)

@@ -5,7 +5,7 @@ import asyncio
 import bcrypt
 import pytest
 
-from guilder.core.actor import SYSTEM, Actor
+from guilder.core.actor import Actor
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Forbidden, Unauthenticated
 from guilder.core.page import PageRequest
@@ -20,10 +20,8 @@ from guilder.domains.identity.commands.sessions import (
 from guilder.domains.identity.commands.users import (
     ChangeName,
     ChangePassword,
-    CreateUser,
     change_name,
     change_password,
-    create_user,
 )
 from guilder.domains.identity.errors import (
     InvalidCredentials,
@@ -48,10 +46,8 @@ from guilder.domains.identity.services.authentication import AuthenticationServi
 from guilder.infra.security.tokens import AccessTokens
 from tests.db import owner
 from tests.domains.identity.doors import SECRET, gate_of
-
-NOW = 1_800_000_000_000_000
-PASSWORD = "correct horse battery"
-CALLER = Actor(None, None, "request-1", "192.0.2.1")
+from tests.support.builders import a_user
+from tests.support.constants import CALLER, EMAIL, PASSWORD
 
 
 @pytest.fixture
@@ -66,7 +62,7 @@ def auth(runner: Runner, clock: FixedClock) -> AuthenticationService:
 
 @pytest.fixture
 async def ada(auth: AuthenticationService) -> SignedIn:
-    return await auth.sign_up("ada@b.test", PASSWORD, "Ada", CALLER, "Browser")
+    return await auth.sign_up(EMAIL, PASSWORD, "Ada", CALLER, "Browser")
 
 
 def actor_of(who: SignedIn) -> Actor:
@@ -153,7 +149,7 @@ async def test_of_many_who_ask_at_once_all_are_given_the_same_pair(
 async def test_a_token_that_is_used_again_later_ends_the_session(
     auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
 ) -> None:
-    other = await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
+    other = await auth.log_in(EMAIL, PASSWORD, CALLER, None)
     thief = await auth.refresh(ada.refresh_token, CALLER)
     clock.advance(seconds=11)
     with pytest.raises(RefreshReused):
@@ -213,7 +209,7 @@ async def test_who_is_switched_off_gets_no_new_pair(
 async def test_a_session_that_has_ended_is_good_for_nothing(
     auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
-    other = await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
+    other = await auth.log_in(EMAIL, PASSWORD, CALLER, None)
     await runner.run(end_session, EndSession(other.session.id), actor_of(ada))
     assert (await is_good(runner, ada), await is_good(runner, other)) == (True, False)
     assert await ending(runner, other) == "revoked"
@@ -241,7 +237,7 @@ async def test_nobody_ends_or_sees_the_session_of_another(
 async def test_all_other_sessions_end_at_once(
     auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
-    others = [await auth.log_in("ada@b.test", PASSWORD, CALLER, None) for _ in range(3)]
+    others = [await auth.log_in(EMAIL, PASSWORD, CALLER, None) for _ in range(3)]
     await runner.run(end_other_sessions, EndOtherSessions(), actor_of(ada))
     assert [await is_good(runner, who) for who in (ada, *others)] == [True, False, False, False]
     with pytest.raises(Unauthenticated):
@@ -254,7 +250,7 @@ async def test_sessions_are_listed_page_by_page_newest_first(
     made = [ada.session.id]
     for _ in range(4):
         clock.advance(seconds=1)
-        made.append((await auth.log_in("ada@b.test", PASSWORD, CALLER, None)).session.id)
+        made.append((await auth.log_in(EMAIL, PASSWORD, CALLER, None)).session.id)
     first = await runner.view(lambda view: list_sessions(view, actor_of(ada), PageRequest(3)))
     assert [session.id for session in first.items] == made[:1:-1]
     after = PageRequest(3, after=str(made[2]))
@@ -266,13 +262,13 @@ async def test_sessions_are_listed_page_by_page_newest_first(
 async def test_a_changed_password_lets_in_and_ends_the_other_sessions(
     auth: AuthenticationService, runner: Runner, ada: SignedIn
 ) -> None:
-    other = await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
+    other = await auth.log_in(EMAIL, PASSWORD, CALLER, None)
     await auth.change_password(PASSWORD, "another good password", actor_of(ada))
     assert (await is_good(runner, ada), await is_good(runner, other)) == (True, False)
     assert await ending(runner, other) == "password_changed"
     with pytest.raises(InvalidCredentials):
-        await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
-    await auth.log_in("ada@b.test", "another good password", CALLER, None)
+        await auth.log_in(EMAIL, PASSWORD, CALLER, None)
+    await auth.log_in(EMAIL, "another good password", CALLER, None)
 
 
 async def test_of_two_who_change_the_password_at_once_one_wins(
@@ -286,7 +282,7 @@ async def test_of_two_who_change_the_password_at_once_one_wins(
         await runner.run(change_password, ChangePassword(stored[1], "x"), actor_of(ada))
     with pytest.raises(Unauthenticated):
         await runner.run(change_password, ChangePassword(stored[1], "x"), CALLER)
-    await auth.log_in("ada@b.test", "another good password", CALLER, None)
+    await auth.log_in(EMAIL, "another good password", CALLER, None)
 
 
 async def test_a_password_is_changed_only_by_who_knows_it(
@@ -296,7 +292,7 @@ async def test_a_password_is_changed_only_by_who_knows_it(
         await auth.change_password("wrong horse battery", "another good password", actor_of(ada))
     with pytest.raises(WeakPassword):
         await auth.change_password(PASSWORD, "short", actor_of(ada))
-    await auth.log_in("ada@b.test", PASSWORD, CALLER, None)
+    await auth.log_in(EMAIL, PASSWORD, CALLER, None)
     assert await is_good(runner, ada)
 
 
@@ -305,7 +301,7 @@ async def test_who_has_an_old_hash_of_bcrypt_signs_in_and_has_one_of_ours(
     auth: AuthenticationService, runner: Runner, database_url: str, prefix: str
 ) -> None:
     old = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", prefix)
-    await runner.run(create_user, CreateUser("bea@b.test", old), SYSTEM)
+    await a_user(runner, "bea@b.test", old)
 
     async def stored() -> str:
         ((found,),) = await owner.rows(

@@ -2,46 +2,20 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.domains.identity.test_routes import ADA, PASSWORD, assert_problem
 from tests.support.app import app_on, started
+from tests.support.constants import ADA, API, PASSWORD
+from tests.support.logins import assert_problem, bearer, logged_in, refresh, signed_up, status_of
 from tests.support.mmdb import write_places
 
-API = "/api/v1"
 SESSION_FIELDS = {
     "id", "device_info", "ip_address", "location", "created_at", "last_activity_at", "expires_at",
     "is_current", "is_revoked",
 }  # fmt: skip
-
-
-async def signed_up(client: httpx.AsyncClient, email: str = "ada@example.test") -> dict[str, Any]:
-    answer = await client.post(f"{API}/users", json={"email": email, "password": PASSWORD})
-    assert answer.status_code == 201, answer.text
-    return await logged_in(client, email)
-
-
-async def logged_in(client: httpx.AsyncClient, email: str = "ada@example.test") -> dict[str, Any]:
-    answer = await client.post(f"{API}/sessions", json={"email": email, "password": PASSWORD})
-    assert answer.status_code == 201, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-def bearer(session: dict[str, Any]) -> dict[str, str]:
-    return {"Authorization": f"Bearer {session['access_token']}"}
-
-
-async def status_of(client: httpx.AsyncClient, session: dict[str, Any]) -> int:
-    return (await client.get(f"{API}/users/me", headers=bearer(session))).status_code
-
-
-async def refresh(client: httpx.AsyncClient, token: object) -> httpx.Response:
-    return await client.post(f"{API}/tokens", json={"refresh_token": token})
 
 
 async def test_sessions_are_listed_and_shown(client: httpx.AsyncClient) -> None:

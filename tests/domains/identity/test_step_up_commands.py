@@ -17,20 +17,13 @@ from guilder.domains.identity.queries import session_user
 from guilder.domains.identity.repository.users import find_with_password
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.domains.identity.codes import code_at
-from tests.domains.identity.doors import (
-    EMAIL,
-    OWNER,
-    PASSWORD,
-    WRONG,
-    actor_of,
-    enrol,
-    log_in,
-)
+from tests.domains.identity.doors import WRONG, actor_of, enrol, log_in
+from tests.support.constants import CALLER, EMAIL, PASSWORD
 
 
 @pytest.fixture
 async def ada(auth: AuthenticationService) -> SignedIn:
-    return await auth.sign_up(EMAIL, PASSWORD, None, OWNER, "Browser")
+    return await auth.sign_up(EMAIL, PASSWORD, None, CALLER, "Browser")
 
 
 async def test_stepping_up_takes_the_factor_of_who_has_one(

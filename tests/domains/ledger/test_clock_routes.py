@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.domains.accounts.teller import Desk, answered, opened_desk, pointers, refused
+from tests.support.teller import Desk, answered, opened_desk, pointers, refused
 
 
 @pytest.fixture

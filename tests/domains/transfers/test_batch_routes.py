@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from guilder.domains.transfers.schemas import BatchOut
-from tests.domains.accounts.teller import (
+from tests.support.teller import (
     NOBODYS,
     Body,
     Customer,

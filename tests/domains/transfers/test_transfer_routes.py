@@ -6,7 +6,7 @@ import pytest
 
 from guilder.core.permissions import Role
 from guilder.domains.transfers.schemas import TransferOut
-from tests.domains.accounts.teller import (
+from tests.support.teller import (
     NOBODYS,
     Body,
     Customer,

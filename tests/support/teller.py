@@ -16,14 +16,13 @@ from guilder.api.schema import ResponseBody
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import from_datetime
 from guilder.core.permissions import Role
-from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.ledger.commands import SetBankClock, set_bank_clock
 from guilder.infra.process.settings import Settings
-from guilder.main import API
 from tests.support.app import PRODUCTION, bank_of, made
 from tests.support.books import Books, problems, read_books
+from tests.support.builders import a_user
+from tests.support.constants import API, PASSWORD
 
-PASSWORD = "correct horse battery staple"
 NOBODYS = "01999999-0000-7000-8000-000000000001"
 """An id that no account and no transfer has."""
 
@@ -84,8 +83,7 @@ class Desk:
         """Somebody new."""
         auth, runner = bank_of(self.app).authentication, bank_of(self.app).runner
         email = f"customer{next(self._names)}@example.test"
-        command = CreateUser(email, await auth.hash_password(PASSWORD, email), None, role)
-        user = await runner.run(create_user, command, SYSTEM)
+        user = await a_user(runner, email, await auth.hash_password(PASSWORD, email), role=role)
         client = self.client()
         session = await client.post("/sessions", json={"email": email, "password": PASSWORD})
         client.headers["Authorization"] = f"Bearer {answered(session, 201)['access_token']}"
