@@ -122,6 +122,7 @@ def test_exceptions_are_about_what_exists() -> None:
     for places in (
         source.MAY_COMMIT,
         source.MAY_CATCH_ALL,
+        source.MAY_CHANGE_ALL,
         source.MAY_USE_FLOATS,
         source.MAY_JUDGE_OWNERSHIP,
     ):
