@@ -146,7 +146,7 @@ async def test_full_buckets_are_dropped_and_others_kept(database_url: str) -> No
 async def test_the_memory_of_refusals_is_bounded(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guilder.db.rate_limits.MOST_REFUSED", 2)
+    monkeypatch.setattr("guilder.db.rate_limits.MAX_REFUSED", 2)
     database = Database(sqlite_url)
     limiter = SqlRateLimiter(database, FixedClock(NOW))
     said = [await limiter.take(key, Rate(1, 60)) for key in "abcabcabc"]

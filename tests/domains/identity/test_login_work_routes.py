@@ -91,7 +91,7 @@ async def test_one_password_is_checked_for_nobody_as_for_somebody(
 @pytest.mark.usefixtures("dear_passwords")
 async def test_a_bank_hashes_as_the_policy_says(sqlite_url: str, tmp_path: Path) -> None:
     async with started(app := app_on(sqlite_url, tmp_path)):
-        assert "$m=19456,t=2,p=1$" in await app.state.passwords.hash("correct horse battery")
+        assert "$m=19456,t=2,p=1$" in await bank_of(app).passwords.hash("correct horse battery")
 
 
 @pytest.mark.long
