@@ -108,14 +108,14 @@ SUBSCRIBERS: Final = tuple(subscriber for one in SLICES for subscriber in one.su
 
 
 class SessionAuthenticator:
-    """Proves an access token: its signature and claims, then its session and user."""
+    """Verifies an access token: its signature and claims, then its session and user."""
 
     def __init__(self, runner: Runner, tokens: AccessTokens) -> None:
         self._runner = runner
         self._tokens = tokens
 
     async def authenticate(self, token: str) -> Principal:
-        """Whom the token stands for; refuses as unauthenticated."""
+        """The principal of the token. Raises ``Unauthenticated``."""
         if self._tokens.names_unknown_key(token):
             await self._tokens.look_again()
         claims = self._tokens.read(token)
@@ -211,7 +211,7 @@ def _letters(settings: Settings, runner: Runner, keys: Keys) -> LetterSender:
 def open_keys(settings: Settings, clock: Clock) -> Keys:
     """The key rings, read from where the settings say; it may block.
 
-    Refuses as bad settings keys that cannot be used, and in production those that are not safe.
+    Raises ``InvalidSettings`` for keys that cannot be used, and in production for unsafe ones.
     """
     stores = {name: secret_store(settings, name, clock) for name in (SECRET_KEY, ENCRYPTION_KEY)}
     try:
@@ -232,7 +232,7 @@ def open_keys(settings: Settings, clock: Clock) -> Keys:
 
 
 def secret_store(settings: Settings, name: str, clock: Clock) -> SecretStore:
-    """Where the secret of that name is kept; in the data folder it is made if need be."""
+    """The store of a secret; the data folder's makes it if need be. Raises ``InvalidSettings``."""
     if settings.keeps_keys_elsewhere:
         try:
             aws = importlib.import_module("guilder.infra.security.aws_secrets")
@@ -293,9 +293,9 @@ async def open_bank(
     telemetry: Telemetry | None = None,
     subscribers: tuple[Subscriber, ...] = SUBSCRIBERS,
 ) -> AsyncIterator[Bank]:
-    """A bank in business: migrated, its poster at work; closed in good order at the end.
+    """A running bank: migrated, its poster started; closed in order at the end.
 
-    Refuses a database that is newer than the code.
+    Raises ``NewerDatabase`` when the database is newer than the code.
     """
     await upgrade(settings.database)
     bank = await build_bank(settings, telemetry, subscribers)
@@ -310,7 +310,7 @@ async def open_bank(
 
 
 async def close(bank: Bank) -> None:
-    """Finish what was taken in, then close the pools; one part's trouble does not stop the rest."""
+    """Finish accepted work, then close the pools; a part that fails does not stop the others."""
     await asyncio.gather(
         _bounded("dispatcher", bank.dispatcher.stop()), _bounded("commands", bank.runner.drain())
     )

@@ -65,7 +65,7 @@ async def verify_database(
     audit_anchor: Anchor | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> Verification:
-    """Check the whole database; refuses one that is not there as ``FileNotFoundError``."""
+    """Check the whole database. Raises ``FileNotFoundError`` when there is none."""
     if is_sqlite(url) and not sqlite_path(url).exists():
         raise FileNotFoundError(f"there is none at {sqlite_path(url)}")
 

@@ -21,7 +21,7 @@ class Api(FastAPI):
     """A FastAPI application whose every request goes through the gateway.
 
     Routers are included as usual, before the first request. ``parts`` are set before it as well;
-    a ``TokenCache`` must be among them for routes with a signed-in caller, ``Limits`` may be.
+    a ``TokenCache`` must be among them for routes with a signed-in caller, ``RateLimits`` may be.
     """
 
     def __init__(self, *, gateway: GatewayOptions | None = None, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""Who calls: a bearer token becomes an actor. How a token is proved is ``identity``'s to know."""
+"""Authentication at the API: a bearer token becomes an actor; ``identity`` verifies the token."""
 
 import asyncio
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ MAX_CACHED_TOKENS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a token stands for; instants in microseconds since 1970.
+    """The user and session that a token identifies; instants in microseconds since 1970.
 
-    ``proved_at`` is when they last gave more than the token, None when they never did.
+    ``proved_at`` is when the user last signed in or stepped up, None if never.
     """
 
     user_id: UUID
@@ -35,18 +35,18 @@ class Principal:
 
 
 class Authenticator(Protocol):
-    """Proves tokens: signature, session, version, user. Raises ``Unauthenticated``."""
+    """Verifies tokens: signature, session, version, user. Raises ``Unauthenticated``."""
 
     async def authenticate(self, token: str) -> Principal:
-        """Whom the token stands for."""
+        """The principal of the token."""
         ...
 
 
 class TokenCache:
-    """Believes a proved token for a moment, so that the next request costs a look-up.
+    """Caches verified tokens for a second, so that the next request costs a look-up.
 
-    The moment begins when the proof begins: whatever was revoked before that was seen by it.
-    Requests that arrive with a token while it is being proved wait for that one proof.
+    The second begins with the verification: it has seen whatever was revoked before. Requests that
+    arrive with a token while it is being verified wait for that one verification.
     """
 
     def __init__(self, authenticator: Authenticator, clock: Clock) -> None:
@@ -56,16 +56,16 @@ class TokenCache:
         self._proofs: dict[str, asyncio.Task[Principal]] = {}
 
     def cached(self, token: str) -> Principal | None:
-        """Whom a token stands for when that was proved a moment ago."""
+        """The principal of a token that was verified within the last second, else None."""
         found = self._proved.get(token)
         return None if found is None or found[0] < monotonic() else found[1]
 
     def was_valid(self, token: str) -> bool:
-        """Whether the last proof of a token held, however long ago; the oldest are forgotten."""
+        """Whether the token was valid when last verified; the oldest are forgotten."""
         return token in self._proved
 
     async def authenticate(self, token: str) -> Principal:
-        """Whom the token stands for; refuses one that does not hold."""
+        """The principal of the token. Raises ``Unauthenticated``."""
         if (principal := self.cached(token)) is not None:
             return principal
         proof = self._proofs.get(token)
@@ -75,11 +75,14 @@ class TokenCache:
         return await asyncio.shield(proof)
 
     async def verify(self, token: str) -> Principal:
-        """Whom the token stands for now, whatever is believed of it; refuses as above."""
+        """The principal of the token, verified now, whatever is cached.
+
+        Raises ``Unauthenticated``.
+        """
         return await self._prove(token)
 
     def forget(self, session_id: UUID | None = None) -> None:
-        """Stop believing the tokens of a session, or all, at once in this process."""
+        """Drop the cached tokens of a session, or of all, in this process."""
         if session_id is None:
             self._proved.clear()
         for token, (_, principal) in list(self._proved.items()):
@@ -109,7 +112,10 @@ class TokenCache:
 
 
 def bearer_token(header: bytes | None) -> str:
-    """The token of an ``Authorization`` header; refuses any other scheme and no header."""
+    """The token of an ``Authorization`` header.
+
+    Raises ``Unauthenticated`` without a bearer token.
+    """
     if header is None or len(header) > MAX_AUTHORIZATION_LENGTH or header[:7].lower() != b"bearer ":
         raise Unauthenticated()
     token = header[7:].strip(b" ")
@@ -119,7 +125,7 @@ def bearer_token(header: bytes | None) -> str:
 
 
 def was_valid(exchange: Exchange) -> bool:
-    """Whether the token of a request is one that was good when it was last proved here."""
+    """Whether the request's token was valid when this process last verified it."""
     tokens = exchange.parts[TokenCache]
     try:
         return tokens.was_valid(bearer_token(exchange.headers.get(b"authorization")))
@@ -148,16 +154,16 @@ def _act(exchange: Exchange, who: Principal) -> Actor:
 
 
 def require_permission(actor: Actor, permission: Permission) -> None:
-    """Refuse an actor who has not the permission."""
+    """Raises ``Forbidden`` unless the actor has the permission."""
     if not actor.has_permission(permission):
         raise Forbidden()
 
 
 async def require_step_up(exchange: Exchange) -> None:
-    """Refuse a caller who has not proved lately who they are.
+    """Raises ``StepUpRequired`` unless the caller has signed in or stepped up lately.
 
-    What was believed for a moment is looked up before it is held against them: they may have
-    stepped up in another process just now.
+    A token from the cache is verified again first: its session may have stepped up in another
+    process just now.
     """
     tokens = exchange.parts[TokenCache]
     try:
@@ -168,10 +174,9 @@ async def require_step_up(exchange: Exchange) -> None:
 
 
 class PermissionRequired:
-    """A dependency: the signed-in caller, who has a permission, and is ``fresh`` if that is asked.
+    """A dependency: the authenticated caller, who has a permission, and is ``fresh`` if required.
 
-    The gateway reads it off the route, and has proved all that before anything else of the request
-    was read.
+    The gateway reads it off the route, and checks it before it reads the rest of the request.
     """
 
     def __init__(self, permission: Permission, *, fresh: bool = False) -> None:
@@ -184,16 +189,16 @@ class PermissionRequired:
 
 
 def requires(permission: Permission, *, fresh: bool = False) -> Any:
-    """What a route's actor is annotated with: the caller must have the permission.
+    """Annotates a route's actor: the caller must have the permission.
 
-    With ``fresh`` they must also have given a password or a factor within the last minutes; the
-    route's refusals name ``StepUpRequired`` then.
+    With ``fresh`` they must also have signed in or stepped up within the last minutes; the route
+    then declares ``StepUpRequired``.
     """
     return Depends(PermissionRequired(permission, fresh=fresh))
 
 
 async def anonymous_actor(request: Request) -> Actor:
-    """The caller of a route that nobody signs in for."""
+    """The caller of a route without authentication."""
     exchange = exchange_of(request)
     return Actor(None, None, exchange.request_id, exchange.ip_address)
 

@@ -25,9 +25,9 @@ def client_address(
 ) -> str:
     """The address of the client whose request arrived from ``peer``.
 
-    A hop of ``X-Forwarded-For`` is believed only when a trusted proxy wrote it, so the list is
-    read from its end up to the first address that is none of ours; what stands before that may be
-    invented. What is no address ends the reading.
+    A hop of ``X-Forwarded-For`` is believed only when a trusted proxy wrote it, so the list is read
+    from its end up to the first address that is not a proxy's; what stands before that may be
+    invented. A hop that is not an address ends the reading.
     """
     known = read_address(peer)
     if known is None or not _is_in(known, trusted):

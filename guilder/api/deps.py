@@ -35,6 +35,6 @@ TheTokens = Annotated[TokenCache, Depends(Part(TokenCache))]
 
 
 async def require_sandbox(request: Request) -> None:
-    """Simulators exist only in the sandbox; elsewhere there is no such path."""
+    """Raises ``NotFound`` outside the sandbox: simulators exist nowhere else."""
     if not exchange_of(request).parts[Settings].sandbox:
         raise NotFound()

@@ -83,7 +83,10 @@ class Exchange:
         return None if value is None else value.decode("latin-1")
 
     def open(self) -> None:
-        """Look at the headers; refuses those that contradict themselves."""
+        """Check the headers and take the request id from them.
+
+        Raises ``DuplicateHeader`` when one that decides who asks for what is there twice.
+        """
         raw = self.scope["headers"]
         repeated = repeated_headers(raw) if len(raw) != len(self.headers) else ()
         if b"x-request-id" in repeated:
@@ -93,7 +96,11 @@ class Exchange:
             raise DuplicateHeader()
 
     def expect_body(self, most: int, seconds: float) -> None:
-        """Allow a body of ``most`` bytes that arrives within ``seconds``; refuses a larger one."""
+        """Allow a body of ``most`` bytes that arrives within ``seconds``.
+
+        Raises ``BodyTooLarge`` when its Content-Length is more, ``BadRequest`` when that is not a
+        number.
+        """
         self._room = most
         self._deadline = asyncio.get_running_loop().time() + seconds
         length = self.headers.get(b"content-length")
@@ -104,7 +111,7 @@ class Exchange:
                 raise BodyTooLarge()
 
     async def receive(self) -> Message:
-        """The next part of the body, within its limits of size and time."""
+        """The next part of the body. Raises ``BodyTooLarge`` or ``BodyTooSlow`` past its limits."""
         if self._whole:
             return await self._receive()
         try:

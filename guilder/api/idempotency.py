@@ -23,7 +23,7 @@ _MESSAGE: Final = f"The key must have 1 to {MAX_KEY_LENGTH} printable ASCII char
 
 
 def key_text(exchange: Exchange) -> str | None:
-    """The key as the client sent it, None without one; refuses one of another shape."""
+    """The client's idempotency key, None without one. Raises ``Invalid`` for a malformed key."""
     raw = exchange.headers.get(b"idempotency-key")
     if raw is None:
         return None
@@ -34,7 +34,7 @@ def key_text(exchange: Exchange) -> str | None:
 
 
 def caller_of(actor: Actor) -> str:
-    """Whose keys these are: the user's, or those of an address that nobody has signed in from."""
+    """The scope of a key: the user, or the address of an anonymous caller."""
     return actor.name if actor.user_id is not None else f"{actor.name}:{actor.ip_address}"
 
 

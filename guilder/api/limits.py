@@ -24,7 +24,7 @@ type Stores = Mapping[RouteClass, RateLimiter]
 
 
 def ignore_hit(_route_class: str) -> None:
-    """The hook of those who count nothing."""
+    """The hook that counts nothing."""
 
 
 class RateLimits:
@@ -47,7 +47,10 @@ class RateLimits:
         self._barred: dict[str, int] = {}
 
     async def admit(self, policy: RateLimitPolicy, exchange: Exchange) -> None:
-        """Take one from the caller's bucket, or refuse; either way the answer will say so."""
+        """Take a token from the caller's bucket and add the rate limit headers.
+
+        Raises ``RateLimited``.
+        """
         if policy.rate is None:
             return
         actor = exchange.actor
@@ -61,10 +64,10 @@ class RateLimits:
             self._refuse(policy, verdict)
 
     async def authenticate(self, exchange: Exchange) -> None:
-        """Prove who calls. Refuses whom too many proofs have failed from this address.
+        """Authenticate the caller. Raises ``Unauthenticated`` or ``RateLimited``.
 
-        Such an address is heard again when its bucket has something; until then only tokens that
-        have worked here before are looked at, so that nobody is locked out by a neighbour.
+        After too many invalid tokens from one address only tokens that were valid here before are
+        verified, until its bucket has refilled: nobody is locked out by a neighbour.
         """
         if self._barred:
             self._refuse_barred(exchange)
@@ -102,7 +105,7 @@ class RateLimits:
         raise RateLimited(retry_after_seconds=verdict.retry_after_seconds)
 
     async def _take(self, policy: RateLimitPolicy, rate: Rate, key: str) -> Verdict | None:
-        """What the bucket says; None when nobody can tell and it is only about looking."""
+        """What the bucket says; None when its store is away and the request only reads."""
         store = self._stores.get(policy.route_class, self._local)
         try:
             return await store.take(key, rate)
@@ -113,7 +116,7 @@ class RateLimits:
 
 
 def headers_of(policy: RateLimitPolicy, verdict: Verdict) -> list[tuple[bytes, bytes]]:
-    """What an answer says of the limit it came under, in the standard's words and in the old."""
+    """The rate limit headers of an answer: the IETF draft's and the older ``X-RateLimit`` ones."""
     _, left, reset_seconds, _ = verdict
     return [
         *policy.headers,

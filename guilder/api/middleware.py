@@ -1,8 +1,8 @@
 """The gateway: the outermost layer, around every request.
 
-It gives the request its id, finds its route, meets the route's demands, and sees to it that what
-comes back is an answer: a refusal becomes a problem, a fault a 500 whose traceback is in the log
-and nowhere else. Each request leaves one line in the access log and one count in the metrics.
+It gives the request its id, finds its route, enforces what the route requires, and sees to it that
+what comes back is an answer: a refusal becomes a problem, a fault a 500 whose traceback is in the
+log alone. Each request leaves one line in the access log and one count in the metrics.
 """
 
 import logging
@@ -40,7 +40,7 @@ _log: Final = logging.getLogger("guilder.api")
 
 
 def ignore_request(_method: str, _template: str, _status: int, _seconds: float) -> None:
-    """The hook of those who count nothing."""
+    """The hook that counts nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,10 @@ class PageOut[T](ResponseBody):
 async def page_request(
     limit: _Limit = DEFAULT_LIMIT, cursor: _Cursor = None, offset: _Offset = 0
 ) -> PageRequest:
-    """The page that the query asks for; refuses a cursor that no list has given out."""
+    """The requested page.
+
+    Raises ``Invalid`` for a malformed cursor, and for an offset beside a cursor.
+    """
     if cursor is not None and offset:
         message = "An offset does not go with a cursor."
         raise Invalid(fields=(FieldError("/offset", "not_with_cursor", message),))

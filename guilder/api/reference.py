@@ -82,7 +82,7 @@ async def redoc(_: Request) -> Response:
 
 
 async def asset(request: Request) -> Response:
-    """A script, style or picture of the pages; refuses any other name as not found."""
+    """A script, style or picture of the pages. Raises ``NotFound`` for any other name."""
     name = request.path_params["name"]
     if name == "start.js":
         return Response(_START, media_type="text/javascript", headers=_KEPT)

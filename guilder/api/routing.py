@@ -1,9 +1,9 @@
-"""What a route asks of a request, read off its signature, and lean endpoints.
+"""What a route requires of a request, read off its signature, and lean endpoints.
 
-Every route is an ordinary FastAPI route. A lean one is answered by a plain function of the
-exchange instead of FastAPI's per-request machinery; its declared endpoint is never called and
-gives it its place, its OpenAPI and, as for every route, its ``RouteRequirements``. The gateway
-enforces them before either kind runs, so both refuse alike.
+Every route is an ordinary FastAPI route. A lean one is answered by a plain function of the exchange
+instead of FastAPI's per-request machinery; its declared endpoint is never called and gives it its
+place, its OpenAPI and, as for every route, its ``RouteRequirements``. The gateway enforces those
+before either kind runs, so both refuse alike.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -69,12 +69,12 @@ class BodyKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RouteRequirements:
-    """What a request must bring before the endpoint of a route runs.
+    """What a route requires of a request before its endpoint runs.
 
-    ``permission`` is None on a route that is open to everybody, which ``is_public`` confirms: a
-    route has one or the other, and a house test sees to it. ``fresh`` asks that the caller has
-    stepped up; a ``sandbox`` route is found in the sandbox only. ``query`` names the parameters it
-    may have; with None they are not looked at.
+    ``permission`` is None on a public route, which ``is_public`` confirms: a route has one or the
+    other, and a house test sees to it. ``fresh`` requires a recent step-up; a ``sandbox`` route
+    exists in the sandbox only. ``query`` names the parameters that are allowed; with None they are
+    not looked at.
     """
 
     permission: Permission | None = None
@@ -89,7 +89,7 @@ class RouteRequirements:
 
 
 def requirements_of(route: Any) -> RouteRequirements:
-    """The demands that a FastAPI route's signature and options make."""
+    """What a FastAPI route's signature and options require."""
     dependant: Dependant = route.dependant
     query = (f for f in get_flat_params(dependant) if isinstance(f.field_info, params.Query))
     field = route.body_field
@@ -118,7 +118,7 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
 
 
 async def enforce(requirements: RouteRequirements, exchange: Exchange) -> bytes | None:
-    """Refuse what does not meet the demands, in a fixed order; return the body if it was read.
+    """Enforce a route's requirements in a fixed order, and return the body if it was read.
 
     The order: token, rate limit, permission, step-up, query, body's size and time, its media type,
     the JSON gate.
@@ -146,7 +146,10 @@ async def enforce(requirements: RouteRequirements, exchange: Exchange) -> bytes 
 
 
 def read_query(raw: bytes, known: frozenset[str]) -> dict[str, str]:
-    """The query's parameters, the last of each name; refuses unknown ones and NUL."""
+    """The query's parameters, the last of each name.
+
+    Raises ``UnknownParameter``, ``InvalidText`` for NUL, and ``BadRequest`` for too many of them.
+    """
     if b"%00" in raw or b"\0" in raw:
         raise InvalidText()
     try:

@@ -17,7 +17,7 @@ class RequestBody(BaseModel):
     """Base of every body that is read: no unknown fields, no bending of types.
 
     Fields that must agree with each other are checked by a ``model_validator`` that raises
-    ``Broken(...).as_pydantic()``, with the field's name in ``below``.
+    ``InvalidValue(...).as_pydantic()``, with the field's name in ``below``.
     """
 
     model_config = ConfigDict(

@@ -54,8 +54,9 @@ class RouteTable:
     def find(self, method: str, path: str) -> tuple[RouteEntry, dict[str, str]] | None:
         """The entry and its path parameters, None for a path that is not in the table.
 
-        Refuses a method that the path does not have. A literal segment goes before a parameter,
-        whatever the method: ``/sessions/current`` is no session of that id.
+        Raises ``MethodNotAllowed``, or ``NotFound`` when the table has every route. A literal
+        segment goes before a parameter, whatever the method: ``/sessions/current`` is not a session
+        of that id.
         """
         if (fixed := self._fixed.get(path)) is not None and (entry := fixed.get(method)):
             return entry, {}

@@ -45,7 +45,7 @@ _ANY: Final = ("invalid", "The value is not valid.")
 
 
 def read_body[M: BaseModel](model: type[M], document: object) -> M:
-    """The document as a model, for lean routes; refuses as FastAPI's routes do."""
+    """The document as a model, for lean endpoints. Raises ``Invalid`` as FastAPI's routes do."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -56,7 +56,10 @@ def read_body[M: BaseModel](model: type[M], document: object) -> M:
 
 
 def refusal_of(error: RequestValidationError) -> Refusal:
-    """The refusal that a validation error becomes; an id that can be none is simply not found."""
+    """The refusal for a validation error: ``Invalid``.
+
+    A malformed path parameter is ``NotFound``.
+    """
     errors: Sequence[Mapping[str, Any]] = error.errors()
     if any(found["loc"][:1] == ("path",) for found in errors):
         return NotFound()

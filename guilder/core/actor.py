@@ -9,7 +9,7 @@ from guilder.core.errors import StepUpRequired
 from guilder.core.permissions import GRANTS, Permission, Role
 
 FRESH_US: Final = 5 * MINUTE_US
-"""For how long it counts that a caller has proved who they are."""
+"""How long a sign-in or a step-up counts, in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,10 @@ class Actor:
 
 
 def require_fresh(actor: Actor, now_us: int) -> None:
-    """Refuse an actor who has not proved lately who they are; ``now_us`` is real time.
+    """Raises ``StepUpRequired`` unless the actor has signed in or stepped up within ``FRESH_US``.
 
-    For what a stolen access token must not be enough for: settings of security, risky payments.
+    For what a stolen access token must not be enough for: security settings, risky payments.
+    ``now_us`` is real time.
     """
     if actor.proved_at is None or abs(now_us - actor.proved_at) >= FRESH_US:
         raise StepUpRequired()

@@ -60,7 +60,7 @@ def to_datetime(at_us: int) -> datetime:
 
 
 def from_datetime(at: datetime) -> int:
-    """Microseconds of an aware ``datetime``; refuses a naive one."""
+    """Microseconds of an aware ``datetime``. Raises ``ValueError`` for a naive one."""
     if at.tzinfo is None:
         raise ValueError("an instant needs a time zone")
     return (at - _EPOCH) // timedelta(microseconds=1)

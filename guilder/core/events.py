@@ -81,7 +81,7 @@ def on[E: Event](
 
 
 class Subscriber:
-    """Someone who reacts to events, each type in one way.
+    """Reacts to events, each type in one way.
 
     The name is stored with what is due: a new name starts anew. Raises ``ValueError`` for two
     reactions to one type.

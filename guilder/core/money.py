@@ -42,7 +42,7 @@ class UnknownCurrency(Invalid):
 
 
 def exponent_of(currency: str) -> int:
-    """Number of decimal digits of the minor unit (JPY 0, USD 2, KWD 3); refuses unknown codes."""
+    """Decimal digits of the minor unit (JPY 0, USD 2, KWD 3). Raises ``UnknownCurrency``."""
     exponent = EXPONENTS.get(currency)
     if exponent is None:
         raise UnknownCurrency()

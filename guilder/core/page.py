@@ -46,7 +46,10 @@ def encode_cursor(key: str) -> str:
 
 
 def decode_cursor(cursor: str) -> str:
-    """The key inside a cursor; refuses text that ``encode_cursor`` cannot have made."""
+    """The key inside a cursor.
+
+    Raises ``Invalid`` for text that ``encode_cursor`` cannot have made.
+    """
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         key = raw.decode("ascii")
@@ -58,12 +61,12 @@ def decode_cursor(cursor: str) -> str:
 
 
 def invalid_cursor() -> Invalid:
-    """The refusal of a cursor that no list has given out."""
+    """The refusal of a malformed cursor."""
     return Invalid(fields=(FieldError("/cursor", "cursor_invalid", "The cursor is not valid."),))
 
 
 def cursor_number(request: PageRequest) -> int | None:
-    """The cursor as a whole number, for lists that are ordered by one."""
+    """The cursor as a whole number, for lists that are ordered by one. Raises ``Invalid``."""
     if request.after is None:
         return None
     if not (request.after.isascii() and request.after.isdigit() and len(request.after) <= 18):
@@ -72,7 +75,7 @@ def cursor_number(request: PageRequest) -> int | None:
 
 
 def cursor_id(request: PageRequest) -> UUID | None:
-    """The cursor as an id, for lists that are ordered by ids of version 7."""
+    """The cursor as an id, for lists that are ordered by UUIDv7 ids. Raises ``Invalid``."""
     if request.after is None:
         return None
     try:

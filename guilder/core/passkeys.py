@@ -9,7 +9,7 @@ type CredentialJson = Mapping[str, Any]
 
 
 class InvalidPasskeyResponse(ValueError):
-    """It is no answer to a challenge of ours. Never says why."""
+    """The response does not answer a challenge of ours. Never says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +44,24 @@ class RelyingParty(Protocol):
     def creation_options(
         self, user: bytes, email: str, known: Sequence[bytes], purpose: str
     ) -> dict[str, Any]:
-        """What a browser needs to make a passkey for a user who has the ``known`` ones."""
+        """WebAuthn creation options for a user who has the ``known`` passkeys."""
         ...
 
     def request_options(self, purpose: str) -> dict[str, Any]:
-        """What a browser needs to have a challenge signed by whichever passkey its user chooses."""
+        """WebAuthn request options, for whichever passkey the user chooses."""
         ...
 
     def credential_id(self, credential: CredentialJson) -> bytes:
-        """Which passkey it says it is; raises ``InvalidPasskeyResponse``."""
+        """The credential id in a browser's response.
+
+        Raises ``InvalidPasskeyResponse`` for a malformed one.
+        """
         ...
 
     def verify_registration(self, credential: CredentialJson, purpose: str) -> NewPasskey:
-        """The passkey that was made for a challenge of that purpose.
+        """The new passkey.
 
-        Raises ``InvalidPasskeyResponse``.
+        Raises ``InvalidPasskeyResponse`` unless it answers a challenge of that purpose.
         """
         ...
 
@@ -70,7 +73,9 @@ class RelyingParty(Protocol):
         public_key: bytes,
         sign_count: int,
     ) -> VerifiedAssertion:
-        """What a known passkey of ``user`` has signed; raises ``InvalidPasskeyResponse``.
+        """The verified signature.
+
+        Raises ``InvalidPasskeyResponse`` unless that user's key has made it.
 
         Also for a counter that has not moved on from ``sign_count``: then somebody has a copy of
         the key.

@@ -98,7 +98,10 @@ class RateLimiter(Protocol):
     """Keeps token buckets. ``guilder.core.rates.take`` is the rule that every store follows."""
 
     async def take(self, key: str, rate: Rate) -> Verdict:
-        """Take a token from the bucket of that key; refuses as unavailable when it cannot tell."""
+        """Take a token from the bucket of that key.
+
+        Raises ``Unavailable`` when the store is away.
+        """
         ...
 
 
@@ -111,8 +114,8 @@ _CONTROLS: Final = re.compile(r"[^\n\t\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
 class Mail:
     """A letter to one address, as text and as HTML.
 
-    ``id`` stays the same when the letter is sent again, so that receivers can tell. Refuses with
-    ``ValueError`` what could add a header or a recipient, and control characters anywhere.
+    ``id`` stays the same when the letter is sent again, so that receivers can tell. Raises
+    ``ValueError`` for what could add a header or a recipient, and for control characters anywhere.
     """
 
     id: str

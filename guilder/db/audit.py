@@ -100,7 +100,7 @@ class AuditDetails:
     detail: dict[str, object] = field(default_factory=dict)
 
     def add(self, subject: object, detail: Mapping[str, object]) -> None:
-        """Take in more; refuses what is no JSON with ``TypeError`` and is then as it was."""
+        """Add details. Raises ``TypeError`` for what is not JSON, and then changes nothing."""
         _json(detail)
         if subject is not None:
             self.subject = str(subject)
@@ -208,7 +208,7 @@ def _json(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """Ids as text; whatever else JSON does not know is refused, loudly."""
+    """Ids as text. Raises ``TypeError`` for whatever else is not JSON."""
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot stand in the audit trail")

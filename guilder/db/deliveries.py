@@ -91,14 +91,14 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What has not arrived: the age of the oldest that is pending, and how many are dead."""
+    """What is undelivered: the oldest pending delivery's age, and the number of dead letters."""
 
     lag_seconds: float = 0.0
     dead_letters: int = 0
 
 
 def check_event_routes(routes: EventRoutes) -> EventRoutes:
-    """The routes, unless a type among them is never routed: ``ValueError``."""
+    """The routes. Raises ``ValueError`` when a type among them is never delivered."""
     if deaf := sorted(UNROUTED & routes.keys()):
         raise ValueError(f"{', '.join(deaf)}: follow the ledger's batches, they are numbered")
     return routes
@@ -135,10 +135,10 @@ class Deliveries:
         self._clock = clock
 
     async def claim(self, subscriber: str, most: int, lease_us: int) -> list[ClaimedDelivery]:
-        """Take up to so many that are due, the first of each stream; counts as an attempt.
+        """Claim up to so many that are due, the first of each stream; that counts as an attempt.
 
-        Several processes may ask at once and get different ones. Looks before it writes: on
-        SQLite a transaction that may write keeps the poster waiting.
+        Several processes may ask at once and get different ones. Looks before it writes: on SQLite
+        a transaction that may write keeps the poster waiting.
         """
         now = self._clock.now_us()
         wanted = _claimable(subscriber, now)
@@ -157,26 +157,29 @@ class Deliveries:
         return [ClaimedDelivery(_delivery(row), token) for row in rows]
 
     async def mark_delivered(self, claimed: ClaimedDelivery) -> bool:
-        """It has arrived; tells whether it was still ours to say so."""
+        """Mark it as delivered; False when the claim had run out."""
         return await self._settle(claimed, state="delivered", settled_at=self._clock.now_us())
 
     async def schedule_retry(self, claimed: ClaimedDelivery, error: str, delay_us: int) -> bool:
-        """It has not arrived and rests before it is tried again."""
+        """Schedule another attempt after ``delay_us``; False when the claim had run out."""
         due_at = self._clock.now_us() + delay_us
         return await self._settle(claimed, due_at=due_at, last_error=error)
 
     async def dead_letter(self, claimed: ClaimedDelivery, error: str) -> bool:
-        """It will not be tried again; what follows in its stream goes on."""
+        """Make it a dead letter, so that its stream goes on; False when the claim had run out."""
         now = self._clock.now_us()
         return await self._settle(claimed, state="dead", settled_at=now, last_error=error)
 
     async def release(self, claimed: ClaimedDelivery) -> bool:
-        """It was not tried to the end: due at once, and the attempt does not count."""
+        """Give it back: due at once, and the attempt does not count.
+
+        False when the claim had run out.
+        """
         before = deliveries.c.attempts - 1
         return await self._settle(claimed, due_at=self._clock.now_us(), attempts=before)
 
     async def backlog(self, subscribers: Collection[str]) -> Backlog:
-        """What has not arrived at these subscribers."""
+        """What is undelivered for these subscribers."""
         if not subscribers:
             return Backlog()
         among = deliveries.c.subscriber.in_(subscribers)
@@ -190,7 +193,7 @@ class Deliveries:
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction of its own; refuses as unavailable when the database is away or busy."""
+        """A transaction of its own. Raises ``Unavailable`` when the database is away or busy."""
         try:
             async with self._database.begin() as connection:
                 yield connection

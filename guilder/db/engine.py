@@ -64,7 +64,7 @@ def is_sqlite(url: str) -> bool:
 
 
 def sqlite_path(url: str) -> Path:
-    """The file of an SQLite address; refuses one without a file."""
+    """The file of an SQLite address. Raises ``ValueError`` when it names none."""
     database = make_url(url).database
     if not database or database == ":memory:":
         raise ValueError("an SQLite address needs a file, such as sqlite:///data/guilder.db")
@@ -77,7 +77,7 @@ def postgres_dsn(url: str) -> str:
 
 
 def check_sqlite_library(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
-    """Refuse a library in the range of the WAL-reset corruption bug (3.7.0 to 3.51.2)."""
+    """Raises ``UnsafeDatabase`` for a library with the WAL-reset bug (3.7.0 to 3.51.2)."""
     if version < _FIRST_SAFE_SQLITE:
         raise UnsafeDatabase(
             f"SQLite {'.'.join(map(str, version))} can corrupt a write-ahead log; "
@@ -86,7 +86,10 @@ def check_sqlite_library(version: tuple[int, ...] = sqlite3.sqlite_version_info)
 
 
 def prepare_sqlite(cursor: Any) -> None:
-    """Set the durable settings on a new connection and refuse it when one reads back otherwise."""
+    """Set the durable settings on a new connection.
+
+    Raises ``UnsafeDatabase`` when one does not take.
+    """
     for name, wanted in _DURABLE.items():
         cursor.execute(f"PRAGMA {name}={wanted}")
         cursor.execute(f"PRAGMA {name}")
@@ -147,7 +150,7 @@ class Database:
             raise_translated(error)
 
     async def ping(self) -> None:
-        """Prove that a query is answered; refuses as unavailable otherwise, within seconds."""
+        """Prove that a query is answered. Raises ``Unavailable`` otherwise, within seconds."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS), self.view() as connection:
                 await connection.execute(text("SELECT 1"))

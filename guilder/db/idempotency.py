@@ -50,9 +50,10 @@ def digest(*parts: str | bytes) -> bytes:
 
 
 async def replay(uow: UnitOfWork, key: Key) -> Answer | None:
-    """The first answer to this key, None when it is new; refuses another request under it.
+    """The first answer to this key, None when it is new.
 
-    Waits for nobody: when the key is being used at this moment it refuses as in progress.
+    Raises ``IdempotencyConflict`` for another request under the key and, without waiting,
+    ``IdempotencyInProgress`` while it is in use.
     """
     await uow.claim(key.digest)
     row = await uow.first(idempotency_keys.select().where(idempotency_keys.c.key == key.digest))

@@ -35,7 +35,7 @@ def config() -> Config:
 async def upgrade(url: str, revision: str = "head") -> bool:
     """Bring the database to ``revision``; tells whether anything had to be done.
 
-    Several processes may call it at once. Refuses a database that is newer than the code.
+    Several processes may call it at once. Raises ``NewerDatabase`` for one newer than the code.
     """
     return await _locked(url, _upgrade, revision)
 

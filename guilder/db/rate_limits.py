@@ -60,7 +60,7 @@ class SqlRateLimiter:
         self._refused: dict[bytes, int] = {}
 
     async def take(self, key: str, rate: Rate) -> Verdict:
-        """Take a token; refuses as unavailable when the database is away."""
+        """Take a token. Raises ``Unavailable`` when the database is away."""
         bucket, now_us = digest(key), self._clock.now_us()
         known_us = self._refused.get(bucket)
         if known_us is not None and now_us < known_us <= now_us + rate.full_us:

@@ -88,7 +88,7 @@ class Runner:
         command: C,
         actor: Actor,
     ) -> T:
-        """Run a command and return its value; raises what it refuses with."""
+        """Run a command and return its value. Raises the refusal of the command."""
         outcome = await self._shielded(_Call(handler, command, actor))
         assert isinstance(outcome, Done)
         value: T = outcome.value

@@ -66,11 +66,11 @@ class UnitOfWork(View):
         return await self._connection.execute(statement, values)
 
     def audit(self, subject: object = None, **detail: object) -> None:
-        """Say in the audit trail what this is about: a subject's id, and details as JSON values.
+        """Add to the command's audit row: the id of its subject, and details as JSON values.
 
-        It stands in the row of the outcome, also of a refusal if it was told before that. Told
-        again, a detail takes the place of the one before. Never a secret, nor an address that
-        somebody only guesses: the trail is kept and cannot be changed.
+        It stands in the row of the outcome, of a refusal too if it was added before that. A detail
+        that is added again replaces the one before. Never a secret, nor an address that somebody
+        only guesses: the trail is kept and cannot be changed.
         """
         self.audit_details.add(subject, detail)
 
@@ -92,7 +92,7 @@ class UnitOfWork(View):
         await self.execute(deliveries.insert(), rows)
 
     async def claim(self, key: bytes) -> None:
-        """Take a key for this transaction; refuses when another transaction holds it.
+        """Take a key for this transaction. Raises ``IdempotencyInProgress`` while another holds it.
 
         SQLite has one writer at a time, so there the transaction itself is the claim.
         """

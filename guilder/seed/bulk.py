@@ -53,8 +53,8 @@ async def seed_users(uow: UnitOfWork, cmd: SeedUsers) -> list[int]:
 async def seed_bulk(bank: Bank, users: int, transfers: int, progress: BulkProgress) -> None:
     """Add ``users`` with one funded account each, and ``transfers`` between random pairs.
 
-    A run adds new users each time; all have the demo's password. Refuses transfers between fewer
-    than two users.
+    A run adds new users each time; all have the demo's password. Raises ``ValueError`` for
+    transfers between fewer than two users.
     """
     if transfers and users < 2:
         raise ValueError("transfers need at least two users")

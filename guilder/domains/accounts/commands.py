@@ -30,9 +30,10 @@ class OpenAccount:
 
 
 async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
-    """Open the account on a ledger account of its own; refuses a currency the product has not.
+    """Open the account on a ledger account of its own.
 
     The bank's own accounts in that currency are opened with the first account that needs them.
+    Raises ``CurrencyNotOffered``, and ``Forbidden`` without a user.
     """
     product = PRODUCTS[cmd.product_code]
     if cmd.currency not in product.currencies:

@@ -30,13 +30,13 @@ class Account:
 
 
 async def get_account(view: View, actor: Actor, account_id: UUID) -> Account:
-    """An account the actor may see; refuses any other as not found."""
+    """An account that the actor may see. Raises ``AccountNotFound`` for any other."""
     row = await get_row(view, actor, account_id)
     return Account(row, (await ledger.balances_of(view, [row.ledger_number]))[row.ledger_number])
 
 
 async def get_row(view: View, actor: Actor, account_id: UUID) -> AccountRow:
-    """The facts alone of an account the actor may see; refuses any other as not found."""
+    """The facts of an account that the actor may see. Raises ``AccountNotFound`` for any other."""
     row = await repository.account(view, actor, account_id)
     if row is None:
         raise AccountNotFound()
@@ -127,7 +127,7 @@ async def list_lines(
     *,
     pending: bool = False,
 ) -> Page[Line]:
-    """A page of an account's lines, newest first; ``pending`` ones there are none yet."""
+    """A page of an account's lines, newest first. There are no ``pending`` ones yet."""
     row = await get_row(view, actor, account_id)
     if pending:
         return Page([], None)
@@ -156,7 +156,10 @@ class Statement:
 
 
 async def statement(view: View, actor: Actor, account_id: UUID, month: Month) -> Statement:
-    """The statement of a calendar month in UTC, by booking; refuses one that cannot be."""
+    """The statement of a calendar month in UTC, by booking.
+
+    Raises ``MonthInFuture``, ``MonthBeforeOpening``, or ``AccountNotFound`` as ``get_row`` does.
+    """
     row = await get_row(view, actor, account_id)
     if month.first > Month.of(await ledger.bank_now(view)).first:
         raise at("/month", MonthInFuture)

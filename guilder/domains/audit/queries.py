@@ -17,7 +17,10 @@ _CURSOR: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
 async def list_audit_events(
     view: View, actor: Actor, wanted: AuditFilter, page: PageRequest
 ) -> Page[AuditEvent]:
-    """A page of the audit trail, newest first, for an admin; refuses everybody else."""
+    """A page of the audit trail, newest first.
+
+    Raises ``Forbidden`` unless the actor may read it.
+    """
     if not actor.has_permission(Permission.AUDIT_READ):
         raise Forbidden()
     before = _instant_and_number(page)

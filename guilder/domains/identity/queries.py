@@ -17,10 +17,10 @@ from guilder.domains.identity.rules.users import User, UserFilter
 async def session_user(
     view: View, session_id: UUID, user_id: UUID, version: int
 ) -> tuple[User, int | None]:
-    """Whose session it is, proved by a token of that version, and when they last proved themselves.
+    """The user of a session, and when they last signed in or stepped up (microseconds since 1970).
 
-    The instant is in microseconds since 1970. Refuses a session that has ended, a user who is
-    switched off, and a version before a rotation whose grace is over.
+    ``version`` is the token's. Raises ``Unauthenticated`` for a session that has ended, an inactive
+    user, and a version before a rotation whose grace is over.
     """
     found = await sign_in.find_user_of_session(view, session_id, user_id, version)
     if found is None:
@@ -34,7 +34,7 @@ async def user_by_email(view: View, email: str) -> User | None:
 
 
 async def mailable_user(view: View, user_id: UUID) -> User | None:
-    """A user who may come in and whose address is proved; letters go to nobody else."""
+    """An active user with a verified address, else None; letters go to nobody else."""
     user = await users.find_active_user(view, user_id)
     return user if user is not None and user.email_verified else None
 
@@ -52,7 +52,7 @@ async def has_old_letters(view: View) -> bool:
 
 
 async def get_me(view: View, actor: Actor) -> User:
-    """The acting user; refuses one who has been switched off."""
+    """The acting user. Raises ``Unauthenticated`` for an inactive one."""
     user = None
     if actor.user_id is not None:
         user = await users.find_active_user(view, actor.user_id)
@@ -62,7 +62,7 @@ async def get_me(view: View, actor: Actor) -> User:
 
 
 async def get_factors(view: View, actor: Actor) -> Factors:
-    """What the actor has beside the password."""
+    """The actor's second factors. Raises ``Unauthenticated`` without a user."""
     if actor.user_id is None:
         raise Unauthenticated()
     return Factors(
@@ -79,7 +79,7 @@ async def list_passkeys(view: View, actor: Actor, page: PageRequest) -> Page[Pas
 
 
 async def get_session(view: View, actor: Actor, session_id: UUID) -> Session:
-    """One of the actor's own sessions; refuses any other as not found."""
+    """One of the actor's own sessions. Raises ``SessionNotFound`` for any other."""
     session = await sessions.session(view, actor, session_id)
     if session is None:
         raise SessionNotFound()
@@ -93,7 +93,7 @@ async def list_sessions(view: View, actor: Actor, page: PageRequest) -> Page[Ses
 
 
 async def get_user(view: View, actor: Actor, user_id: UUID) -> User:
-    """A user, for an admin; refuses everybody else, and an id that is none."""
+    """A user, for an admin. Raises ``Forbidden`` or ``UserNotFound``."""
     _require_permission(actor)
     user = await users.user(view, user_id)
     if user is None:
@@ -102,7 +102,7 @@ async def get_user(view: View, actor: Actor, user_id: UUID) -> User:
 
 
 async def list_users(view: View, actor: Actor, wanted: UserFilter, page: PageRequest) -> Page[User]:
-    """A page of all users, newest first, for an admin; refuses everybody else."""
+    """A page of all users, newest first. Raises ``Forbidden`` unless the actor may read users."""
     _require_permission(actor)
     before = cursor_id(page)
     rows = await users.newest_users(view, wanted, before, page.limit + 1, page.offset)
@@ -110,7 +110,7 @@ async def list_users(view: View, actor: Actor, wanted: UserFilter, page: PageReq
 
 
 async def check_not_locked(view: View, key: bytes) -> None:
-    """Refuse while the way is locked."""
+    """Raises ``AccountLocked`` while the key is locked."""
     known = await failures.failures_of(view, key)
     if known is not None and (seconds := known.locked_seconds(view.now_us)):
         raise AccountLocked(retry_after_seconds=seconds)

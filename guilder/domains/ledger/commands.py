@@ -68,7 +68,7 @@ class OpenLedgerAccount:
 
 
 async def open_ledger_account(uow: UnitOfWork, cmd: OpenLedgerAccount) -> Opened:
-    """Insert the account and its zero balance; refuses an unknown currency."""
+    """Insert the account and its zero balance. Raises ``UnknownCurrency``."""
     exponent_of(cmd.asset)
     public_id = uuid7(cmd.opened_at)
     number = await books.insert_ledger_account(
@@ -176,7 +176,10 @@ class SetLimit:
 
 
 async def set_limit(uow: UnitOfWork, cmd: SetLimit) -> None:
-    """Set, change or remove a limit, ordered with every posting; refuses an unknown period."""
+    """Set, change or remove a limit, ordered with every posting.
+
+    Raises ``Invalid`` for an unknown period.
+    """
     if cmd.period not in PERIODS:
         raise Invalid("A limit's period is transaction, day, week or month.")
     balance = await _locked_balance(uow, cmd.number)
@@ -198,7 +201,7 @@ class CloseLedgerAccount:
 
 
 async def close_ledger_account(uow: UnitOfWork, cmd: CloseLedgerAccount) -> None:
-    """Close; refuses while money is on the account or held."""
+    """Close it. Raises ``BalanceNotZero`` while money is on the account or held."""
     b = await _locked_balance(uow, cmd.number)
     if b.debits != b.credits or b.debits_pending or b.credits_pending:
         raise BalanceNotZero()
@@ -219,7 +222,10 @@ class SetBankClock:
 
 
 async def set_bank_clock(uow: UnitOfWork, cmd: SetBankClock) -> int:
-    """Move the bank's time; refuses to go back once something is booked. Returns the new time."""
+    """Move the bank's time; returns the new time, in microseconds since 1970.
+
+    Raises ``ClockBackwards`` once something is booked, ``Invalid`` outside 1970 to 9000.
+    """
     head = await lock_head(uow)
     before = uow.now_us + head.clock_offset_us
     wanted = before + cmd.advance_us if cmd.now_us is None else cmd.now_us
@@ -232,7 +238,10 @@ async def set_bank_clock(uow: UnitOfWork, cmd: SetBankClock) -> int:
 
 
 async def post(uow: UnitOfWork, clock: Clock, units: list[Unit]) -> list[UnitResult]:
-    """Post units inside the caller's transaction; call it last, for it locks every poster out."""
+    """Post units inside the caller's transaction; call it last, for it locks every poster out.
+
+    Raises ``RetryTransaction`` when the whole transaction must be run again.
+    """
     try:
         return (await _post(uow, clock, units)).results
     except NotCommitted as error:

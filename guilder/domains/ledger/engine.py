@@ -1,7 +1,7 @@
 """One batch from lock to head: load what ``decide`` may look at, decide, prove, write.
 
-The caller owns the transaction. On SQLite the store's methods never suspend, so ``drive`` runs the
-same code to its end inside the thread that owns the connection.
+The caller owns the transaction. On SQLite the store's methods never suspend, so ``run_sync`` runs
+the same code to its end inside the thread that owns the connection.
 """
 
 import hashlib

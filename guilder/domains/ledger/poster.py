@@ -81,9 +81,9 @@ class Poster:
     async def submit(self, unit: Unit) -> UnitResult:
         """Post a unit and return its results once they are durable.
 
-        Refuses as ``Overloaded`` before anything is queued when more than four full batches wait
-        that would take longer than about 120 ms, as ``Unavailable`` when closing or without a
-        database, and as ``OutcomeUnknown`` when a commit's reply was lost and not learned.
+        Raises ``Overloaded`` before anything is queued when more than four full batches wait that
+        would take longer than about 120 ms, ``Unavailable`` when closing or without a database, and
+        ``OutcomeUnknown`` when a commit's reply was lost and not learned.
         """
         if self._closing:
             raise Unavailable()

@@ -144,7 +144,7 @@ async def lines(
 
 
 async def transfer(view: View, number: int) -> TransferRow | None:
-    """One transfer that moved money, None when there is none of that number."""
+    """A transfer that moved money, None when that number has none."""
     row = (await history.transfer_rows(view, [number])).get(number)
     return row if row is not None and row.kind in POSTED_KINDS else None
 

@@ -28,7 +28,7 @@ class Transfer(NamedTuple):
 
 
 async def get_transfer(view: View, actor: Actor, public_id: UUID, cipher: NumberCipher) -> Transfer:
-    """A transfer of which the actor owns a side; raises ``TransferNotFound`` for any other."""
+    """A transfer from or to an account of the actor. Raises ``TransferNotFound`` for any other."""
     number = cipher.number_of(public_id)
     row = None if number is None else await ledger.transfer(view, number)
     if row is None or cipher.uuid_text(row.id, row.booked_at) != str(public_id):

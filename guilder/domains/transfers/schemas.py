@@ -172,7 +172,7 @@ _ABSENT: Final[CleanFields] = dict.fromkeys(BatchItem.model_fields)
 
 
 def read_transfer(document: object) -> CleanFields:
-    """The fields of a ``TransferCreate``, clean; refuses what the model refuses."""
+    """The clean fields of a ``TransferCreate``. Raises ``Invalid`` as the model does."""
     try:
         return _sound(document, _TRANSFER)
     except InvalidValue:
@@ -180,7 +180,7 @@ def read_transfer(document: object) -> CleanFields:
 
 
 def read_batch(document: object) -> CleanFields:
-    """The fields of a ``BatchCreate``, clean; refuses what the model refuses."""
+    """The clean fields of a ``BatchCreate``. Raises ``Invalid`` as the model does."""
     try:
         return _sound_batch(document)
     except InvalidValue:

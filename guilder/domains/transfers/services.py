@@ -70,7 +70,7 @@ class TransferService:
     async def transfer(
         self, values: TransferFields, actor: Actor, key_text: str | None, *, dry_run: bool
     ) -> PostedTransfer:
-        """Post one transfer; raises what it is refused with. A dry run spends no key."""
+        """Post one transfer and raise its refusal, if there is one. A dry run uses no key."""
         payer_name, payee_name = values["from_account_id"], payee_of(values)
         known = await self._directory.resolve((payer_name, payee_name))
         posting = posting_of(values, known, Payer.of(actor), key_text)
@@ -84,8 +84,8 @@ class TransferService:
     ) -> UnitResult:
         """Post a batch. Its results are kept under its key when anything was accepted.
 
-        Raises ``IdempotencyConflict`` for a key that was used for another request; what a transfer
-        is refused with stands in its result.
+        Raises ``IdempotencyConflict`` for a key of another request; the refusal of a transfer
+        stands in its result.
         """
         known = await self._directory.resolve(names_in(values["transfers"]))
         label = str(uuid7(self._clock.now_us()))

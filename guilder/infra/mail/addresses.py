@@ -42,7 +42,7 @@ type MailRoute = ConsoleRoute | FolderRoute | SmtpRoute
 
 
 def mail_route(url: str) -> MailRoute:
-    """What an address means; refuses with ``ValueError`` and without showing it."""
+    """The route that an address names. Raises ``ValueError``, which does not show the address."""
     parts = urlsplit(url)
     try:
         if parts.query or parts.fragment or not url.isprintable():
@@ -77,7 +77,7 @@ def _server(parts: SplitResult) -> SmtpRoute:
 
 
 def sender_address(text: str) -> Address:
-    """``Name <user@host>`` or ``user@host``; refuses anything else with ``ValueError``."""
+    """``Name <user@host>`` or ``user@host``. Raises ``ValueError`` for anything else."""
     match = _SENDER.fullmatch(text)
     mailbox = match and (match["named"] or match["bare"])
     if not match or not mailbox or not _MAILBOX.fullmatch(mailbox) or not text.isprintable():

@@ -51,9 +51,8 @@ class Letters:
     ) -> Mail:
         """The letter to ``to``; ``key`` (of the delivery) makes it the same mail at every attempt.
 
-        The link is finished: whoever calls has put the secret into it, and keeps it nowhere.
-        Raises ``ValueError`` for a link that is no web address, and for other values than those
-        that the letter is told.
+        The link is finished: whoever calls has put the secret into it, and keeps it nowhere. Raises
+        ``ValueError`` for a link that is not a web address, and for other values than the letter's.
         """
         if values.keys() != letter.values:
             names = ", ".join(sorted(values.keys() ^ letter.values))

@@ -48,7 +48,7 @@ class FileMailer:
         self._clock = clock
 
     async def send(self, mail: Mail) -> None:
-        """Write the file; ``MailNotSent`` when the folder does not let us."""
+        """Write the file. Raises ``MailNotSent`` when the folder does not allow it."""
         data = bytes(message_of(mail, self._sender, self._clock.now_us()))
         try:
             await asyncio.to_thread(_write, self._folder / f"{mail.id}.eml", data)

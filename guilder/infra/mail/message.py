@@ -15,7 +15,10 @@ _LONGEST_PLAIN_LINE: Final = 900
 
 
 def recipient_of(mail: Mail) -> Address:
-    """The address with its domain as mail servers know it; refuses one that cannot exist."""
+    """The address with its domain as mail servers know it.
+
+    Raises ``MailRefused`` for an impossible one.
+    """
     try:
         found = validate_email(
             mail.to, check_deliverability=False, test_environment=True, globally_deliverable=False

@@ -48,7 +48,10 @@ class SmtpMailer:
         self._whole_seconds = whole_seconds
 
     async def send(self, mail: Mail) -> None:
-        """Return when the server has taken it."""
+        """Return when the server has taken it.
+
+        Raises ``MailNotSent``, or ``MailRefused`` for good.
+        """
         recipient = recipient_of(mail)
         message = message_of(mail, self._sender, self._clock.now_us())
         options = [] if recipient.username.isascii() else ["SMTPUTF8"]

@@ -4,9 +4,9 @@ A turn is claim, call, record. Each is by itself: no transaction is open while a
 called, so it may use the network. A process that dies between the call and the record leaves a
 claim that runs out, and the call is made again with the same ``Delivery.key``.
 
-A subscriber that fails gets the event again after a rest that doubles, up to ``max_attempts``
-times; then the delivery is dead, which is logged and counted. Until it has arrived or is dead,
-later events of its stream wait; other streams and other subscribers do not.
+A subscriber that fails gets the event again after a back-off that doubles, up to ``max_attempts``
+times; then the delivery is a dead letter, which is logged and counted. Until it has arrived or is
+dead, later events of its stream wait; other streams and other subscribers do not.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long is waited for what, and how often something is tried.
+    """How often a delivery is tried, how long a call may take, and the back-off between attempts.
 
     The defaults try for about eleven hours. A lease is longer than a call and its record.
     """
@@ -44,7 +44,7 @@ class RetryPolicy:
     shutdown_grace_seconds: float = 0.5
 
     def backoff_seconds(self, attempt: int) -> float:
-        """The rest after so many attempts, give or take a quarter."""
+        """The back-off after so many attempts, with a quarter of jitter."""
         doubled = self.initial_backoff_seconds * 2.0 ** (attempt - 1)
         rest = min(doubled, self.max_backoff_seconds)
         return rest * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret
@@ -54,7 +54,7 @@ DEFAULT_RETRY_POLICY: Final = RetryPolicy()
 
 
 def event_routes(subscribers: Iterable[Subscriber]) -> EventRoutes:
-    """Whom each type of event goes to; refuses two subscribers of one name."""
+    """The subscribers of each type of event. Raises ``ValueError`` when two have one name."""
     routes: dict[str, tuple[str, ...]] = {}
     names: set[str] = set()
     for subscriber in subscribers:
@@ -100,7 +100,7 @@ class Dispatcher:
         return begun
 
     async def stop(self) -> None:
-        """Give the calls that run a moment, then end them; what they were about is due at once."""
+        """Give running calls a moment, then cancel them; what they were about is due at once."""
         self._stopping.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._retry_policy.shutdown_grace_seconds):
@@ -194,7 +194,7 @@ class Dispatcher:
 
 
 def describe_failure(failure: Exception) -> str:
-    """What is stored and logged of a failure; of one that was not foreseen only what it is."""
+    """What is stored and logged of a failure; of an unforeseen one only its class."""
     kind = type(failure).__name__
     return f"{kind}: {failure}" if isinstance(failure, DeliveryFailed) else kind
 

@@ -11,7 +11,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def networks_of(text: str) -> tuple[Network, ...]:
-    """A list of addresses and networks, separated by commas; refuses one that is everybody."""
+    """Addresses and networks, separated by commas. Raises ``ValueError``, also for everybody's."""
     try:
         networks = tuple(ip_network(part.strip()) for part in text.split(","))
     except ValueError:
@@ -24,7 +24,7 @@ def networks_of(text: str) -> tuple[Network, ...]:
 
 
 def origins_of(text: str) -> tuple[str, ...]:
-    """A list of origins, separated by commas."""
+    """Origins, separated by commas. Raises ``ValueError``."""
     try:
         return tuple(dict.fromkeys(origin_of(part.strip()) for part in text.split(",")))
     except ValueError:
@@ -36,7 +36,7 @@ def origins_of(text: str) -> tuple[str, ...]:
 def origin_of(text: str) -> str:
     """An origin as browsers send it: scheme, host and a port that is not the scheme's own.
 
-    Refuses with ``ValueError`` what has more to it (a path, a user, a wildcard) or less.
+    Raises ``ValueError`` for what has more to it (a path, a user, a wildcard) or less.
     """
     if text == ANY_ORIGIN:
         return ANY_ORIGIN

@@ -53,7 +53,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read; refuse a head that does not end."""
+        """Read; answer a head that does not end with 431."""
         heads, in_head = self._heads, self._in_head
         super().data_received(data)
         if heads != self._heads or not in_head:
@@ -82,7 +82,7 @@ class Connection(HttpToolsProtocol):
             self._wait()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer what is not HTTP with 400."""
         self._refuse(b"400 Bad Request")
 
     def _refuse(self, status: bytes) -> None:
@@ -177,7 +177,7 @@ def force_exit_after(seconds: float) -> None:
 
 
 def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
-    """Bind one socket, or ``count`` that share the address; refuses an address that is in use.
+    """Bind one socket, or ``count`` that share the address. Raises ``CannotListen``.
 
     With a socket each, the kernel spreads connections over the processes; a single one shared by
     all would give nearly all connections to whichever process wakes first.

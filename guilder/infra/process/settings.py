@@ -55,7 +55,10 @@ class Source(StrEnum):
 
 
 class Settings(BaseSettings):
-    """How this bank runs. Made by ``load_settings``, which refuses unknown names."""
+    """How this bank runs.
+
+    Made by ``load_settings``, which raises ``InvalidSettings`` for unknown names.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
@@ -305,7 +308,7 @@ class Settings(BaseSettings):
 
     @property
     def requires_verification(self) -> bool:
-        """Whether an address must be proved before its user may sign in."""
+        """Whether an address must be verified before its user may sign in."""
         if self.require_email_verification is None:
             return not isinstance(self.mail_route, ConsoleRoute)
         return self.require_email_verification
@@ -326,7 +329,8 @@ class Settings(BaseSettings):
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings; ``overrides`` (from the command line) win, None among them is no value.
 
-    Refuses names that begin with ``GUILDER_`` and are none of ours, and values that do not fit.
+    Raises ``InvalidSettings`` for unknown names that begin with ``GUILDER_`` and for values that do
+    not fit.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     problems = unknown_names(given_names())

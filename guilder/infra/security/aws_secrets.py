@@ -96,7 +96,7 @@ class AwsSecrets:
         return {one: labels for one, labels in found.items() if set(labels) - {_PENDING}}
 
     def _version(self, name: str, version_id: str) -> SecretVersion:
-        """A version, asked for once: its value never changes."""
+        """A version, fetched once: its value never changes. Raises ``SecretsUnavailable``."""
         if version_id not in self._versions:
             answer = self._client.get_secret_value(
                 SecretId=self._secret(name), VersionId=version_id
@@ -111,7 +111,7 @@ class AwsSecrets:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """What AWS or the way to it refuses becomes ours; it tells of names and never of values."""
+    """Raises ``SecretsUnavailable`` for an error of AWS or on the way to it, never with a value."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:

@@ -46,7 +46,10 @@ class AesGcmSealer:
         return head + nonce + key.cipher.encrypt(nonce, plain, bound)
 
     def unseal(self, sealed: bytes, bound_to: str) -> bytes:
-        """The plain text; refuses what was changed, bound to something else, or by a lost key."""
+        """The plain text.
+
+        Raises ``CannotUnseal`` when it was changed, bound elsewhere, or its key is gone.
+        """
         head, rest = sealed[:_HEAD], sealed[_HEAD:]
         nonce, ciphertext = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
         key = next((one for one in self._keys.all() if head == FORMAT + one.id), None)

@@ -17,7 +17,7 @@ class GeoIpDatabase:
     """Names the places of addresses: "Amsterdam, Netherlands", or the country alone.
 
     The file is mapped into memory and stays open: a new one is put in its place by renaming, and
-    seen after a restart. Refuses with ``ValueError`` a file that is missing or no such database.
+    seen after a restart. Raises ``ValueError`` for a file that is missing or not such a database.
     """
 
     def __init__(self, path: Path) -> None:

@@ -112,7 +112,7 @@ class KeyRing:
         return made
 
     async def look_again(self) -> None:
-        """Read the store, for somebody who has met a key that is not here.
+        """Read the store, for a caller that has met an unknown key.
 
         They are answered from a look that began after they asked. However many ask, there are few.
         """
@@ -215,7 +215,7 @@ def ring_of(keys: KeyRing | bytes | Sequence[bytes]) -> KeyRing:
 
 
 def checked_keys(text: str) -> tuple[bytes, ...]:
-    """The keys that a text lists, newest first; refuses with ``ValueError`` a short one."""
+    """The keys that a text lists, newest first. Raises ``ValueError`` for a short one."""
     keys = secret_values(text)
     if not keys or any(len(key) < MIN_KEY_BYTES for key in keys):
         raise ValueError(f"needs at least {MIN_KEY_BYTES} bytes")

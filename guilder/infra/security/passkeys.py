@@ -76,7 +76,7 @@ class WebAuthnRelyingParty:
     def creation_options(
         self, user: bytes, email: str, known: Sequence[bytes], purpose: str
     ) -> dict[str, Any]:
-        """What a browser needs to make a passkey for a user who has the ``known`` ones."""
+        """WebAuthn creation options for a user who has the ``known`` passkeys."""
         options = generate_registration_options(
             rp_id=self.host,
             rp_name=self._bank,
@@ -94,7 +94,7 @@ class WebAuthnRelyingParty:
         return options_to_json_dict(options)
 
     def request_options(self, purpose: str) -> dict[str, Any]:
-        """What a browser needs to have a challenge signed by whichever passkey its user chooses."""
+        """WebAuthn request options, for whichever passkey the user chooses."""
         options = generate_authentication_options(
             rp_id=self.host,
             challenge=self._challenge(purpose),
@@ -105,14 +105,20 @@ class WebAuthnRelyingParty:
 
     @staticmethod
     def credential_id(credential: CredentialJson) -> bytes:
-        """Which passkey it says it is; raises ``InvalidPasskeyResponse`` for what names none."""
+        """The credential id in a browser's response.
+
+        Raises ``InvalidPasskeyResponse`` for a malformed one.
+        """
         try:
             return base64url_to_bytes(credential["rawId"])
         except (KeyError, TypeError, ValueError):
             raise InvalidPasskeyResponse from None
 
     def verify_registration(self, credential: CredentialJson, purpose: str) -> NewPasskey:
-        """The passkey that was made; refuses one for anything but the challenge of that purpose."""
+        """The new passkey.
+
+        Raises ``InvalidPasskeyResponse`` unless it answers a challenge of that purpose.
+        """
         try:
             expected = self._answered(credential, purpose)
             attestation = base64url_to_bytes(credential["response"]["attestationObject"])
@@ -140,10 +146,12 @@ class WebAuthnRelyingParty:
         public_key: bytes,
         sign_count: int,
     ) -> VerifiedAssertion:
-        """The signature, when it is the one of that user's key; refuses any other.
+        """The verified signature.
 
-        Refuses as well what was signed without a look at the user (PIN, finger or face), and a
-        counter that has not moved on from ``sign_count``: then somebody has a copy of the key.
+        Raises ``InvalidPasskeyResponse`` unless that user's key has made it.
+
+        Also without user verification (PIN, finger or face), and for a counter that has not moved
+        on from ``sign_count``: then somebody has a copy of the key.
         """
         try:
             expected = self._answered(credential, purpose)
@@ -168,7 +176,11 @@ class WebAuthnRelyingParty:
         return head + _mac(self._keys.current(), head, purpose)
 
     def _answered(self, credential: CredentialJson, purpose: str) -> bytes:
-        """The challenge in what a browser gives, while it is one of ours for that purpose."""
+        """The challenge in a browser's response.
+
+        Raises ``InvalidPasskeyResponse`` unless it is one of ours, for that purpose, and has not
+        ended.
+        """
         client = parse_client_data_json(
             base64url_to_bytes(credential["response"]["clientDataJSON"])
         )

@@ -73,7 +73,7 @@ class Argon2Passwords:
     """Hashes and checks passwords off the event loop; see ``guilder.core.ports.PasswordHasher``.
 
     Peppers are made of ``keys``; that of the oldest hashes of all, which do not name theirs, of
-    ``first_key``. Refuses as ``Overloaded`` when more than ``max_waiting`` calls are under way.
+    ``first_key``. Raises ``Overloaded`` when more than ``max_waiting`` calls are under way.
     """
 
     def __init__(

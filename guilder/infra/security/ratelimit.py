@@ -85,7 +85,7 @@ class FallbackRateLimiter:
         self._stores = stores
 
     async def take(self, key: str, rate: Rate) -> Verdict:
-        """Take a token; refuses as unavailable when every store is away."""
+        """Take a token. Raises ``Unavailable`` when every store is away."""
         for store in self._stores:
             try:
                 return await store.take(key, rate)
@@ -118,7 +118,7 @@ class RedisRateLimiter:
         self._leave_until = 0.0
 
     async def take(self, key: str, rate: Rate) -> Verdict:
-        """Take a token; refuses as unavailable while Redis is away."""
+        """Take a token. Raises ``Unavailable`` while Redis is away."""
         trying_again = self._away
         if trying_again:
             if monotonic() < self._leave_until:

@@ -55,11 +55,11 @@ class StaticSecrets:
         return self._versions.get(name, ())
 
     def add(self, name: str, value: bytes) -> None:
-        """Refuses: who started us can."""
+        """Raises ``SecretsReadOnly``: whoever started us can."""
         raise SecretsReadOnly(_elsewhere(name))
 
     def drop(self, name: str, ids: Collection[str]) -> None:
-        """Refuses: who started us can."""
+        """Raises ``SecretsReadOnly``: whoever started us can."""
         raise SecretsReadOnly(_elsewhere(name))
 
 
@@ -72,7 +72,7 @@ class MountedSecrets:
         self._paths = dict(paths)
 
     def versions(self, name: str) -> tuple[SecretVersion, ...]:
-        """Those that the file lists now, in its order."""
+        """The versions that the file lists now, in its order. Raises ``SecretsUnavailable``."""
         path = self._paths.get(name)
         if path is None:
             return ()
@@ -84,11 +84,11 @@ class MountedSecrets:
             raise SecretsUnavailable(f"{path} cannot be read: {type(error).__name__}") from None
 
     def add(self, name: str, value: bytes) -> None:
-        """Refuses: who writes the file can."""
+        """Raises ``SecretsReadOnly``: whoever writes the file can."""
         raise SecretsReadOnly(_elsewhere(name))
 
     def drop(self, name: str, ids: Collection[str]) -> None:
-        """Refuses: who writes the file can."""
+        """Raises ``SecretsReadOnly``: whoever writes the file can."""
         raise SecretsReadOnly(_elsewhere(name))
 
 
@@ -106,7 +106,7 @@ class FolderSecrets:
         self._clock = clock
 
     def versions(self, name: str) -> tuple[SecretVersion, ...]:
-        """Those whose files are there, the latest first."""
+        """The versions whose files are there, the latest first. Raises ``SecretsUnavailable``."""
         found = []
         for path, created_at in sorted(self._files(name), key=lambda pair: pair[1], reverse=True):
             try:

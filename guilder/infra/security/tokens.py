@@ -109,7 +109,7 @@ class AccessTokens:
         return self._signed(claims)
 
     def read(self, token: str) -> Claims:
-        """The claims of a token; refuses, always alike, one that is not wholly as we issue it."""
+        """The claims of a token. Raises ``Unauthenticated`` unless it is wholly as we issue it."""
         try:
             header = token.partition(".")[0] if len(token) <= MAX_ACCESS_TOKEN_LENGTH else None
             key = next((one for one in self._keys.good() if one.header == header), None)
@@ -178,7 +178,7 @@ def _written(claims: Mapping[str, Any], signature: str) -> str:
 
 
 def _id(text: str) -> UUID:
-    """A UUID in its canonical form; refuses braces, prefixes and capitals."""
+    """A UUID in its canonical form. Raises ``ValueError`` for braces, prefixes and capitals."""
     if str(found := UUID(text)) != text:
         raise ValueError("not as we write ids")
     return found

@@ -1,1 +1,1 @@
-"""The writes of identity. What needs a password or a signature as well is the gate's."""
+"""The writes of identity. What needs a password or a signature as well is in ``services``."""

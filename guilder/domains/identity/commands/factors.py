@@ -25,9 +25,9 @@ from guilder.domains.identity.rules.users import User
 
 
 async def use_factor(uow: UnitOfWork, user_id: UUID, factor: Factor) -> bool:
-    """Use a factor of the user, whose row is locked; False when it is used or theirs no more.
+    """Use a factor of the user, whose row is locked; False when it was used before or removed.
 
-    After False the transaction is good for nothing but to be rolled back by a refusal.
+    After False the caller must raise, so that the transaction is rolled back.
     """
     match factor:
         case TotpStep(step):
@@ -49,7 +49,7 @@ class EnrolTotp:
 
 
 async def enrol_totp(uow: UnitOfWork, cmd: EnrolTotp) -> User:
-    """Store it unconfirmed, in the place of another; refuses who has one that counts."""
+    """Store it unconfirmed, in place of another unconfirmed one. Raises ``TotpActive``."""
     user = await _lock_actor(uow)
     if await factors.active_totp(uow, user.id) is not None:
         raise TotpActive()
@@ -68,9 +68,9 @@ class ConfirmTotp:
 
 
 async def confirm_totp(uow: UnitOfWork, cmd: ConfirmTotp) -> User:
-    """Store that, and end the other sessions, which were opened with less.
+    """Confirm it, and end the other sessions, which were opened with less.
 
-    Refuses an app that another has taken the place of meanwhile.
+    Raises ``TotpNotFound`` when another app has replaced it meanwhile.
     """
     user = await _lock_actor(uow)
     if await factors.totp(uow, user.id) != cmd.totp:
@@ -90,7 +90,7 @@ class RemoveTotp:
 
 
 async def remove_totp(uow: UnitOfWork, _cmd: RemoveTotp) -> User:
-    """Remove them and end the other sessions; refuses who has no app."""
+    """Remove them and end the other sessions. Raises ``TotpNotFound``."""
     user = await _lock_actor(uow)
     if not await factors.remove_totp(uow, user.id):
         raise TotpNotFound()
@@ -107,7 +107,7 @@ class RenewRecoveryCodes:
 
 
 async def renew_recovery_codes(uow: UnitOfWork, cmd: RenewRecoveryCodes) -> User:
-    """Store them; the old ones are dead. Refuses who has no app."""
+    """Store them; the old ones are void. Raises ``TotpNotFound`` without an authenticator app."""
     user = await _lock_actor(uow)
     if await factors.active_totp(uow, user.id) is None:
         raise TotpNotFound()
@@ -124,7 +124,7 @@ class RemoveFactors:
 
 
 async def remove_factors(uow: UnitOfWork, cmd: RemoveFactors) -> User:
-    """Remove them and end all sessions; refuses an id that is no user's."""
+    """Remove them and end all sessions. Raises ``UserNotFound``."""
     user = await users.lock_user(uow, cmd.user_id)
     if user is None:
         raise UserNotFound()
@@ -135,12 +135,15 @@ async def remove_factors(uow: UnitOfWork, cmd: RemoveFactors) -> User:
 
 
 async def end_others(uow: UnitOfWork, user_id: UUID) -> None:
-    """End the sessions of a user but the acting one: they were opened with other factors."""
+    """End the user's sessions except the acting one: they were opened with other factors."""
     await sessions.end_sessions(uow, EndReason.FACTORS_CHANGED, user_id, but=uow.actor.session_id)
 
 
 async def _lock_actor(uow: UnitOfWork) -> User:
-    """The acting user, whom nobody changes meanwhile; refuses one who has been switched off."""
+    """The acting user, locked until the transaction ends.
+
+    Raises ``Unauthenticated`` for an inactive one.
+    """
     found = None
     if uow.actor.user_id is not None:
         found = await users.lock_active_user(uow, uow.actor.user_id)

@@ -1,7 +1,7 @@
 """Letters: asking for one, and what the token in it is good for.
 
-Asking does the same work for an address that is nobody's, so that neither answer nor time tells.
-Who gets what is decided later, when the letter is about to go.
+An address without a user costs the same work, so that neither answer nor time tells. Who gets what
+is decided later, when the letter is about to go.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from guilder.domains.identity.rules.users import User, email_key
 
 
 async def queue_letter(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> None:
-    """Note that a letter is wanted; None is an address that is nobody's."""
+    """Queue a letter; without a ``user_id`` none is sent, after the same work."""
     letter = Letter(uuid7(uow.now_us), purpose, user_id, uow.now_us, uow.now_us + purpose.token_us)
     await letters.insert_letter(uow, letter)
     await uow.record(LetterRequested(letter.id))
@@ -73,9 +73,9 @@ async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] |
 
 
 async def user_of_token(view: View, token_hash: bytes, purpose: Purpose) -> User:
-    """Who was sent a token; refuses one that is not good for the purpose.
+    """The user to whom a token was sent. Raises ``TokenInvalid`` or ``TokenExpired``.
 
-    In a transaction that writes, nobody else uses it meanwhile.
+    In a transaction that writes, the token stays locked until it ends.
     """
     found = await letters.letter_of_token(view, token_hash)
     if found is None:
@@ -94,7 +94,7 @@ class VerifyEmail:
 
 
 async def verify_email(uow: UnitOfWork, cmd: VerifyEmail) -> User:
-    """The user, whose address is proved from now on; refuses a token that is not good."""
+    """Mark the user's address as verified. Raises ``TokenInvalid`` or ``TokenExpired``."""
     user = await user_of_token(uow, cmd.token_hash, Purpose.VERIFICATION)
     await letters.invalidate_tokens(uow, user.id, Purpose.VERIFICATION)
     changed = await users.change_user(uow, user.id, {"email_verified": True})
@@ -113,10 +113,10 @@ class ResetPassword:
 
 
 async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
-    """The user, with all sessions ended and the wrong passwords forgotten.
+    """Store it, end all sessions and forget the wrong passwords.
 
-    Whoever has read the letter has proved the address as well. Refuses a token that is not good;
-    of two who use one at the same moment the second is refused.
+    Whoever has read the letter has verified the address as well. Raises ``TokenInvalid`` or
+    ``TokenExpired``; of two who use one token at the same moment the second is refused.
     """
     user = await user_of_token(uow, cmd.token_hash, Purpose.RESET)
     await letters.invalidate_tokens(uow, user.id, Purpose.RESET)

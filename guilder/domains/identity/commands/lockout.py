@@ -1,4 +1,4 @@
-"""Wrong passwords are counted, and after some of them nobody is let in for a while.
+"""Lockout: wrong passwords are counted, and after some of them nobody may sign in for a while.
 
 They are counted for an address as such, so that the answer does not tell whether it has a user. A
 device that the user has signed in from before has a count of its own: a stranger's guesses do not

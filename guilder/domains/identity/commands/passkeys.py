@@ -30,7 +30,11 @@ class AddPasskey:
 
 
 async def add_passkey(uow: UnitOfWork, cmd: AddPasskey) -> Passkey:
-    """Store it; refuses a challenge that was used, one passkey too many and one that is known."""
+    """Store it.
+
+    Raises ``TooManyPasskeys``, ``PasskeyTaken``, ``WrongFactor`` for a challenge that was used or
+    has ended, and ``Unauthenticated`` for an inactive user.
+    """
     found = None
     if uow.actor.user_id is not None:
         found = await users.lock_active_user(uow, uow.actor.user_id)
@@ -64,9 +68,9 @@ class RemovePasskey:
 
 
 async def remove_passkey(uow: UnitOfWork, cmd: RemovePasskey) -> None:
-    """Remove it and end the other sessions: whoever has it is out.
+    """Remove it and end the other sessions.
 
-    Refuses one that is not the actor's.
+    Raises ``PasskeyNotFound`` unless it is the actor's, and ``Unauthenticated`` without a user.
     """
     if uow.actor.user_id is None:
         raise Unauthenticated()
@@ -84,6 +88,6 @@ class RefusePasskey:
 
 
 async def refuse_passkey(uow: UnitOfWork, cmd: RefusePasskey) -> Never:
-    """Refuse; the audit trail tells whose it is, where that is known."""
+    """Raises ``InvalidPasskey``; the audit trail names the passkey's user, where that is known."""
     uow.audit(cmd.user_id)
     raise InvalidPasskey()

@@ -41,7 +41,7 @@ class RotateUser:
 
 
 async def rotate_user(uow: UnitOfWork, cmd: RotateUser) -> Rotation:
-    """Store the rotation; refuses an id that is no user's."""
+    """Store the rotation. Raises ``UserNotFound``."""
     if await users.user(uow, cmd.user_id) is None:
         raise UserNotFound()
     return await _rotate(uow, cmd.user_id, cmd.reason, cmd.grace_seconds)

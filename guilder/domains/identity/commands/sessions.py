@@ -36,9 +36,9 @@ from guilder.domains.identity.rules.users import User
 class OpenSession:
     """Sign in a user whose password has been checked against ``password_hash``.
 
-    It is None for who comes by a passkey. ``factor`` is what they gave beside it, or instead.
-    ``better_hash`` is of the same password; wrong ones and wrong codes were counted under the
-    ``failures_keys``.
+    It is None for a sign-in by passkey. ``factor`` is what was given beside the password, or
+    instead. ``better_hash`` is of the same password; wrong ones and wrong codes were counted under
+    the ``failures_keys``.
     """
 
     action: ClassVar[str] = "session.open"
@@ -54,13 +54,15 @@ class OpenSession:
 
 
 async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
-    """Store the session. Every way in ends here, and here alone it is decided what it takes.
+    """Store the session.
 
-    Refuses when the user was switched off or the password changed meanwhile: whoever changes either
-    ends the sessions there are, and this one comes before that or not at all. Refuses a password
-    without the second factor that the user has, and a factor that was used before. A rotation that
-    commits meanwhile is newer than the version read here, so it refuses this session like those
-    before it.
+    Every way to sign in ends here, and here alone it is decided what it takes.
+
+    Raises ``InvalidCredentials`` (``InvalidPasskey``) when the user became inactive or the password
+    changed meanwhile: whoever changes either ends the open sessions, and this one comes before that
+    or not at all. Raises ``SecondFactorRequired`` without the second factor that the user has, and
+    ``InvalidSecondFactor`` for one that was used before. A rotation that commits meanwhile is newer
+    than the version read here, so it ends this session like those before it.
     """
     uow.audit(cmd.user_id)
     by_passkey = isinstance(cmd.factor, PasskeyProof)
@@ -106,7 +108,7 @@ class SignUp:
 
 
 async def sign_up(uow: UnitOfWork, cmd: SignUp) -> tuple[User, Session]:
-    """Store user and session; refuses an address that is taken."""
+    """Store user and session. Raises ``EmailTaken``."""
     user = await create_user(uow, cmd.user)
     opening = OpenSession(
         user.id,
@@ -141,7 +143,10 @@ class Refreshed:
 
 
 async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
-    """Rotate the token; refuses one that is not good, and as reused one that was used before."""
+    """Rotate the token.
+
+    Raises ``RefreshInvalid``, or ``RefreshReused`` for one that was used before.
+    """
     found = await sessions.refresh_token(uow, cmd.hash)
     if found is None:
         raise RefreshInvalid()
@@ -194,7 +199,7 @@ class EndSession:
 
 
 async def end_session(uow: UnitOfWork, cmd: EndSession) -> Session:
-    """End it, if it has not ended before; refuses a session that is not the actor's."""
+    """End it, if it is open. Raises ``SessionNotFound`` unless it is the actor's."""
     session = await sessions.session(uow, uow.actor, cmd.session_id)
     if session is None:
         raise SessionNotFound()
@@ -206,13 +211,13 @@ async def end_session(uow: UnitOfWork, cmd: EndSession) -> Session:
 
 @dataclass(frozen=True, slots=True)
 class EndOtherSessions:
-    """End all of the actor's sessions but the one that asks."""
+    """End all of the actor's sessions except the one that asks."""
 
     action: ClassVar[str] = "session.end_others"
 
 
 async def end_other_sessions(uow: UnitOfWork, _cmd: EndOtherSessions) -> None:
-    """End them; refuses an actor without a session."""
+    """End them. Raises ``Unauthenticated`` without a session."""
     if uow.actor.user_id is None or uow.actor.session_id is None:
         raise Unauthenticated()
     await sessions.end_sessions(uow, EndReason.REVOKED, uow.actor.user_id, but=uow.actor.session_id)

@@ -26,10 +26,11 @@ class StepUp:
 
 
 async def step_up(uow: UnitOfWork, cmd: StepUp) -> int:
-    """Note it and give back until when it counts, in microseconds since 1970.
+    """Note it and return until when it counts, in microseconds since 1970.
 
-    Refuses a factor that was used before, a password that changed meanwhile, and a password alone
-    from who has an authenticator app.
+    Raises ``WrongFactor`` for a factor that was used before, ``WrongPassword`` when the password
+    changed meanwhile, ``FactorRequired`` for the password of a user with an authenticator app, and
+    ``Unauthenticated`` without an open session.
     """
     user_id, session_id = uow.actor.user_id, uow.actor.session_id
     if user_id is None or session_id is None:

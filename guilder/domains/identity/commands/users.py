@@ -35,9 +35,9 @@ class CreateUser:
 
 
 async def create_user(uow: UnitOfWork, cmd: CreateUser) -> User:
-    """Store the user and ask for the letter that proves the address, if nothing else does.
+    """Store the user and queue the verification letter, unless the address is verified.
 
-    Refuses an address that is taken.
+    Raises ``EmailTaken``.
     """
     user = User(
         uuid7(uow.now_us),
@@ -82,9 +82,10 @@ class ChangePassword:
 
 
 async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
-    """Store it and end the user's other sessions: whoever knew the old one is out.
+    """Store it and end the user's other sessions.
 
-    Refuses when the password changed meanwhile, so that of two who knew it the first one wins.
+    Raises ``WrongPassword`` when the password changed meanwhile, so that of two who knew it the
+    first one wins, and ``Unauthenticated`` without a user.
     """
     if uow.actor.user_id is None:
         raise Unauthenticated()
@@ -117,10 +118,10 @@ class ChangeAccess:
 
 
 async def change_access(uow: UnitOfWork, cmd: ChangeAccess) -> User:
-    """Store the change; who is switched off has no sessions left.
+    """Store the change; a user who becomes inactive has no sessions left.
 
-    Refuses to take away the last active admin: of two admins who demote each other at the same
-    moment one is refused.
+    Raises ``UserNotFound``, and ``LastAdmin`` rather than leave no active admin: of two admins who
+    demote each other at the same moment one is refused.
     """
     uow.audit(cmd.user_id)
     admins = await users.lock_active_admins(uow)

@@ -38,7 +38,7 @@ async def totp(view: View, user_id: UUID) -> Totp | None:
 
 
 async def active_totp(view: View, user_id: UUID) -> Totp | None:
-    """The authenticator app that a user must prove to come in."""
+    """A user's confirmed authenticator app, which is required to sign in."""
     found = await totp(view, user_id)
     return None if found is None or found.confirmed_at is None else found
 
@@ -87,7 +87,7 @@ async def has_recovery_code(view: View, user_id: UUID, hash_: bytes) -> bool:
 
 
 async def use_recovery_code(uow: UnitOfWork, user_id: UUID, hash_: bytes) -> bool:
-    """Use a recovery code up; False when there is none such any more."""
+    """Use a recovery code; False when it was used before or never given out."""
     done = await uow.execute(
         recovery_codes.delete().where(
             recovery_codes.c.user_id == user_id, recovery_codes.c.hash == hash_
@@ -146,7 +146,7 @@ async def newest_passkeys(
 
 
 async def passkey_by_credential(view: View, credential_id: bytes) -> Passkey | None:
-    """Whoever's passkey it is that names itself so."""
+    """The passkey with that credential id, whoever's it is."""
     row = await view.first(select(*_PASSKEY).where(passkeys.c.credential_id == credential_id))
     return None if row is None else _passkey(row)
 
@@ -188,7 +188,7 @@ async def use_challenge(uow: UnitOfWork, hash_: bytes, ends_at: int) -> bool:
 
 
 async def remove_passkey(uow: UnitOfWork, actor: Actor, passkey_id: UUID) -> bool:
-    """Remove one of the actor's own passkeys; False when there is none such."""
+    """Remove one of the actor's own passkeys; False when they have none of that id."""
     done = await uow.execute(
         passkeys.delete().where(passkeys.c.id == passkey_id, passkeys.c.user_id == actor.user_id)
     )
@@ -201,7 +201,7 @@ async def remove_passkeys(uow: UnitOfWork, user_id: UUID) -> None:
 
 
 async def mark_stepped_up(uow: UnitOfWork, session_id: UUID, user_id: UUID) -> bool:
-    """Note that the session's owner has proved now who they are; False when it has ended."""
+    """Note that the session has stepped up now; False when it has ended."""
     done = await uow.execute(
         sessions.update()
         .where(

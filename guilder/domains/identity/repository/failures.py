@@ -19,7 +19,10 @@ async def failures_of(view: View, key: bytes) -> Failures | None:
 
 
 async def count_failure(uow: UnitOfWork, key: bytes) -> Failures:
-    """Count one more and tell how it stands; asks to be run again when another was the first."""
+    """Count one more and return the count.
+
+    Raises ``RetryTransaction`` when another was the first meanwhile.
+    """
     known = await failures_of(uow, key)
     now = (known or Failures()).with_failure(uow.now_us)
     values = {"in_a_row": now.in_a_row, "last_at": now.last_at, "locked_until": now.locked_until}

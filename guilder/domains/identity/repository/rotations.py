@@ -24,7 +24,10 @@ async def newest_version(view: View) -> int:
 
 
 async def insert_rotation(uow: UnitOfWork, rotation: Rotation) -> None:
-    """Store it; asks to be run again when another rotation has taken the version meanwhile."""
+    """Store it.
+
+    Raises ``RetryTransaction`` when another rotation has taken the version meanwhile.
+    """
     try:
         await uow.execute(
             rotations.insert().values(

@@ -73,9 +73,9 @@ def _has_signed_in(
 async def find_user_of_session(
     view: View, session_id: UUID, user_id: UUID, version: int
 ) -> tuple[User, int | None] | None:
-    """The active user whose session it is, and when they last proved themselves.
+    """The active user of a session, and when they last signed in or stepped up.
 
-    While the session lasts and no rotation refuses the version.
+    None once the session has ended or a rotation refuses the version.
     """
     row = await view.first(
         select(*USER, sessions.c.proved_at)

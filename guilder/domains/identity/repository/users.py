@@ -26,7 +26,7 @@ USER: Final = (
 
 
 async def insert_user(uow: UnitOfWork, user: User, password_hash: str) -> None:
-    """Store a user; refuses an address that another has, also one who comes at the same moment."""
+    """Store a user. Raises ``EmailTaken``, also for one who comes at the same moment."""
     try:
         await uow.execute(
             users.insert().values(
@@ -52,13 +52,13 @@ async def find_by_email(view: View, email: str) -> User | None:
 
 
 async def find_active_user(view: View, user_id: UUID) -> User | None:
-    """A user who may come in."""
+    """An active user."""
     row = await view.first(select(*USER).where(users.c.id == user_id, users.c.is_active == true()))
     return None if row is None else to_user(row)
 
 
 async def lock_active_user(uow: UnitOfWork, user_id: UUID) -> tuple[User, str] | None:
-    """A user who may come in, with the hash of the password; nobody changes either meanwhile."""
+    """An active user with the hash of the password, locked until the transaction ends."""
     row = await uow.first(
         select(*USER, users.c.password_hash)
         .where(users.c.id == user_id, users.c.is_active == true())
@@ -68,7 +68,7 @@ async def lock_active_user(uow: UnitOfWork, user_id: UUID) -> tuple[User, str] |
 
 
 async def find_with_password(view: View, actor: Actor) -> tuple[User, str] | None:
-    """The acting user with the hash of the password, while they may come in."""
+    """The acting user with the hash of the password, if active."""
     row = await view.first(
         select(*USER, users.c.password_hash).where(
             users.c.id == actor.user_id, users.c.is_active == true()
@@ -78,7 +78,7 @@ async def find_with_password(view: View, actor: Actor) -> tuple[User, str] | Non
 
 
 async def lock_active_admins(uow: UnitOfWork) -> list[UUID]:
-    """Who can come in as admin; nobody changes that until the transaction ends."""
+    """The active admins, locked until the transaction ends."""
     rows = await uow.all(
         select(users.c.id)
         .where(users.c.role == Role.ADMIN.value, users.c.is_active == true())
@@ -95,7 +95,7 @@ async def user(view: View, user_id: UUID) -> User | None:
 
 
 async def lock_user(uow: UnitOfWork, user_id: UUID) -> User | None:
-    """A user whom nobody changes until the transaction ends, for an admin."""
+    """A user, locked until the transaction ends; for an admin."""
     row = await uow.first(select(*USER).where(users.c.id == user_id).with_for_update())
     return None if row is None else to_user(row)
 

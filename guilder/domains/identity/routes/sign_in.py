@@ -1,4 +1,4 @@
-"""Coming in. Passwords go to the gate; what comes back is answered and kept nowhere."""
+"""Signing up and in. Passwords go to the authentication service; tokens are kept nowhere."""
 
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
@@ -75,7 +75,7 @@ def json_or_form(model: type[RequestBody]) -> dict[str, Any]:
 
 
 async def read_json_or_form[M: RequestBody](exchange: Exchange, model: type[M]) -> M:
-    """The body, be it JSON or a form."""
+    """The body as JSON or a form. Raises ``UnsupportedMediaType`` for any other."""
     body = await exchange.read_body()
     kind = (exchange.header(b"content-type") or "").partition(";")[0].strip().lower()
     if kind not in {JSON_TYPE, FORM_TYPE}:

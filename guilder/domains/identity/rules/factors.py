@@ -26,10 +26,10 @@ MAX_PASSKEYS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Totp:
-    """An authenticator app; ``secret`` is sealed. It counts once it is confirmed.
+    """An authenticator app; ``secret`` is sealed. It is required once it is confirmed.
 
-    ``last_step`` is the newest time step whose code was used: neither it nor an older one is taken
-    again.
+    ``last_step`` is the newest time step whose code was used: neither it nor an older one is
+    accepted again.
     """
 
     user_id: UUID
@@ -103,7 +103,7 @@ def is_totp_code(code: str) -> bool:
 
 
 def totp_step(secret: bytes, code: str, now_us: int) -> int | None:
-    """The time step whose code it is (RFC 6238, SHA-1), None when it is none of about now.
+    """The time step of a code (RFC 6238, SHA-1), None when it fits none around now.
 
     The newest of several. Every step is compared, so that the time tells nothing.
     """

@@ -13,7 +13,7 @@ LOCK_US: Final = 15 * MINUTE_US
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Wrong passwords in a row: how many, the last when, and until when nobody is let in."""
+    """Wrong passwords in a row: how many, the last when, and until when the key is locked."""
 
     in_a_row: int = 0
     last_at: int = 0
@@ -32,7 +32,7 @@ class Failures:
         return Failures(0, now_us, now_us + LOCK_US)
 
     def locked_seconds(self, now_us: int) -> int:
-        """For how long nobody is let in, rounded up; 0 when the way is free."""
+        """How long the key stays locked, rounded up to seconds; 0 when it is not."""
         return max(0, -((now_us - self.locked_until) // SECOND_US))
 
 

@@ -61,7 +61,7 @@ class Credential(RequestBody):
     client_extension_results: dict[str, Any] | None = Field(None, alias="clientExtensionResults")
 
     def as_browsers_write_it(self) -> dict[str, Any]:
-        """The object again, for who reads such objects."""
+        """The object as ``toJSON()`` wrote it."""
         return self.model_dump(by_alias=True, exclude_none=True)
 
 

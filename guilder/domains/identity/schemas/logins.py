@@ -48,7 +48,7 @@ def parse_email(value: object) -> str:
 
 
 def parse_known_email(value: object) -> str:
-    """An address to look for; what is none will simply not be found."""
+    """An address to look up; a malformed one is returned as it is and matches nobody."""
     text = _text(value)
     try:
         return parse_email(text)

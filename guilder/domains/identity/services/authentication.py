@@ -97,16 +97,16 @@ class AuthenticationService:
         self._guard = AttemptGuard(runner)
 
     async def hash_password(self, password: str, email: str, pointer: str = "/password") -> str:
-        """The hash of a new password; refuses one that breaks the policy."""
+        """The hash of a new password. Raises ``WeakPassword``."""
         normal = check_password(password, email, self._common_passwords, pointer).unwrap()
         return await self._passwords.hash(normal)
 
     async def sign_up(
         self, email: str, password: str, full_name: str | None, actor: Actor, device: str | None
     ) -> SignedIn:
-        """Make a login and sign it in; refuses a weak password and an address that is taken.
+        """Create a user and sign them in. Raises ``WeakPassword`` or ``EmailTaken``.
 
-        Not for where an address must be proved first.
+        Not for where an address must be verified first.
         """
         assert not self.requires_verification
         user = CreateUser(email, await self.hash_password(password, email), full_name)
@@ -123,10 +123,11 @@ class AuthenticationService:
         device: str | None,
         code: str | None = None,
     ) -> SignedIn:
-        """Open a session; refuses all that is wrong with the same words and after the same work.
+        """Open a session, after the same work and with the same words whatever is wrong.
 
-        Refuses as locked, whether or not there is such a user, after too many wrong passwords. Only
-        who has the right one learns that a ``code`` is needed or wrong.
+        Raises ``InvalidCredentials``; after too many wrong passwords ``AccountLocked``, whether or
+        not there is such a user; and, only after the right password, ``SecondFactorRequired``,
+        ``InvalidSecondFactor`` or ``EmailUnverified``.
         """
         found = await self._runner.view(sign_in.find_for_login, email, actor.ip_address, device)
         known = found is not None and found.is_known_device
@@ -164,7 +165,10 @@ class AuthenticationService:
     async def _second(
         self, found: LoginFacts, code: str | None, actor: Actor, place: tuple[str, ...]
     ) -> Checked | None:
-        """The second factor of who gave the right password, None when they have none."""
+        """The second factor beside the right password, None for a user without one.
+
+        Raises ``SecondFactorRequired`` or ``InvalidSecondFactor``.
+        """
         if found.totp is None:
             return None
         if code is None:
@@ -177,9 +181,9 @@ class AuthenticationService:
     async def log_in_with_passkey(
         self, credential: Mapping[str, Any], actor: Actor, device: str | None
     ) -> SignedIn:
-        """Open a session for who has signed a challenge with a passkey, which is two factors.
+        """Open a session with a challenge that a passkey has signed, which is two factors.
 
-        Refuses all that is wrong with the same words.
+        Raises ``InvalidPasskey``, whatever is wrong with it, or ``EmailUnverified``.
         """
         proved = await self.passkeys.check(credential)
         user = None
@@ -205,15 +209,19 @@ class AuthenticationService:
         return self._signed_in(user, session, refresh_token)
 
     async def step_up_with_password(self, password: str, actor: Actor) -> int:
-        """Step the actor's session up; gives back until when that counts.
+        """Step the actor's session up; returns until when that counts, in microseconds since 1970.
 
-        Refuses a wrong password, and who has an authenticator app: that is asked for then.
+        Raises ``WrongPassword``, ``AccountLocked``, or ``FactorRequired`` for a user with an
+        authenticator app.
         """
         _user, encoded = await self._checked_password(password, actor)
         return await self._runner.run(step_up, StepUp(encoded), actor)
 
     async def step_up_with_code(self, code: str, actor: Actor) -> int:
-        """The same for a code of the app or a recovery code; refuses a wrong one."""
+        """The same with a code of the app or a recovery code.
+
+        Raises ``WrongFactor``, ``AccountLocked``, or ``Unauthenticated`` without a session.
+        """
         user_id = actor.user_id
         if user_id is None or actor.session_id is None:
             raise Unauthenticated()
@@ -227,17 +235,17 @@ class AuthenticationService:
         return await self._runner.run(step_up, command, actor)
 
     async def step_up_with_passkey(self, credential: Mapping[str, Any], actor: Actor) -> int:
-        """The same for a passkey; refuses one that is not the actor's."""
+        """The same with a passkey. Raises ``WrongFactor`` unless it is the actor's."""
         proved = await self.passkeys.check(credential)
         if proved is None:
             raise WrongFactor()
         return await self._runner.run(step_up, StepUp(factor=proved[1]), actor)
 
     async def refresh(self, refresh_token: str, actor: Actor) -> SignedIn:
-        """The next pair of tokens; refuses a token that is not good.
+        """The next pair of tokens. Raises ``RefreshInvalid`` or ``RefreshReused``.
 
-        One that was used before ends its session, unless that was a moment ago and nobody has used
-        the pair it gave: then it gives the same pair again.
+        A token that was used before ends its session, unless that was a moment ago and nobody has
+        used its successor: then the same pair is returned.
         """
         salt = self._refresh_tokens.new_salt()
         successor = opaque_hash(await self._successor(refresh_token, salt))
@@ -263,7 +271,7 @@ class AuthenticationService:
     ) -> None:
         """Change the actor's password and end their other sessions.
 
-        Refuses a present password that is wrong and a new one that breaks the policy.
+        Raises ``WrongPassword``, ``AccountLocked`` or ``WeakPassword``.
         """
         user, encoded = await self._checked_password(present, actor)
         command = ChangePassword(
@@ -272,7 +280,10 @@ class AuthenticationService:
         await self._runner.run(change_password, command, actor)
 
     async def _checked_password(self, password: str, actor: Actor) -> tuple[User, str]:
-        """The acting user and the hash that the password fits; refuses a wrong one."""
+        """The acting user and the hash that the password matches.
+
+        Raises ``WrongPassword``, ``AccountLocked``, or ``Unauthenticated`` for an inactive user.
+        """
         found = await self._runner.view(users.find_with_password, actor)
         if found is None:
             raise Unauthenticated()
@@ -285,10 +296,10 @@ class AuthenticationService:
         return user, encoded
 
     async def reset_password(self, token: str, new: str, actor: Actor, device: str | None) -> None:
-        """Set a new password by the token of a letter; all sessions end.
+        """Set a new password with the token of a letter; all sessions end.
 
-        Refuses a token that is not good and a password that breaks the policy; the second does not
-        use the token up.
+        Raises ``TokenInvalid``, ``TokenExpired``, or ``WeakPassword``, which leaves the token
+        unused.
         """
         hash_ = opaque_hash(token)
         user = await self._runner.view(user_of_token, hash_, Purpose.RESET)
@@ -297,7 +308,7 @@ class AuthenticationService:
         await self._runner.run(reset_password, command, actor)
 
     async def _successor(self, refresh_token: str, salt: bytes) -> str:
-        """The successor of a refresh token; refuses when the key that made it has been revoked."""
+        """The successor of a refresh token. Raises ``RefreshInvalid`` when its key was revoked."""
         made = await self._refresh_tokens.successor(refresh_token, salt)
         if made is None:
             raise RefreshInvalid()

@@ -82,7 +82,10 @@ class SecondFactorService:
         self._guard = AttemptGuard(runner)
 
     async def enrol(self, actor: Actor) -> Enrolment:
-        """Begin to set up an app; its secret is shown once."""
+        """Begin to set up an app; its secret is shown once.
+
+        Raises ``TotpActive``, and ``Unauthenticated`` without a user.
+        """
         if actor.user_id is None:
             raise Unauthenticated()
         secret = secrets.token_bytes(TOTP_SECRET_BYTES)
@@ -92,9 +95,10 @@ class SecondFactorService:
         return Enrolment(secret, uri, self._qr_svg(uri))
 
     async def confirm(self, code: str, actor: Actor) -> list[str]:
-        """Let the app count that shows this code; gives recovery codes, shown once.
+        """Confirm the app that shows this code, and return its recovery codes, shown once.
 
-        Refuses a wrong code, and an app whose setting up began too long ago.
+        Raises ``WrongFactor`` for a wrong code, ``TotpNotFound`` when no set-up is under way or it
+        began too long ago, and ``Unauthenticated`` without a user.
         """
         user_id = actor.user_id
         if user_id is None:
@@ -111,7 +115,10 @@ class SecondFactorService:
         return codes
 
     async def renew_codes(self, actor: Actor) -> list[str]:
-        """New recovery codes, shown once, in the place of the old ones."""
+        """New recovery codes, shown once, in place of the old ones.
+
+        Raises ``TotpNotFound``, and ``Unauthenticated`` without a user.
+        """
         if actor.user_id is None:
             raise Unauthenticated()
         codes, hashes = _new_codes(actor.user_id)
@@ -121,8 +128,8 @@ class SecondFactorService:
     async def check(self, totp: Totp, text: str, actor: Actor, *place: str) -> Checked | None:
         """The factor that a code of the user's app, or a recovery code, stands for.
 
-        None for a wrong one, which is counted for the user and the ``place`` it was given at;
-        refuses as locked after too many.
+        None for a wrong one, which is counted for the user and the ``place`` it was given at.
+        Raises ``AccountLocked`` after too many.
         """
         key = failures_key("second factor of", str(totp.user_id), *place)
         async with self._guard.attempt(key):

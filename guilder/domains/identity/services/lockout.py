@@ -1,4 +1,4 @@
-"""While somebody guesses, nobody is let in: attempts take turns, and none is made while locked."""
+"""Attempts on one key take turns, and none is made while it is locked."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,9 +20,9 @@ class _Turn:
 
 
 class AttemptGuard:
-    """Lets one attempt a key through at a time, in this process, and none while it is locked.
+    """Serialises the attempts on a key in this process, and admits none while it is locked.
 
-    So of guesses that arrive together no more are tried than in a row: five, and one more for every
+    So guesses that arrive together get no more tries than in a row: five, and one more for every
     other process.
     """
 
@@ -32,7 +32,7 @@ class AttemptGuard:
 
     @asynccontextmanager
     async def attempt(self, key: bytes) -> AsyncIterator[None]:
-        """A block that checks a password; refuses as ``AccountLocked``."""
+        """A block that checks a password. Raises ``AccountLocked``."""
         turn = self._turns.setdefault(key, _Turn())
         turn.waiting += 1
         try:

@@ -23,7 +23,10 @@ class PasskeyService:
         self._party = party
 
     async def creation_options(self, actor: Actor) -> dict[str, Any]:
-        """What a browser needs to make a passkey for the actor; good for this session alone."""
+        """WebAuthn creation options for the actor, good for this session.
+
+        Raises ``Unauthenticated``.
+        """
         found = await self._runner.view(users.find_with_password, actor)
         if found is None:
             raise Unauthenticated()
@@ -34,7 +37,7 @@ class PasskeyService:
         )
 
     async def add(self, name: str, credential: CredentialJson, actor: Actor) -> Passkey:
-        """Store a passkey that was made for such options; refuses any other."""
+        """Store a passkey that was made for such options. Raises ``WrongFactor`` for any other."""
         try:
             new = self._party.verify_registration(credential, _create(actor))
         except InvalidPasskeyResponse:
@@ -42,11 +45,11 @@ class PasskeyService:
         return await self._runner.run(add_passkey, AddPasskey(name, new), actor)
 
     def request_options(self) -> dict[str, Any]:
-        """What a browser needs to have a challenge signed by any passkey of this bank."""
+        """WebAuthn request options, for any passkey of this bank."""
         return self._party.request_options(_ASSERT)
 
     async def check(self, credential: CredentialJson) -> tuple[UUID, PasskeyProof] | None:
-        """Whose passkey has signed a challenge, and the proof, still to be used; None for none."""
+        """The user whose passkey signed a challenge, and the unused proof; None if invalid."""
         try:
             named = self._party.credential_id(credential)
             passkey = await self._runner.view(factors.passkey_by_credential, named)

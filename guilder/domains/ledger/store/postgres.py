@@ -257,7 +257,10 @@ class PostgresStore:
     async def commit(
         self, units: list[Unit], more: Callable[[], None] = no_more
     ) -> list[UnitResult]:
-        """One transaction for ``units``; see ``Store``."""
+        """One transaction for ``units``.
+
+        Raises ``NotCommitted``, ``OutcomeUnknown`` or ``Unavailable``: see ``Store``.
+        """
         connection = await self._connected()
         try:
             await connection.execute("BEGIN")
@@ -308,7 +311,11 @@ class PostgresStore:
                 raise
 
     async def _resolve(self, posted: Posted, cause: Exception) -> None:
-        """Learn whether a commit took whose reply was lost: under the head's lock, by our nonce."""
+        """Learn, under the head's lock and by our nonce, whether a commit without a reply took.
+
+        Raises ``NotCommitted`` when it did not, ``OutcomeUnknown`` when that could not be learned
+        in time.
+        """
         if posted.batch is None:
             return
         found: bytes | None = None

@@ -153,7 +153,10 @@ class SqliteStore:
     async def commit(
         self, units: list[Unit], _more: Callable[[], None] = no_more
     ) -> list[UnitResult]:
-        """One transaction for ``units``; see ``Store``."""
+        """One transaction for ``units``.
+
+        Raises ``NotCommitted``, ``OutcomeUnknown`` or ``Unavailable``: see ``Store``.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._commit, units)
 
@@ -185,7 +188,10 @@ class SqliteStore:
         return posted.results
 
     def _resolve(self, cursor: Any, posted: Posted, cause: Exception) -> None:
-        """A commit that failed: look from a new connection whether its batch is there after all."""
+        """After a failed commit, look from a new connection whether its batch is there.
+
+        Raises ``Unavailable`` when it is not, ``OutcomeUnknown`` when that cannot be seen.
+        """
         self._rolled_back(cursor)
         self._disconnect()
         if posted.batch is None:
