@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from guilder.core.clock import SystemClock, to_datetime
 from guilder.db.base import Flagged, Guid, is_append_only
-from guilder.db.migrate import config, downgrade, migration_engine, upgrade
+from guilder.db.migrate import config, downgrade, known_revisions, migration_engine, upgrade
 from guilder.tables import metadata
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -93,6 +93,7 @@ async def write(name: str, day: date) -> Path:
         await engine.dispose()
         path = Path(script.path)
         _tidy(path)
+        known_revisions.cache_clear()
         try:
             await upgrade(url)
             await downgrade(url, str(script.down_revision))

@@ -58,17 +58,17 @@ async def _locked(url: str, work: Any, revision: str) -> bool:
 
 
 @functools.cache
-def _revisions() -> tuple[str, ...]:
-    """What this version knows, the head first."""
+def known_revisions() -> tuple[str, ...]:
+    """What this version knows, the head first; whoever writes a migration clears the cache."""
     scripts = ScriptDirectory.from_config(config()).walk_revisions()
     return tuple(script.revision for script in scripts)
 
 
 def _upgrade(connection: Connection, revision: str) -> bool:
     current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in _revisions():
+    if current is not None and current not in known_revisions():
         raise NewerDatabase(f"the database is at revision {current}, which this version lacks")
-    if revision == "head" and current == _revisions()[0]:
+    if revision == "head" and current == known_revisions()[0]:
         return False
     command.upgrade(_with(connection), revision)
     return True

@@ -109,7 +109,7 @@ async def life_of_a_user(scene: Scene) -> None:
     assert (await scene.ask("PUT", f"{API}/users/me/password", weak, bearer)).status == 422
     login = {"email": "ann@example.test", "password": new}
     keep(scene, "another login's", await scene.ask("POST", f"{API}/auth/login", login))
-    encoded = f"email=bob%40example.test&password={form}".encode()
+    encoded = f"email=ben%40example.test&password={form}".encode()
     typed = [(b"content-type", b"application/x-www-form-urlencoded")]
     signed_up = await ask(scene.app, "POST", "/auth/signup", typed, encoded)
     keep(scene, "a sign-up's", signed_up)
