@@ -87,15 +87,17 @@ async def test_a_kill_and_a_restart_under_load(
             clients = [asyncio.create_task(client()) for _ in range(20)]
             for time in (1, 2):
                 await until(lambda: answers > 50 * time)  # noqa: B023 - awaited in its turn
-                usual = usual or slowest
+                usual, before = usual or slowest, events(caplog).count(GONE)
                 redis_server.kill()
-                await until(lambda: events(caplog).count(GONE) == time)  # noqa: B023
+                await until(lambda: events(caplog).count(GONE) > before)  # noqa: B023
                 await asyncio.to_thread(redis_server.start)
                 await back(limiter)
             ended.set()
             await asyncio.gather(*clients)
     assert slowest < ANSWER_SECONDS + A_BREATH + 2 * (lag.worst + usual)
-    assert events(caplog) == [GONE, BACK, GONE, BACK]
+    # A busy machine may find it away once more; it is told in turn all the same.
+    said = events(caplog)
+    assert said == [GONE, BACK] * max(2, len(said) // 2)
 
 
 async def test_a_server_that_hangs_holds_nobody_up(

@@ -37,6 +37,8 @@ def _look(event: str, arguments: tuple[Any, ...]) -> None:
 def _leaves(event: str, arguments: tuple[Any, ...]) -> bool:
     if event == "open":
         path, _, flags = arguments
+        if isinstance(path, int):  # a descriptor, whose own opening was looked at
+            return False
         return bool(flags & _WRITING) and not any(own in str(path) for own in OWN_FILES)
     return event in OUTSIDE and not any(own in str(arguments) for own in OWN_FILES)
 
