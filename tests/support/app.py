@@ -30,16 +30,17 @@ async def started(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
     An answer that the reference does not declare fails the test.
     """
-    transport = httpx.ASGITransport(app=app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=transport,
-            base_url="http://bank.test",
-            event_hooks={"response": [check_declared]},
-        ) as client,
-    ):
+    async with app.router.lifespan_context(app), client_of(app) as client:
         yield client
+
+
+def client_of(app: FastAPI, below: str = "") -> httpx.AsyncClient:
+    """A client of an application; an answer that the reference does not declare fails the test."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app),
+        base_url=f"http://bank.test{below}",
+        event_hooks={"response": [check_declared]},
+    )
 
 
 def made(settings: Settings, *, jobs: bool = False) -> Api:

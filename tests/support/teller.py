@@ -18,7 +18,7 @@ from guilder.core.clock import from_datetime
 from guilder.core.permissions import Role
 from guilder.domains.ledger.commands import SetBankClock, set_bank_clock
 from guilder.infra.process.settings import Settings
-from tests.support.app import PRODUCTION, bank_of, made
+from tests.support.app import PRODUCTION, bank_of, client_of, made
 from tests.support.books import Books, problems, read_books
 from tests.support.builders import a_user
 from tests.support.constants import API, PASSWORD
@@ -91,8 +91,7 @@ class Desk:
 
     def client(self) -> httpx.AsyncClient:
         """A client that is not signed in."""
-        transport = httpx.ASGITransport(self.app)
-        return httpx.AsyncClient(transport=transport, base_url=f"http://bank{API}")
+        return client_of(self.app, API)
 
     async def set_clock(self, instant: str) -> None:
         """Move the bank's time, in every process."""
