@@ -5,9 +5,6 @@ import pytest
 from tests.house.declarations import doubled, shared_data_names
 from tests.house.source import Source, sources
 
-DOUBLE: dict[str, str] = {}
-"""Names that still mean two things, and the names that they are going to have."""
-
 ADVICE = (
     "call one of them what it is in its own place, by the standard term of the field. Free are"
     " endpoints, commands of the CLI, routers, what stands in a `wiring.py`, and functions that"
@@ -75,11 +72,7 @@ def test_a_name_has_one_meaning() -> None:
     package = list(sources("guilder"))
     assert package
     found = doubled(package)
-    assert {name: places for name, places in found.items() if name not in DOUBLE} == {}, ADVICE
-
-
-def test_what_is_listed_as_double_is_double() -> None:
-    assert sorted(DOUBLE.keys() - doubled(sources("guilder")).keys()) == []
+    assert found == {}, ADVICE
 
 
 @pytest.mark.parametrize("files", PLANTED.values(), ids=PLANTED.keys())

@@ -28,6 +28,7 @@ from guilder.domains.transfers.schemas import (
     TransferCreate,
     TransferOut,
     batch_body,
+    dry_run_body,
     posted_body,
     read_batch,
     read_transfer,
@@ -165,5 +166,5 @@ def _dry_run(exchange: Exchange) -> bool:
 def _answer(body: dict[str, Any], *, dry_run: bool, replayed: bool) -> Reply:
     """201, or 200 for a dry run; a body that was given before says so in a header."""
     if dry_run:
-        return json_response(200, body | {"dry_run": True})
+        return json_response(200, dry_run_body(body))
     return json_response(201, body, REPLAYED if replayed else None)

@@ -237,6 +237,11 @@ def posted_body(posted: PostedTransfer, cipher: NumberCipher) -> JsonObject:
     return body
 
 
+def dry_run_body(body: JsonObject) -> JsonObject:
+    """What a dry run found, in its wire form."""
+    return body | {"dry_run": True}
+
+
 def transfer_body(transfer: Transfer, cipher: NumberCipher) -> JsonObject:
     """A transfer that is read, in the same wire form."""
     row = transfer.row
