@@ -89,9 +89,10 @@ def follow(folder: Path, diff: str) -> None:
         raise Stale(f"{PAGE} does not fit the code any more, make its diffs anew:\n{done.stderr}")
 
 
-def run(folder: Path, *command: str | Path) -> None:
+def run(folder: Path, *command: str | Path) -> str:
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def new_file(path: str) -> str:
@@ -154,5 +155,7 @@ def test_whoever_follows_the_page_has_both_in_a_running_bank(tmp_path: Path) -> 
     run(tmp_path, sys.executable, "-m", "ruff", "check", "--no-cache", *python)
     run(tmp_path, sys.executable, "-m", "ruff", "format", "--no-cache", "--check", *python)
     run(tmp_path, LINT_IMPORTS, "--no-cache")
+    reference = run(tmp_path, sys.executable, "-c", "from guilder.cli import app; app()", "openapi")
+    (tmp_path / "openapi.json").write_text(reference, encoding="utf-8")
     run(tmp_path, sys.executable, "-m", "tools.migration", "add_notes")
     run(tmp_path, sys.executable, "-W", "error", "-m", "tests.house.example_walk")
