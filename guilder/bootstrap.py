@@ -42,6 +42,7 @@ from guilder.infra.process.production import key_problems
 from guilder.infra.process.settings import PREFIX, InvalidSettings, Settings
 from guilder.infra.process.telemetry import Telemetry
 from guilder.infra.security.crypto import AesGcmSealer
+from guilder.infra.security.cursors import CursorSealer
 from guilder.infra.security.geoip import GeoIpDatabase, no_place
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, InvalidKeys, KeyRing, Keys
 from guilder.infra.security.passkeys import WebAuthnRelyingParty
@@ -74,6 +75,7 @@ class Bank:
     directory: AccountDirectory
     transfers: TransferService
     cipher: NumberCipher
+    cursors: CursorSealer
     telemetry: Telemetry
     redis: RedisRateLimiter | None
     limits: RateLimits | None
@@ -95,6 +97,7 @@ class Bank:
             self.tokens,
             self.transfers,
             self.cipher,
+            self.cursors,
             self.telemetry,
             self.dispatcher,
             self.letters,
@@ -163,6 +166,7 @@ async def build_bank(
         directory=directory,
         transfers=TransferService(directory, poster, clock),
         cipher=cipher,
+        cursors=CursorSealer(keys.signing),
         telemetry=telemetry,
         redis=redis,
         limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,

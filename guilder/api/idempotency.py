@@ -33,11 +33,6 @@ def key_text(exchange: Exchange) -> str | None:
     return text
 
 
-def caller_of(actor: Actor) -> str:
-    """The scope of a key: the user, or the address of an anonymous caller."""
-    return actor.name if actor.user_id is not None else f"{actor.name}:{actor.ip_address}"
-
-
 def fingerprint(exchange: Exchange, secrets: Collection[str] = ()) -> bytes:
     """16 bytes that are the same for the same request: method, path and canonical body.
 
@@ -56,7 +51,7 @@ def key_of(exchange: Exchange, actor: Actor, secrets: Collection[str] = ()) -> K
     text = key_text(exchange)
     if text is None:
         return None
-    return Key(digest(caller_of(actor), text), fingerprint(exchange, secrets))
+    return Key(digest(actor.scope, text), fingerprint(exchange, secrets))
 
 
 async def idempotency_key(

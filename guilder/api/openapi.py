@@ -21,6 +21,7 @@ from guilder.api.errors import (
     UnsupportedMediaType,
 )
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_ID
+from guilder.api.pagination import CURSOR
 from guilder.api.policies import RateLimitPolicy
 from guilder.api.problems import INTERNAL_ERROR, PROBLEM_JSON, status_of
 from guilder.api.routing import BodyKind, RouteRequirements, requirements_of
@@ -30,6 +31,7 @@ from guilder.core.errors import (
     IdempotencyConflict,
     IdempotencyInProgress,
     Invalid,
+    InvalidCursor,
     NotFound,
     RateLimited,
     Refusal,
@@ -196,7 +198,7 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
 def _complete(operation: Document, path: str, requirements: RouteRequirements) -> None:
     """Add to one operation what every operation has."""
     parameters: list[Document] = operation.setdefault("parameters", [])
-    keyed = any(found.get("name") == IDEMPOTENCY_KEY for found in parameters)
+    names = {found.get("name", "") for found in parameters}
     reads = requirements.body is not BodyKind.NONE or "requestBody" in operation
     checked = reads or any(found.get("in") == "query" for found in parameters)
     parameters.append({"$ref": "#/components/parameters/RequestId"})
@@ -209,7 +211,8 @@ def _complete(operation: Document, path: str, requirements: RouteRequirements) -
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
     codes = {code for found in responses.values() for code in found.pop(CODES, ())}
-    plumbing = tuple(_plumbing(path, requirements, keyed=keyed, checked=checked, reads=reads))
+    keyed = IDEMPOTENCY_KEY in names
+    plumbing = tuple(_plumbing(path, requirements, names, checked=checked, reads=reads))
     operation[CODES] = sorted({INTERNAL_ERROR, *codes, *(kind.code for kind in plumbing)})
     for status in (500, *map(status_of, plumbing)):
         responses.setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
@@ -228,9 +231,9 @@ def _complete(operation: Document, path: str, requirements: RouteRequirements) -
 
 
 def _plumbing(
-    path: str, requirements: RouteRequirements, *, keyed: bool, checked: bool, reads: bool
+    path: str, requirements: RouteRequirements, names: set[str], *, checked: bool, reads: bool
 ) -> Iterator[type[Refusal]]:
-    """What the plumbing alone may refuse an operation with."""
+    """What the plumbing alone may refuse an operation with; ``names`` are those of parameters."""
     yield from (BadRequest, DuplicateHeader, InvalidText, UnknownParameter, Unavailable)
     if requirements.permission is not None or requirements.policy.rate is not None:
         yield RateLimited
@@ -240,7 +243,9 @@ def _plumbing(
             yield Forbidden
     if "{" in path or requirements.sandbox:
         yield NotFound
-    if keyed:
+    if CURSOR in names:
+        yield InvalidCursor
+    if keyed := IDEMPOTENCY_KEY in names:
         yield from (IdempotencyInProgress, IdempotencyConflict)
     if keyed or checked:
         yield Invalid

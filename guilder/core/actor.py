@@ -43,6 +43,14 @@ class Actor:
             return f"user:{self.user_id}"
         return "anonymous" if self.role is None else "system"
 
+    @property
+    def scope(self) -> str:
+        """Whose idempotency keys and cursors are the actor's: the user, or the address of nobody.
+
+        What one caller was given is worth nothing to another.
+        """
+        return self.name if self.user_id is not None else f"{self.name}:{self.ip_address}"
+
 
 def require_fresh(actor: Actor, now_us: int) -> None:
     """Raises ``StepUpRequired`` unless the actor has signed in or stepped up within ``FRESH_US``.

@@ -40,6 +40,16 @@ class BadRequest(Refusal):
     code = "bad_request"
 
 
+class InvalidCursor(BadRequest):
+    """The cursor was not given to this caller, by this list, for these filters."""
+
+    code = "invalid_cursor"
+    detail = (
+        "The cursor is not from this list with these filters. Repeat the filters of the page "
+        "before, or start again without a cursor."
+    )
+
+
 class Invalid(Refusal):
     """A field breaks its rule; ``fields`` names each by JSON pointer."""
 

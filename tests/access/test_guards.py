@@ -95,7 +95,7 @@ GUARDS: list[tuple[str, str, str]] = [
     (SESSION_ROWS, "statement = statement.where(sessions.c.id != but)", "pass"),
     ("guilder/domains/identity/commands/rotations.py", "_rotate(uow, cmd.user_id, ",
      "_rotate(uow, None, "),
-    ("guilder/api/idempotency.py", "digest(caller_of(actor), text)", "digest(text)"),
+    ("guilder/api/idempotency.py", "digest(actor.scope, text)", "digest(text)"),
     ("guilder/domains/transfers/services.py", "p.key = digest(owner, key_text)",
      "p.key = digest(key_text)"),
     ("guilder/domains/transfers/services.py", "unit.key = digest(payer.text, key_text)",

@@ -56,6 +56,7 @@ from guilder.core.errors import (
 from guilder.core.page import paginate
 from guilder.core.parts import Parts
 from guilder.core.permissions import Permission, Role
+from guilder.infra.security.cursors import CursorSealer
 
 CurrentActor = Annotated[Actor, requires(Permission.ACCOUNTS_READ)]
 WritingActor = Annotated[Actor, requires(Permission.ACCOUNTS_WRITE)]
@@ -272,7 +273,8 @@ def make_app(gates: Gates | None = None, options: GatewayOptions | None = None) 
     app.include_router(make_odd_router(), prefix="/odd")
     app.include_router(make_streams(), prefix="/odd")
     app.include_router(make_faults(), prefix="/odd")
-    app.parts = Parts(TokenCache(gates or Gates(), FixedClock(NOW)))
+    tokens = TokenCache(gates or Gates(), FixedClock(NOW))
+    app.parts = Parts(tokens, CursorSealer(b"c" * 32))
     return app
 
 

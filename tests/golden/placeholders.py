@@ -11,7 +11,7 @@ _KINDS: Final = {
     "challenge": r'(?<="challenge":")[\w-]+',
     "token": r'(?<=["=])[\w-]{43}(?=["\s<])',
     "key": r"(?<=<)[0-9a-f]{32}(?=@)",
-    "cursor": r'(?<="next_cursor":")[\w-]{48}(?=")',
+    "cursor": r'(?<="next_cursor":")[\w-]{75}(?=")',
     "credential": r'(?<=[dI]":")[\w-]{22}(?=")',
     "secret": r"\b[A-Z2-7]{32}\b",
     "recovery": r"\b[A-HJ-NP-Z2-9]{5}(?:-[A-HJ-NP-Z2-9]{5}){3}\b",

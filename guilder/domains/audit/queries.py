@@ -4,8 +4,8 @@ import re
 from typing import Final
 
 from guilder.core.actor import Actor
-from guilder.core.errors import Forbidden
-from guilder.core.page import Page, PageRequest, invalid_cursor, paginate
+from guilder.core.errors import Forbidden, InvalidCursor
+from guilder.core.page import Page, PageRequest, paginate
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
 from guilder.domains.audit import repository
@@ -33,5 +33,5 @@ def _instant_and_number(page: PageRequest) -> tuple[int, int] | None:
         return None
     found = _CURSOR.fullmatch(page.after)
     if found is None:
-        raise invalid_cursor()
+        raise InvalidCursor()
     return int(found[1]), int(found[2])

@@ -31,7 +31,6 @@ REFUSED_BODIES: list[tuple[object, list[tuple[str, str]]]] = [
 REFUSED_QUERIES: list[tuple[str, dict[str, str], str]] = [
     ("", {"limit": "0"}, "/limit"),
     ("", {"limit": "101"}, "/limit"),
-    ("", {"cursor": "%%%"}, "/cursor"),
     ("/{id}/balance", {"at": "yesterday"}, "/at"),
     ("/{id}/balance", {"at": "1700000000"}, "/at"),
     ("/{id}/balance", {"on": "2026-02-30"}, "/on"),
@@ -43,7 +42,6 @@ REFUSED_QUERIES: list[tuple[str, dict[str, str], str]] = [
     ("/{id}/transactions", {"max_amount": "1.5"}, "/max_amount"),
     ("/{id}/transactions", {"status": "lost"}, "/status"),
     ("/{id}/transactions", {"q": "x" * 101}, "/q"),
-    ("/{id}/transactions", {"cursor": "eA"}, "/cursor"),
     ("/{id}/statement", {}, "/month"),
     ("/{id}/statement", {"month": "2026-13"}, "/month"),
     ("/{id}/statement", {"month": "2026-1"}, "/month"),

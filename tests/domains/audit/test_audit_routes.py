@@ -226,12 +226,9 @@ async def test_a_changed_role_is_told_with_what_it_was(
         ("subject=%00", 400, None),
         ("actor=%ff%fe", None, None),
         ("actor=%ED%A0%80", None, None),
-        ("cursor=nonsense", 422, "validation_failed"),
-        ("cursor=MTIz", 422, "validation_failed"),  # 123
-        ("cursor=MS4x&offset=1", 422, "validation_failed"),  # 1.1
-        ("cursor=LTEuLTE", 422, "validation_failed"),  # -1.-1
-        ("cursor=MTIzNDU2Nzg5MDEyMzQ1Njc4OS4x", 422, "validation_failed"),  # more than 64 bits
-        ("cursor=OTk5OTk5OTk5OTk5OTk5OTk5Ljk5OTk5OTk5OTk5OTk5OTk5OQ", 200, None),  # the largest
+        ("cursor=nonsense", 400, "invalid_cursor"),
+        ("cursor=MTAuMTA", 400, "invalid_cursor"),  # 10.10, as nobody is given it
+        ("cursor=MS4x&offset=1", 422, "validation_failed"),
         (f"actor={quote("' OR 1=1 --")}", 200, None),
         (f"action={quote('%')}", 200, None),
         ("subject=", 200, None),

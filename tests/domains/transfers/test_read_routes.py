@@ -79,8 +79,8 @@ async def test_transfers_are_listed_in_stable_pages_while_money_moves(
     assert len(seen) == 8  # the deposit is the oldest
     offset = await payer.read("/transfers", limit=1, offset=2)
     assert offset["items"] == [made[-1]]  # two payments back stand before it
-    for query in ({"limit": 0}, {"limit": 101}, {"cursor": "?"}, {"cursor": "LTE"}):
-        refused(await payer.get("/transfers", **query), 422, "validation_failed")
+    for limit in (0, 101):
+        refused(await payer.get("/transfers", limit=limit), 422, "validation_failed")
     refused(await payer.get("/transfers", status="posted"), 400, "unknown_parameter")
 
 
