@@ -19,7 +19,8 @@ from guilder.infra.security.secrets import derived_key
 
 type Headers = list[tuple[bytes, bytes]]
 
-DAY = 24 * 60 * 60
+HOUR = 60 * 60
+DAY = 24 * HOUR
 EVIL = "https://evil.example/keys.json"
 
 
@@ -112,9 +113,9 @@ def _claims(known: Known) -> dict[str, str]:
         "expired": {"exp": now - 1, "iat": now - 901, "nbf": now - 901},
         "expired long ago": {"exp": now - DAY, "iat": now - 2 * DAY, "nbf": now - 2 * DAY},
         "expires in a year": {"exp": now + 365 * DAY},
-        "not yet valid": {"nbf": now + 60},
-        "issued in the future": {"iat": now + 60},
-        "all in the future": {"iat": now + 60, "nbf": now + 60, "exp": now + 960},
+        "not yet valid": {"nbf": now + HOUR},
+        "issued in the future": {"iat": now + HOUR},
+        "all in the future": {"iat": now + HOUR, "nbf": now + HOUR, "exp": now + HOUR + 900},
         "expiry is negative": {"exp": -1},
         "another issuer's": {"iss": "another"},
         "issuer with a space": {"iss": "guilder "},
