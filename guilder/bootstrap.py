@@ -17,7 +17,7 @@ from guilder.core.ids import NumberCipher
 from guilder.core.parts import Parts
 from guilder.core.ports import Mailer, RateLimiter, SecretStore
 from guilder.db.deliveries import Deliveries
-from guilder.db.engine import Database, is_sqlite
+from guilder.db.engine import Database
 from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
@@ -38,6 +38,7 @@ from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.process.dispatcher import Dispatcher, event_routes
+from guilder.infra.process.known_databases import KnownDatabases
 from guilder.infra.process.production import key_problems
 from guilder.infra.process.settings import PREFIX, InvalidSettings, Settings
 from guilder.infra.process.telemetry import Telemetry
@@ -149,7 +150,7 @@ async def build_bank(
         raise
     passwords = Argon2Passwords(keys.encryption, first_key=keys.signing.versions[-1].value)
     access_tokens = AccessTokens(keys.signing, clock)
-    poster = Poster(ledger_store(settings.database, clock), telemetry)
+    poster = Poster(ledger_store(database, clock), telemetry)
     directory = AccountDirectory(runner)
     redis_url = settings.redis_url.get_secret_value()
     redis = RedisRateLimiter(redis_url) if redis_url and settings.rate_limits else None
@@ -286,9 +287,25 @@ def mailer(settings: Settings, clock: Clock) -> Mailer:
             return SmtpMailer(server, settings.sender, clock)
 
 
-def ledger_store(url: str, clock: Clock) -> Store:
-    """The ledger's store for the database at ``url``; it connects when it is first used."""
-    return SqliteStore(url, clock) if is_sqlite(url) else PostgresStore(url, clock)
+def ledger_store(database: Database, clock: Clock) -> Store:
+    """The ledger's store on a database; it connects when it is first used."""
+    if database.files is not None:
+        return SqliteStore(database.url, clock, database.files)
+    return PostgresStore(database.url, clock)
+
+
+async def migrate_bank(settings: Settings, *, new: bool = False) -> bool:
+    """Bring the bank's database to the newest schema; tells whether anything had to be done.
+
+    Raises ``BankMissing`` where there is none though there was one before, unless a ``new`` one is
+    wanted, and ``NewerDatabase`` when it is newer than the code.
+    """
+    known = KnownDatabases(settings.data_dir, settings.database)
+    changed = await upgrade(
+        settings.database, before_first=(lambda: None) if new else known.refuse_if_known
+    )
+    known.remember()
+    return changed
 
 
 @asynccontextmanager
@@ -299,9 +316,9 @@ async def open_bank(
 ) -> AsyncIterator[Bank]:
     """A running bank: migrated, its poster started; closed in order at the end.
 
-    Raises ``NewerDatabase`` when the database is newer than the code.
+    Raises ``BankMissing`` and ``NewerDatabase`` as ``migrate_bank`` does.
     """
-    await upgrade(settings.database)
+    await migrate_bank(settings)
     bank = await build_bank(settings, telemetry, subscribers)
     bank.poster.start()
     watching = asyncio.create_task(bank.keys.watch(), name="keys")

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from guilder import __version__
-from guilder.bootstrap import open_bank, open_keys
+from guilder.bootstrap import migrate_bank, open_bank, open_keys
 from guilder.cli import keys, shell
 from guilder.cli.troubles import REFUSED, reported_errors
 from guilder.core.actor import SYSTEM
@@ -64,6 +64,9 @@ Workers = Annotated[int | None, typer.Option(help="Processes to serve with. [GUI
 Reload = Annotated[
     bool, typer.Option("--reload", help="For development: start anew when the code changes.")
 ]
+New = Annotated[
+    bool, typer.Option("--new", help="Start an empty bank where one was before and is gone.")
+]
 NoJobs = Annotated[bool, typer.Option("--no-jobs", help="Leave the periodic jobs to others.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AnchorOption = Annotated[
@@ -82,25 +85,30 @@ def serve(
     workers: Workers = None,
     no_jobs: NoJobs = False,
     reload: Reload = False,
+    new: New = False,
 ) -> None:
     """Migrate the database and serve."""
     with reported_errors():
         settings = load_settings(host=host, port=port, workers=workers)
         _refuse_to_reload(settings, wanted=reload)
-        sockets = _prepare(settings)
+        sockets = _prepare(settings, new=new)
     _serve(settings, sockets, jobs=not no_jobs, reload=reload)
 
 
 @app.command()
 def demo(
-    host: Host = None, port: Port = None, workers: Workers = None, reload: Reload = False
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+    reload: Reload = False,
+    new: New = False,
 ) -> None:
     """Serve with the demo bank; make it first where there is none."""
     with reported_errors():
         settings = load_settings(host=host, port=port, workers=workers)
         _refuse_in_production(settings)
         _refuse_to_reload(settings, wanted=reload)
-        sockets = _prepare(settings)
+        sockets = _prepare(settings, new=new)
         asyncio.run(_seed_demo(settings))
         print("Logins of the demo bank:")
         for person in PEOPLE:
@@ -133,12 +141,12 @@ def worker() -> None:
 
 
 @app.command()
-def migrate() -> None:
+def migrate(new: New = False) -> None:
     """Bring the database to the newest schema."""
     with reported_errors():
         settings = load_settings()
         _log_quietly(settings)
-        changed = asyncio.run(upgrade(settings.database))
+        changed = asyncio.run(migrate_bank(settings, new=new))
         print("The database has been migrated." if changed else "Nothing to do.")
 
 
@@ -258,17 +266,23 @@ def _log_quietly(settings: Settings) -> None:
     configure_logging("warning", as_json=settings.logs_json)
 
 
-def _prepare(settings: Settings) -> list[socket.socket]:
-    """What can fail before serving: the keys, the address and the database."""
+def _prepare(settings: Settings, *, new: bool) -> list[socket.socket]:
+    """What can fail before serving: keys that are given, the address, and the database.
+
+    Keys that are made here are made last, so that a start that was killed leaves none without a
+    bank: they are a sign of one.
+    """
     configure_logging(settings.log_level, as_json=settings.logs_json)
     for doubt in production_warnings(settings) if settings.env == "production" else ():
         _log.warning("doubtful in production", extra={"fields": {"setting": doubt}})
-    open_keys(settings, SystemClock())
+    if not settings.makes_keys:
+        open_keys(settings, SystemClock())
     with ExitStack() as unless_ready:
         sockets = bind(settings.host, settings.port, settings.workers)
         for one in sockets:
             unless_ready.enter_context(one)
-        asyncio.run(upgrade(settings.database))
+        asyncio.run(migrate_bank(settings, new=new))
+        open_keys(settings, SystemClock())
         unless_ready.pop_all()
     return sockets
 
@@ -317,6 +331,7 @@ async def _work(settings: Settings) -> None:
 async def _reset(settings: Settings) -> None:
     await upgrade(settings.database)
     await downgrade(settings.database, "base")
+    await migrate_bank(settings, new=True)
 
 
 async def _seed_demo(settings: Settings) -> None:

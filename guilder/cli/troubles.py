@@ -13,6 +13,7 @@ from guilder.core.errors import Invalid, Refusal, Unavailable
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable
 from guilder.db.engine import UnsafeDatabase
 from guilder.db.migrate import NewerDatabase
+from guilder.infra.process.known_databases import BankMissing
 from guilder.infra.process.server import CannotListen
 from guilder.infra.process.settings import InvalidSettings
 
@@ -28,7 +29,7 @@ def reported_errors() -> Iterator[None]:
         yield
     except InvalidSettings as error:
         _end(USAGE_ERROR, str(error))
-    except (CannotListen, NewerDatabase, UnsafeDatabase, SecretsUnavailable) as error:
+    except (BankMissing, CannotListen, NewerDatabase, UnsafeDatabase, SecretsUnavailable) as error:
         _end(ENVIRONMENT_ERROR, str(error))
     except SecretsReadOnly as error:
         _end(REFUSED, str(error))

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Never
+from urllib.parse import quote
 
 import asyncpg
-from sqlalchemy import Engine, event, text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -20,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from guilder.core.errors import Unavailable
 from guilder.db.audit import SQLITE_LINK, audit_chain_hash
+from guilder.db.sqlite_files import SqliteFiles
 
 BUSY_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
@@ -71,6 +73,11 @@ def sqlite_path(url: str) -> Path:
     return Path(database)
 
 
+def existing_file(path: Path) -> str:
+    """The address by which SQLite opens a file that is there, and never makes one."""
+    return f"file:{quote(str(path.absolute()))}?mode=rw"
+
+
 def postgres_dsn(url: str) -> str:
     """The address as asyncpg itself takes it."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -105,11 +112,12 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = url
         self.sqlite = is_sqlite(url)
+        self.files: SqliteFiles | None = None
         if self.sqlite:
             check_sqlite_library()
-            sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
-            self.writer = _sqlite_engine(url, "BEGIN IMMEDIATE", 1)
-            self.reader = _sqlite_engine(url, "BEGIN", pool_size)
+            self.files = SqliteFiles(sqlite_path(url))
+            self.writer = _sqlite_engine(url, self.files, "BEGIN IMMEDIATE", 1)
+            self.reader = _sqlite_engine(url, self.files, "BEGIN", pool_size)
         else:
             self.writer = self.reader = _postgres_engine(url, pool_size)
 
@@ -150,10 +158,15 @@ class Database:
             raise_translated(error)
 
     async def ping(self) -> None:
-        """Prove that a query is answered. Raises ``Unavailable`` otherwise, within seconds."""
+        """Prove that a query is answered, on SQLite from the file that lies at its path.
+
+        Raises ``Unavailable`` otherwise, within seconds.
+        """
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS), self.view() as connection:
                 await connection.execute(text("SELECT 1"))
+                if self.files is not None:
+                    self.files.check(connection.info["files"])
         except TimeoutError as error:
             raise Unavailable() from error
 
@@ -200,9 +213,11 @@ def _told(error: BaseException) -> tuple[str, int]:
     return getattr(raw, "sqlstate", None) or "", code & 0xFF
 
 
-def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
+def _sqlite_engine(url: str, files: SqliteFiles, begin: str, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=str(sqlite_path(url))),
+        URL.create(
+            "sqlite+aiosqlite", database=existing_file(sqlite_path(url)), query={"uri": "true"}
+        ),
         pool_size=pool_size,
         hide_parameters=True,  # an error in the log names the statement, never what was stored
         max_overflow=0,
@@ -210,26 +225,26 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
     )
     reading = begin == "BEGIN"
 
-    def connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions of its own
-        cursor = connection.cursor()
-        prepare_sqlite(cursor)
-        if reading:
-            cursor.execute("PRAGMA query_only=ON")
-        else:
-            connection.create_function(SQLITE_LINK, 3, audit_chain_hash, deterministic=True)
-        cursor.close()
+    def connect(connection: Any, record: Any) -> None:
+        try:
+            connection.isolation_level = None  # the driver must not begin transactions of its own
+            cursor = connection.cursor()
+            prepare_sqlite(cursor)
+            if reading:
+                cursor.execute("PRAGMA query_only=ON")
+            else:
+                connection.create_function(SQLITE_LINK, 3, audit_chain_hash, deterministic=True)
+            cursor.close()
+            record.info["files"] = files.opened()
+        except BaseException:
+            connection.close()
+            raise
 
-    def begin_transaction(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
-
-    _listen(engine.sync_engine, connect, begin_transaction)
+    event.listen(engine.sync_engine, "do_connect", lambda *_: files.expect_database())
+    event.listen(engine.sync_engine, "connect", connect)
+    event.listen(engine.sync_engine, "begin", lambda one: one.exec_driver_sql(begin))
+    event.listen(engine.sync_engine, "commit", lambda one: files.check(one.info["files"]))
     return engine
-
-
-def _listen(engine: Engine, connect: Any, begin: Any) -> None:
-    event.listen(engine, "connect", connect)
-    event.listen(engine, "begin", begin)
 
 
 def _postgres_engine(url: str, pool_size: int) -> AsyncEngine:

@@ -1,6 +1,8 @@
 """Migrations at start: one Alembic tree, run under a lock by whoever comes first."""
 
 import functools
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,12 +34,21 @@ def config() -> Config:
     return found
 
 
-async def upgrade(url: str, revision: str = "head") -> bool:
+def allow() -> None:
+    """An empty database may be filled."""
+
+
+async def upgrade(
+    url: str, revision: str = "head", *, before_first: Callable[[], None] = allow
+) -> bool:
     """Bring the database to ``revision``; tells whether anything had to be done.
 
-    Several processes may call it at once. Raises ``NewerDatabase`` for one newer than the code.
+    Several processes may call it at once. ``before_first`` is called before anything is made where
+    there is nothing, and may raise. Raises ``NewerDatabase`` for one newer than the code.
     """
-    return await _locked(url, _upgrade, revision)
+    if is_sqlite(url) and not sqlite_path(url).exists():
+        before_first()
+    return await _locked(url, partial(_upgrade, before_first=before_first), revision)
 
 
 async def downgrade(url: str, revision: str) -> None:
@@ -64,8 +75,10 @@ def known_revisions() -> tuple[str, ...]:
     return tuple(script.revision for script in scripts)
 
 
-def _upgrade(connection: Connection, revision: str) -> bool:
+def _upgrade(connection: Connection, revision: str, before_first: Callable[[], None]) -> bool:
     current = MigrationContext.configure(connection).get_current_revision()
+    if current is None:
+        before_first()
     if current is not None and current not in known_revisions():
         raise NewerDatabase(f"the database is at revision {current}, which this version lacks")
     if revision == "head" and current == known_revisions()[0]:

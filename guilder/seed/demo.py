@@ -55,7 +55,7 @@ async def seed_demo(bank: Bank, progress: DemoProgress | None = None) -> bool:
     """Make the demo bank where it is not complete; tells whether anything was added."""
     clock = FixedClock(await _first_day(bank))
     runner = Runner(bank.database, clock)
-    store = ledger_store(bank.settings.database, clock)
+    store = ledger_store(bank.database, clock)
     try:
         before = await bank.runner.view(user_by_email, PEOPLE[-1].email)
         password_hash = "" if before else await bank.passwords.hash(PASSWORD)

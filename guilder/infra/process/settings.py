@@ -257,6 +257,11 @@ class Settings(BaseSettings):
         return bool(self.secrets_url)
 
     @property
+    def makes_keys(self) -> bool:
+        """Whether a key is made in the data folder where there is none."""
+        return not self.keeps_keys_elsewhere and len(self.keys_given()) < 2
+
+    @property
     def aws_place(self) -> tuple[str, str | None]:
         """Where in AWS Secrets Manager: the prefix of names, and the region if it is given."""
         found = _AWS.fullmatch(self.secrets_url)

@@ -17,7 +17,8 @@ from sqlalchemy import Table
 
 from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
-from guilder.db.engine import check_sqlite_library, prepare_sqlite, sqlite_path
+from guilder.db.engine import check_sqlite_library, existing_file, prepare_sqlite, sqlite_path
+from guilder.db.sqlite_files import OpenFiles, SqliteFiles
 from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch, run_sync
 from guilder.domains.ledger.ports import Batch, Head, NotCommitted, no_more
@@ -141,11 +142,16 @@ class SqliteBooks:
 
 
 class SqliteStore:
-    """Commits batches on a connection and in a thread of its own."""
+    """Commits batches on a connection and in a thread of its own.
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    ``files`` are those of the process's other connections, so that all are to one database.
+    """
+
+    def __init__(self, url: str, clock: Clock, files: SqliteFiles | None = None) -> None:
         check_sqlite_library()
         self._path = sqlite_path(url)
+        self._files = files or SqliteFiles(self._path)
+        self._opened: OpenFiles = ()
         self._clock = clock
         self._connection: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="guilder-poster")
@@ -173,6 +179,7 @@ class SqliteStore:
         try:
             cursor.execute("BEGIN IMMEDIATE")
             posted = run_sync(post_batch(SqliteBooks(cursor), units, self._clock))
+            self._files.check(self._opened)
         except sqlite3.OperationalError as error:
             self._rolled_back(cursor)
             if _busy(error):
@@ -202,7 +209,7 @@ class SqliteStore:
                 .execute("SELECT nonce FROM ledger_batches WHERE id = ?", (posted.batch.id,))
                 .fetchone()
             )
-        except sqlite3.Error:
+        except (sqlite3.Error, Unavailable):
             raise OutcomeUnknown() from cause
         if row is None or row[0] != posted.batch.nonce:
             raise Unavailable() from cause
@@ -217,11 +224,16 @@ class SqliteStore:
     def _connected(self) -> Any:
         if self._connection is None:
             connection = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, cached_statements=256
+                existing_file(self._path),
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
             )
             try:
                 prepare_sqlite(connection.cursor())
                 connection.execute(f"PRAGMA cache_size={_CACHE_KIB}")
+                self._opened = self._files.opened()
             except BaseException:
                 connection.close()
                 raise
