@@ -39,6 +39,7 @@ from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.process.dispatcher import Dispatcher, event_routes
 from guilder.infra.process.known_databases import KnownDatabases
+from guilder.infra.process.logging import show
 from guilder.infra.process.production import key_problems
 from guilder.infra.process.settings import PREFIX, InvalidSettings, Settings
 from guilder.infra.process.telemetry import Telemetry
@@ -280,7 +281,7 @@ def mailer(settings: Settings, clock: Clock) -> Mailer:
     """The way mail goes out; nothing is connected before there is some."""
     match settings.mail_route:
         case ConsoleRoute():
-            return ConsoleMailer(open_letters=settings.sandbox)
+            return ConsoleMailer(show, open_letters=settings.sandbox)
         case FolderRoute(folder):
             return FileMailer(folder, settings.sender, clock)
         case SmtpRoute() as server:

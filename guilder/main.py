@@ -23,6 +23,7 @@ from guilder.core.errors import NotFound, Refusal, Unavailable
 from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, Database
 from guilder.domains.ledger.poster import Poster
 from guilder.infra.process.dispatcher import Dispatcher
+from guilder.infra.process.logging import line_handler
 from guilder.infra.process.settings import Settings, load_settings
 from guilder.infra.process.telemetry import METRICS_TYPE, Telemetry
 from guilder.slices import SLICES
@@ -78,6 +79,8 @@ def stop_accepting(app: FastAPI) -> None:
 def _lifespan(settings: Settings, telemetry: Telemetry, *, jobs: bool) -> Any:
     @asynccontextmanager
     async def lifespan(app: Api) -> AsyncIterator[None]:
+        if (log := line_handler()) is not None:
+            log.on_lost = telemetry.lost_lines
         async with open_bank(settings, telemetry) as bank, _jobs(bank, wanted=jobs):
             app.state.bank, app.parts = bank, bank.parts
             app.state.ready = True

@@ -77,5 +77,6 @@ async def _once(parts: Parts, job: Job) -> None:
         await asyncio.wait((task,))
     finally:
         task.cancel()
-    if (error := task.exception()) is not None:
+    if task.cancelled() or (error := task.exception()) is not None:
+        error = None if task.cancelled() else error
         _log.error("job failed", exc_info=error, extra={"fields": {"job": job.name}})

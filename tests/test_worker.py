@@ -39,7 +39,7 @@ async def bank(database_url: str, tmp_path: Path) -> AsyncIterator[Bank]:
 class Work:
     """Counts its turns and may fail at each."""
 
-    error: Exception | None = None
+    error: BaseException | None = None
     turns: int = 0
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -66,6 +66,12 @@ async def test_jobs_are_done_again_and_again_whatever_fails(
     turns = good.turns
     await asyncio.sleep(0.01)
     assert good.turns == turns
+
+
+async def test_a_job_whose_work_was_cancelled_is_done_again(bank: Bank) -> None:
+    work = Work(asyncio.CancelledError())
+    async with asyncio.timeout(LONG), jobs_running(bank, (Job("cancelled", 0.001, work),)):
+        await work.enough.wait()
 
 
 async def test_a_job_that_runs_is_ended_with_the_others(bank: Bank) -> None:

@@ -1,5 +1,6 @@
 """What can go wrong without our fault, in a sentence and by the exit status."""
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ def reported_errors() -> Iterator[None]:
 
 
 def _end(status: int, message: str) -> None:
-    for line in message.splitlines():
-        print(f"guilder: {line}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the status tells, where nothing can be written
+        for line in message.splitlines():
+            print(f"guilder: {line}", file=sys.stderr, flush=True)
     raise typer.Exit(status)

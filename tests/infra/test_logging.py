@@ -1,11 +1,12 @@
 """The log: lines that a machine can read, without secrets, and few writes for many lines."""
 
+import contextlib
 import json
 import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from guilder.infra.process.logging import (
     LineHandler,
     configure_logging,
     is_secret,
+    show,
 )
-from tests.support.waiting import LONG
+from tests.support.waiting import LONG, wait_until
 
 
 class Pipe:
@@ -27,6 +29,7 @@ class Pipe:
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe()
         os.set_blocking(self.reading, False)
+        self.handler = LineHandler(self.writing, flush_seconds=0.01)
 
     def read(self) -> bytes:
         try:
@@ -34,8 +37,34 @@ class Pipe:
         except BlockingIOError:
             return b""
 
+    def written(self) -> bytes:
+        """All that was logged until now."""
+        self.handler.flush()
+        return self.read()
+
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.read().splitlines()]
+        return [json.loads(line) for line in self.written().splitlines()]
+
+    def until(self, holds: Callable[[bytes], bool]) -> list[bytes]:
+        """What is written without being asked for, until it is enough; each piece by itself."""
+        pieces: list[bytes] = []
+
+        def enough() -> bool:
+            pieces.extend(filter(None, [self.read()]))
+            return holds(b"".join(pieces))
+
+        wait_until(enough)
+        return pieces
+
+    def fill(self) -> int:
+        """Let nothing more be written; gives the bytes that it took."""
+        os.set_blocking(self.writing, False)
+        taken = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                taken += os.write(self.writing, b"x" * 4096)
+        os.set_blocking(self.writing, True)
+        return taken
 
 
 @pytest.fixture
@@ -53,7 +82,7 @@ def logger(pipe: Pipe) -> Iterator[logging.Logger]:
 
 
 def listening(pipe: Pipe, formatter: logging.Formatter) -> Iterator[logging.Logger]:
-    handler = LineHandler(pipe.writing, flush_seconds=0.01)
+    handler = pipe.handler
     handler.setFormatter(formatter)
     logger = logging.getLogger("guilder")
     level, logger.propagate = logger.level, False
@@ -97,7 +126,7 @@ def test_what_is_secret_by_name_is_masked_at_any_depth(pipe: Pipe, logger: loggi
         "user_id": "u",
     }
     logger.info("login", extra={"fields": fields})
-    raw = pipe.read()
+    raw = pipe.written()
     assert b"canary" not in raw
     line = json.loads(raw)
     assert line["outer"] == {"refresh_token": MASK, "list": [{"card_number": MASK}, "shown"]}
@@ -131,8 +160,8 @@ def test_a_message_that_does_not_fit_its_arguments_raises_nothing(
     pipe: Pipe, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = logger.makeRecord("guilder", logging.INFO, "", 0, "%d", ("x",), None)
-    LineHandler(pipe.writing).handle(record)
-    assert pipe.read() == b""
+    pipe.handler.handle(record)
+    assert pipe.written() == b""
     assert "Logging error" in capsys.readouterr().err
 
 
@@ -140,19 +169,17 @@ def test_access_lines_wait_for_company_but_not_long(pipe: Pipe, logger: logging.
     access = logging.getLogger("guilder.access")
     for number in range(3):
         access.info("request", extra={"fields": {"number": number}})
-    assert pipe.read() == b""
-    deadline = time.monotonic() + LONG
-    lines: list[dict[str, Any]] = []
-    while not lines and time.monotonic() < deadline:
-        time.sleep(0.01)
-        lines = pipe.lines()
-    assert [line["number"] for line in lines] == [0, 1, 2]
+    (written,) = pipe.until(lambda text: text.count(b"\n") == 3)
+    assert [json.loads(line)["number"] for line in written.splitlines()] == [0, 1, 2]
 
 
 def test_any_other_line_takes_those_before_it_along(pipe: Pipe, logger: logging.Logger) -> None:
+    pipe.handler._flush_seconds = LONG
     logging.getLogger("guilder.access").info("request")
     logger.warning("trouble")
-    assert [line["event"] for line in pipe.lines()] == ["request", "trouble"]
+    written = b"".join(pipe.until(lambda text: text.count(b"\n") == 2))
+    events = [json.loads(line)["event"] for line in written.splitlines()]
+    assert events == ["request", "trouble"]
 
 
 def test_a_write_is_never_longer_than_a_pipe_takes_at_once(
@@ -176,6 +203,65 @@ def test_a_write_is_never_longer_than_a_pipe_takes_at_once(
     assert len(sizes) < 20
 
 
+def test_who_logs_never_waits_for_a_reader_and_what_is_lost_is_told(
+    pipe: Pipe, logger: logging.Logger
+) -> None:
+    lost: list[int] = []
+    pipe.handler.on_lost = lost.append
+    pipe.handler._most_waiting = 10_000
+    filled = pipe.fill()
+    for number in range(500):
+        logger.error("trouble", extra={"fields": {"number": number}})
+    assert sum(lost) > 300
+    assert len(os.read(pipe.reading, filled)) == filled
+
+    def accounted(text: bytes) -> tuple[list[int], int]:
+        """The numbers of the lines that came, and how many are said to be lost."""
+        whole = text.rpartition(b"\n")[0].splitlines()
+        lines = [json.loads(line) for line in whole]
+        told = sum(line.get("lines", 0) for line in lines)
+        return [line["number"] for line in lines if "number" in line], told
+
+    written = b"".join(pipe.until(lambda text: len(accounted(text)[0]) + accounted(text)[1] >= 500))
+    numbers, told = accounted(written)
+    assert numbers == sorted(set(numbers))
+    assert told == 500 - len(numbers) == sum(lost)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("end", ["full", "closed"])
+def test_a_log_that_cannot_be_written_raises_nothing_and_is_counted(
+    pipe: Pipe, logger: logging.Logger, end: str
+) -> None:
+    lost: list[int] = []
+    pipe.handler.on_lost = lost.append
+    full = os.open("/dev/full", os.O_WRONLY)
+    reading, writing = os.pipe()
+    os.close(reading)
+    pipe.handler._descriptor = full if end == "full" else writing
+    for _ in range(3):
+        logger.error("trouble")
+    pipe.handler.flush()
+    assert sum(lost) == 3
+    pipe.handler._descriptor = pipe.writing
+    logger.info("well again")
+    first, second = pipe.lines()
+    assert (first["level"], first["lines"]) == ("error", 3)
+    assert second["event"] == "well again"
+    os.close(full)
+    os.close(writing)
+
+
+def test_text_is_shown_between_the_lines_whatever_the_level(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show("without a log")
+    assert capsys.readouterr().err == "without a log\n"
+    monkeypatch.setattr(logging.getLogger(), "handlers", [pipe.handler])
+    show("a letter\nof two lines")
+    assert pipe.written() == b"a letter\nof two lines\n"
+
+
 def test_a_line_for_eyes(pipe: Pipe) -> None:
     for logger in listening(pipe, ConsoleLines()):
         logger.info("request", extra={"fields": {"status": 200, "token": "canary", "no": None}})
@@ -183,7 +269,7 @@ def test_a_line_for_eyes(pipe: Pipe) -> None:
             raise ValueError("oh")
         except ValueError:
             logger.exception("failed")
-    text = pipe.read().decode()
+    text = pipe.written().decode()
     assert re.match(r"\d\d:\d\d:\d\d INFO     request  status=200  token=\[redacted\]\n", text)
     assert "ValueError: oh" in text
 
@@ -198,6 +284,7 @@ def test_configuring_replaces_what_was_there(pipe: Pipe) -> None:
         assert root.handlers == [handler]
         logging.getLogger("anything").info("not shown")
         logging.getLogger("anything").warning("shown")
+        handler.flush()
         assert [line["event"] for line in pipe.lines()] == ["shown"]
         assert isinstance(configure_logging("info", as_json=False).formatter, ConsoleLines)
     finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import sys
+from collections.abc import Callable
 from email.headerregistry import Address
 from pathlib import Path
 from typing import Final
@@ -17,13 +17,14 @@ _log = logging.getLogger(__name__)
 
 
 class ConsoleMailer:
-    """Shows mail on standard error, for trying things out.
+    """Shows mail on the console, for trying things out.
 
     With ``open_letters`` false (production) only that there was one is logged: what a mail says
     may let its reader in.
     """
 
-    def __init__(self, *, open_letters: bool) -> None:
+    def __init__(self, show: Callable[[str], None], *, open_letters: bool) -> None:
+        self._show = show
         self._open_letters = open_letters
 
     async def send(self, mail: Mail) -> None:
@@ -33,7 +34,7 @@ class ConsoleMailer:
             _log.warning("a mail was not sent: GUILDER_MAIL_URL is console:", extra=_about(mail))
             return
         head = f"Mail to {mail.to}\nSubject: {mail.subject}\n"
-        print(f"{_RULE}\n{head}\n{mail.text.strip()}\n{_RULE}", file=sys.stderr, flush=True)  # noqa: T201 - the console is where this mail goes
+        self._show(f"{_RULE}\n{head}\n{mail.text.strip()}\n{_RULE}")
 
 
 class FileMailer:

@@ -2,16 +2,21 @@
 
 Extra facts travel as ``extra={"fields": {...}}``; what is secret by its name is masked.
 The access log runs thousands of times a second, so its lines are gathered for up to a tenth of a
-second and written together; every other line is written at once, with those before it.
+second and written together; every other line is written at once, with those before it. Whoever logs
+never waits for the reader and never fails: see ``LineHandler``.
 """
 
+import contextlib
 import json
 import logging
 import os
 import re
+import select
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,6 +24,10 @@ import msgspec
 
 ACCESS_LOGGER: Final = "guilder.access"
 FLUSH_SECONDS: Final = 0.1
+MOST_WAITING: Final = 1 << 20
+"""Bytes of lines that wait for a reader; more are lost."""
+PARTING_SECONDS: Final = 1.0
+"""How long the end of the process waits for a reader."""
 MASK: Final = "[redacted]"
 _PLAIN: Final = frozenset((str, int, float, bool, type(None)))
 _ATOMIC: Final = 4096
@@ -105,57 +114,139 @@ class ConsoleLines(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Writes lines to a file descriptor; lines of the access log wait a moment for company."""
+    """Writes lines to a file descriptor, in a thread of its own: nobody else waits for a reader.
 
-    def __init__(self, descriptor: int, flush_seconds: float = FLUSH_SECONDS) -> None:
+    Lines of the access log wait ``flush_seconds`` for company. What cannot be written, and what
+    comes while ``most_waiting`` bytes wait, is lost and counted; the next line that can be written
+    says how many were. ``on_lost`` is told each time.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        flush_seconds: float = FLUSH_SECONDS,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
         super().__init__()
+        self.on_lost: Callable[[int], None] = _not_counted
         self._descriptor = descriptor
         self._flush_seconds = flush_seconds
-        self._lines: list[bytes] = []
+        self._most_waiting = most_waiting
+        self._lines: deque[bytes] = deque()
         self._size = 0
-        self._wanted = threading.Event()
-        self._flusher: threading.Thread | None = None
+        self._hurry = False
+        self._writing = False
+        self._untold = 0
+        self._changed = threading.Condition()
+        self._writer: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line in; called under the handler's lock."""
+        """Take a line in."""
         try:
-            line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+            line = self.format(record)
         except (ValueError, TypeError, LookupError, AttributeError):
             self.handleError(record)  # a message that does not fit its arguments
             return
-        if self._size + len(line) > _ATOMIC:
-            self._write()
-        self._lines.append(line)
-        self._size += len(line)
-        if record.name != ACCESS_LOGGER or record.levelno >= logging.WARNING:
-            self._write()
-        elif not self._wanted.is_set():
-            self._flush_soon()
+        self.put(line, hurry=record.name != ACCESS_LOGGER or record.levelno >= logging.WARNING)
+
+    def put(self, text: str, *, hurry: bool = True) -> None:
+        """Take in text that stands by itself; one in a hurry takes those before it along."""
+        data = text.encode("utf-8", "backslashreplace") + b"\n"
+        with self._changed:
+            if self._size + len(data) > self._most_waiting:
+                self._lose(1)
+                return
+            self._lines.append(data)
+            self._size += len(data)
+            self._hurry = self._hurry or hurry
+            if hurry or len(self._lines) == 1:
+                self._changed.notify_all()
+            if self._writer is None:
+                self._writer = threading.Thread(
+                    target=self._write_on, name="guilder-log", daemon=True
+                )
+                self._writer.start()
 
     def flush(self) -> None:
-        """Write what waits."""
-        with self.lock or threading.RLock():
-            self._write()
+        """Wait until all is written, but not long: there may be nobody who reads."""
+        with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not (self._lines or self._writing), PARTING_SECONDS)
 
-    def _write(self) -> None:
-        data, self._lines, self._size = b"".join(self._lines), [], 0
-        while data:
-            data = data[os.write(self._descriptor, data) :]
-
-    def _flush_soon(self) -> None:
-        self._wanted.set()
-        if self._flusher is None:
-            self._flusher = threading.Thread(
-                target=self._flush_again, name="guilder-log", daemon=True
-            )
-            self._flusher.start()
-
-    def _flush_again(self) -> None:
+    def _write_on(self) -> None:
         while True:
-            self._wanted.wait()
-            time.sleep(self._flush_seconds)
-            self._wanted.clear()
-            self.flush()
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines)
+                self._changed.wait_for(lambda: self._hurry, self._flush_seconds)
+                self._hurry, self._writing = False, True
+                untold, self._untold = self._untold, 0
+                lines, self._lines, self._size = self._lines, deque(), 0
+            if untold:
+                lines.appendleft(self._confession(untold))
+            lost = sum(self._write(some) for some in _together(lines))
+            with self._changed:
+                if lost:
+                    self._untold += untold
+                    self._lose(min(lost, len(lines) - bool(untold)))
+                self._writing = False
+                self._changed.notify_all()
+
+    def _write(self, lines: list[bytes]) -> int:
+        """Write some lines at once; tells how many were lost."""
+        data = b"".join(lines)
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:  # somebody has made it so; we may wait
+                select.select((), (self._descriptor,), (), self._flush_seconds)
+            except OSError:
+                return len(lines)
+        return 0
+
+    def _lose(self, lines: int) -> None:
+        self._untold += lines
+        self.on_lost(lines)
+
+    def _confession(self, lines: int) -> bytes:
+        fields: dict[str, object] = {"lines": lines}
+        event = "log lines were lost: they could not be written, or not soon enough"
+        record = logging.LogRecord(__name__, logging.ERROR, "", 0, event, None, None)
+        vars(record)["fields"] = fields
+        return self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _not_counted(_lines: int) -> None:
+    """Nobody counts what is lost."""
+
+
+def _together(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines in groups that a pipe takes at once; a longer line is by itself."""
+    group: list[bytes] = []
+    size = 0
+    for line in lines:
+        if group and size + len(line) > _ATOMIC:
+            yield group
+            group, size = [], 0
+        group.append(line)
+        size += len(line)
+    if group:
+        yield group
+
+
+def line_handler() -> LineHandler | None:
+    """Where the log of this process goes, once it is configured."""
+    handlers = logging.getLogger().handlers
+    return next((one for one in handlers if isinstance(one, LineHandler)), None)
+
+
+def show(text: str) -> None:
+    """Show text between the lines of the log, whatever its level; it may be lost as they may."""
+    if (handler := line_handler()) is not None:
+        handler.put(text)
+        return
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - there is no log
 
 
 def configure_logging(level: str, *, as_json: bool, descriptor: int = 2) -> LineHandler:

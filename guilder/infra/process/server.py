@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ MAX_HEAD_BYTES: Final = 65_536
 """Bytes of a request's line and headers, to within what arrives at once."""
 READY: Final = b"R"
 
+_log = logging.getLogger(__name__)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -171,9 +173,15 @@ class Server(uvicorn.Server):
 
 def force_exit_after(seconds: float) -> None:
     """End this process by force after so long, if it is still there."""
-    timer = threading.Timer(seconds, os._exit, (1,))
+    timer = threading.Timer(seconds, _end_by_force)
     timer.daemon = True
     timer.start()
+
+
+def _end_by_force() -> None:
+    _log.error("ended by force: something did not stop in time")
+    logging.shutdown()
+    os._exit(1)
 
 
 def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:

@@ -78,6 +78,11 @@ class Telemetry:
             multiprocess_mode="livemostrecent",
             registry=registry,
         )
+        self._lost_lines = Counter(
+            "guilder_log_lost_lines",
+            "Lines of the log that could not be written, or not soon enough.",
+            registry=registry,
+        )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -95,6 +100,10 @@ class Telemetry:
     def limited(self, route_class: str) -> None:
         """Count a request that a rate limit has refused."""
         self._limited.labels(route_class).inc()
+
+    def lost_lines(self, lines: int) -> None:
+        """Count lines that the log has lost."""
+        self._lost_lines.inc(lines)
 
     def batch(self, postings: int, seconds: float) -> None:
         """A batch of the ledger has ended."""

@@ -15,6 +15,7 @@ from guilder.core.ports import Mail, Mailer, MailNotSent, MailRefused
 from guilder.infra.mail.addresses import SmtpRoute, sender_address
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
+from guilder.infra.process.logging import show
 from tests.support.mail_server import PASSWORD, USER, certificates, message_of, serving
 
 CLOCK = FixedClock(1_790_000_000_000_000)
@@ -80,7 +81,7 @@ async def post(
 
     match request.param:
         case "console":
-            yield Post(ConsoleMailer(open_letters=True), shown)
+            yield Post(ConsoleMailer(show, open_letters=True), shown)
         case "file":
             folder = tmp_path / "out"
             yield over(lambda: files(folder), FileMailer(folder, SENDER, CLOCK))
@@ -191,7 +192,7 @@ async def test_a_draft_that_fails_leaves_nothing(
 async def test_in_production_the_console_tells_only_that_there_was_a_mail(
     capsys: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await ConsoleMailer(open_letters=False).send(MAIL)
+    await ConsoleMailer(show, open_letters=False).send(MAIL)
     (record,) = caplog.records
     assert record.__dict__["fields"] == {"mail_id": MAIL.id, "subject": MAIL.subject}
     said = capsys.readouterr()
