@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +22,7 @@ from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
 from guilder.domains.accounts.services import AccountDirectory
-from guilder.domains.identity.queries import session_user
+from guilder.domains.identity.queries import session_user, unknown_keys
 from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.domains.identity.services.factors import SecondFactorService
 from guilder.domains.identity.services.letters import LetterSender
@@ -43,12 +43,17 @@ from guilder.infra.process.logging import show
 from guilder.infra.process.production import key_problems
 from guilder.infra.process.settings import PREFIX, InvalidSettings, Settings
 from guilder.infra.process.telemetry import Telemetry
-from guilder.infra.security.crypto import AesGcmSealer
+from guilder.infra.security.crypto import FORMAT, AesGcmSealer, SealingKey
 from guilder.infra.security.cursors import CursorSealer
 from guilder.infra.security.geoip import GeoIpDatabase, no_place
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, InvalidKeys, KeyRing, Keys
 from guilder.infra.security.passkeys import WebAuthnRelyingParty
-from guilder.infra.security.passwords import Argon2Passwords, common_passwords
+from guilder.infra.security.passwords import (
+    PEPPERED,
+    Argon2Passwords,
+    Pepper,
+    common_passwords,
+)
 from guilder.infra.security.qr import qr_svg
 from guilder.infra.security.ratelimit import FallbackRateLimiter, LocalRateLimiter, RedisRateLimiter
 from guilder.infra.security.secrets import FolderSecrets, MountedSecrets, StaticSecrets
@@ -145,11 +150,14 @@ async def build_bank(
     database = Database(settings.database)
     runner = Runner(database, clock, routes)
     try:
+        await _expect_keys(runner, keys.encryption, settings.lost_keys)
         cipher = await runner.view(number_cipher)
     except BaseException:
         await database.close()
         raise
-    passwords = Argon2Passwords(keys.encryption, first_key=keys.signing.versions[-1].value)
+    passwords = Argon2Passwords(
+        keys.encryption, first_key=keys.signing.versions[-1].value, lost=settings.lost_keys
+    )
     access_tokens = AccessTokens(keys.signing, clock)
     poster = Poster(ledger_store(database, clock), telemetry)
     directory = AccountDirectory(runner)
@@ -235,6 +243,30 @@ def open_keys(settings: Settings, clock: Clock) -> Keys:
         if problems := key_problems(given, settings.data_dir):
             raise InvalidSettings("\n".join(problems))
     return keys
+
+
+async def check_stored_keys(settings: Settings, keys: Keys) -> None:
+    """Raises ``InvalidSettings`` when what is stored names an encryption key that is not there."""
+    database = Database(settings.database)
+    try:
+        await _expect_keys(Runner(database, SystemClock()), keys.encryption, settings.lost_keys)
+    finally:
+        await database.close()
+
+
+async def _expect_keys(runner: Runner, ring: KeyRing, lost: Sequence[str]) -> None:
+    marks = [Pepper(one.value).mark for one in ring.versions]
+    heads = [FORMAT + SealingKey(one.value).id for one in ring.versions]
+    marks_, heads_ = await runner.view(unknown_keys, PEPPERED, marks, heads)
+    names = {mark.removeprefix(PEPPERED) for mark in marks_}
+    names |= {head.removeprefix(FORMAT).hex() for head in heads_}
+    if missing := sorted(names.difference(lost)):
+        listed = ",".join(missing)
+        raise InvalidSettings(
+            f"{PREFIX}ENCRYPTION_KEY: passwords or codes are stored under a key that is not there "
+            f"({listed}): add it again, behind the one that is used, or say that it is lost for "
+            f"good with {PREFIX}LOST_KEYS={listed}"
+        )
 
 
 def secret_store(settings: Settings, name: str, clock: Clock) -> SecretStore:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from guilder import __version__
-from guilder.bootstrap import migrate_bank, open_bank, open_keys
+from guilder.bootstrap import check_stored_keys, migrate_bank, open_bank, open_keys
 from guilder.cli import keys, shell
 from guilder.cli.troubles import REFUSED, reported_errors
 from guilder.core.actor import SYSTEM
@@ -282,7 +282,7 @@ def _prepare(settings: Settings, *, new: bool) -> list[socket.socket]:
         for one in sockets:
             unless_ready.enter_context(one)
         asyncio.run(migrate_bank(settings, new=new))
-        open_keys(settings, SystemClock())
+        asyncio.run(check_stored_keys(settings, open_keys(settings, SystemClock())))
         unless_ready.pop_all()
     return sockets
 

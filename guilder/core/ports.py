@@ -17,7 +17,10 @@ class PasswordHasher(Protocol):
         ...
 
     async def verify(self, encoded: str | None, password: str) -> bool:
-        """Whether the password fits; with None does the same work and says no."""
+        """Whether the password fits; with None does the same work and says no.
+
+        Raises ``Unavailable`` when the hash names a key that is not there: then nobody can tell.
+        """
         ...
 
     def is_outdated(self, encoded: str) -> bool:
@@ -29,6 +32,10 @@ class CannotUnseal(ValueError):
     """It was changed, sealed for something else, or with a key that is gone. Never says what."""
 
 
+class KeyMissing(CannotUnseal):
+    """What is stored names a key that is not there. Says which, by its name."""
+
+
 class Sealer(Protocol):
     """Encrypts what has to be read again, bound to its place: ``table|column|id`` of the row."""
 
@@ -37,7 +44,10 @@ class Sealer(Protocol):
         ...
 
     def unseal(self, sealed: bytes, bound_to: str) -> bytes:
-        """The plain text; raises ``CannotUnseal`` where that is not what was sealed for there."""
+        """The plain text; raises ``CannotUnseal`` where that is not what was sealed for there.
+
+        It is a ``KeyMissing`` when the key that the sealed text names is not there.
+        """
         ...
 
     def is_outdated(self, sealed: bytes) -> bool:

@@ -1,5 +1,6 @@
 """The reads of identity."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from guilder.core.actor import Actor
@@ -49,6 +50,19 @@ async def session_if_not_first(view: View, user_id: UUID, session_id: UUID) -> S
 async def has_old_letters(view: View) -> bool:
     """Whether there are letters to prune."""
     return await letters.has_old(view)
+
+
+async def unknown_keys(
+    view: View, prefix: str, marks: Sequence[str], heads: Sequence[bytes]
+) -> tuple[list[str], list[bytes]]:
+    """With what hashes and sealed secrets begin that name a key which is not known.
+
+    Hashes that name one have the ``prefix``; ``marks`` and ``heads`` are those of known keys.
+    """
+    return (
+        await users.marks_besides(view, prefix, marks),
+        await factors.heads_besides(view, heads),
+    )
 
 
 async def get_me(view: View, actor: Actor) -> User:

@@ -38,6 +38,7 @@ _DATABASE: Final = re.compile(r"$|sqlite:///[^?:]|postgres(ql)?(\+asyncpg)?://")
 _AWS: Final = re.compile(
     r"$|aws-secrets-manager:(?P<prefix>[A-Za-z0-9/_+=.@-]{1,400}?)/?(\?region=(?P<region>[a-z0-9-]+))?"
 )
+_KEY_NAME: Final = re.compile("[0-9a-f]{16}")
 _REDIS: Final = re.compile(r"$|rediss?://|unix://")
 
 
@@ -108,6 +109,11 @@ class Settings(BaseSettings):
     )
     encryption_key_file: Path | None = Field(
         None, description="A file that holds it instead; a change is noticed while we run."
+    )
+    lost_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names of encryption keys that are lost for good, separated by commas, as a "
+        "start without them tells: who had a password under one sets a new one.",
     )
     secrets_url: str = Field(
         "",
@@ -204,6 +210,15 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("has a port that is none") from None
         return url
+
+    @field_validator("lost_keys", mode="before")
+    @classmethod
+    def _read_names(cls, given: object) -> object:
+        if isinstance(given, str):
+            given = tuple(name.strip() for name in given.split(","))
+            if not all(map(_KEY_NAME.fullmatch, given)):
+                raise ValueError("must be names of 16 digits each, separated by commas")
+        return given
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

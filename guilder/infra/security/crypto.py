@@ -8,7 +8,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from guilder.core.ports import CannotUnseal
+from guilder.core.ports import CannotUnseal, KeyMissing
 from guilder.infra.security.keys import DerivedKeys, KeyRing, ring_of
 from guilder.infra.security.secrets import derived_key
 
@@ -48,13 +48,16 @@ class AesGcmSealer:
     def unseal(self, sealed: bytes, bound_to: str) -> bytes:
         """The plain text.
 
-        Raises ``CannotUnseal`` when it was changed, bound elsewhere, or its key is gone.
+        Raises ``CannotUnseal`` when it was changed or bound elsewhere, and ``KeyMissing`` when it
+        names a key that is not there.
         """
         head, rest = sealed[:_HEAD], sealed[_HEAD:]
         nonce, ciphertext = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
         key = next((one for one in self._keys.all() if head == FORMAT + one.id), None)
         if key is None:
-            raise CannotUnseal
+            if len(head) < _HEAD or not head.startswith(FORMAT):
+                raise CannotUnseal
+            raise KeyMissing(f"a sealed text names the key {head.removeprefix(FORMAT).hex()}")
         try:
             return key.cipher.decrypt(nonce, ciphertext, head + bound_to.encode())
         except (InvalidTag, ValueError):

@@ -15,7 +15,7 @@ import functools
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any, Final
@@ -24,7 +24,8 @@ import bcrypt
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from guilder.core.errors import Overloaded
+from guilder.core.errors import Overloaded, Unavailable
+from guilder.core.ports import KeyMissing
 from guilder.infra.security.keys import DerivedKeys, KeyRing, ring_of
 from guilder.infra.security.secrets import derived_key
 
@@ -32,7 +33,8 @@ MEMORY_KIB: Final = 19 * 1024
 TIME_COST: Final = 2
 THREADS: Final = 2
 PEPPERED: Final = "p2."
-"""What stands before a hash, followed by 16 digits that name its pepper."""
+"""What stands before a hash, followed by ``NAME_DIGITS`` that name its pepper."""
+NAME_DIGITS: Final = 16
 FIRST_PEPPER: Final = "p1"
 """What stands before a hash from when there was one pepper, made from the signing secret."""
 MAX_BCRYPT_BYTES: Final = 72
@@ -61,7 +63,7 @@ class Pepper:
 
     def __init__(self, key: bytes, mark: str | None = None) -> None:
         self._key = derived_key(key, "passwords/pepper")
-        name = hashlib.sha256(b"guilder pepper" + self._key).hexdigest()[:16]
+        name = hashlib.sha256(b"guilder pepper" + self._key).hexdigest()[:NAME_DIGITS]
         self.mark = mark or f"{PEPPERED}{name}"
 
     def on(self, password: str) -> bytes:
@@ -73,7 +75,8 @@ class Argon2Passwords:
     """Hashes and checks passwords off the event loop; see ``guilder.core.ports.PasswordHasher``.
 
     Peppers are made of ``keys``; that of the oldest hashes of all, which do not name theirs, of
-    ``first_key``. Raises ``Overloaded`` when more than ``max_waiting`` calls are under way.
+    ``first_key``. Hashes of the peppers that ``lost`` names fit no password any more. Raises
+    ``Overloaded`` when more than ``max_waiting`` calls are under way.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Argon2Passwords:
         keys: KeyRing | bytes,
         *,
         first_key: bytes | None = None,
+        lost: Collection[str] = (),
         memory_kib: int = MEMORY_KIB,
         time_cost: int = TIME_COST,
         threads: int = THREADS,
@@ -88,6 +92,7 @@ class Argon2Passwords:
     ) -> None:
         self._peppers = DerivedKeys(ring_of(keys), Pepper)
         self._first = None if first_key is None else Pepper(first_key, FIRST_PEPPER)
+        self._lost = tuple(PEPPERED + name for name in lost)
         self._argon2 = Argon2(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="guilder-passwords")
         self._most = threads + max_waiting
@@ -100,7 +105,10 @@ class Argon2Passwords:
         return await self._apart(lambda: self._made(password))
 
     async def verify(self, encoded: str | None, password: str) -> bool:
-        """Whether the password fits; with None does the same work and says no."""
+        """Whether the password fits; with None does the same work and says no.
+
+        Raises ``Unavailable`` when the hash names a pepper that is not there.
+        """
         fits = await self._apart(lambda: self._fits(encoded or self._nobodys, password))
         return fits and encoded is not None
 
@@ -126,8 +134,11 @@ class Argon2Passwords:
             return self._holds(encoded, password)
         known = [*self._peppers.all(), *filter(None, [self._first])]
         pepper = next((one for one in known if encoded.startswith(one.mark)), None)
-        if pepper is None:  # its key is gone: the same work, and no
-            self._holds(self._nobodys_plain, password)
+        if pepper is None:
+            if not encoded.startswith((FIRST_PEPPER, *self._lost)):
+                name = encoded.removeprefix(PEPPERED)[:NAME_DIGITS]
+                raise Unavailable from KeyMissing(f"a password names the key {name}")
+            self._holds(self._nobodys_plain, password)  # the same work, and no
             return False
         return self._holds(encoded.removeprefix(pepper.mark), pepper.on(password))
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from guilder.core.actor import Actor
 from guilder.core.clock import DAY_US
+from guilder.db.base import Bytes
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import (
     passkeys,
@@ -41,6 +42,14 @@ async def active_totp(view: View, user_id: UUID) -> Totp | None:
     """A user's confirmed authenticator app, which is required to sign in."""
     found = await totp(view, user_id)
     return None if found is None or found.confirmed_at is None else found
+
+
+async def heads_besides(view: View, known: Sequence[bytes]) -> list[bytes]:
+    """Some beginnings of sealed secrets that are not ``known``, all as long."""
+    head = func.substr(totps.c.secret, 1, len(known[0]), type_=Bytes)
+    return [
+        row[0] for row in await view.all(select(head).where(head.not_in(known)).distinct().limit(5))
+    ]
 
 
 async def put_totp(uow: UnitOfWork, new: Totp) -> None:

@@ -1,6 +1,6 @@
 """The SQL of users."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from guilder.core.actor import Actor
 from guilder.core.permissions import Role
+from guilder.db.base import String
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import EmailTaken
 from guilder.domains.identity.models import users
@@ -49,6 +50,13 @@ async def find_by_email(view: View, email: str) -> User | None:
     """The user of an address."""
     row = await view.first(select(*USER).where(users.c.email_key == email_key(email)))
     return None if row is None else to_user(row)
+
+
+async def marks_besides(view: View, prefix: str, known: Sequence[str]) -> list[str]:
+    """Some beginnings of stored hashes that have the prefix and are not ``known``, all as long."""
+    mark = func.substr(users.c.password_hash, 1, len(known[0]), type_=String)
+    wanted = mark.startswith(prefix, autoescape=True) & mark.not_in(known)
+    return [row[0] for row in await view.all(select(mark).where(wanted).distinct().limit(5))]
 
 
 async def find_active_user(view: View, user_id: UUID) -> User | None:

@@ -11,8 +11,8 @@ from typing import Final
 from uuid import UUID
 
 from guilder.core.actor import Actor
-from guilder.core.errors import Unauthenticated
-from guilder.core.ports import Sealer
+from guilder.core.errors import Unauthenticated, Unavailable
+from guilder.core.ports import KeyMissing, Sealer
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.factors import (
     ConfirmTotp,
@@ -149,7 +149,11 @@ class SecondFactorService:
         return RecoveryCode(hash_) if known else None
 
     def _secret(self, totp: Totp) -> bytes:
-        return self._sealer.unseal(totp.secret, _place(totp.user_id))
+        """Raises ``Unavailable`` when its key is not there: then nobody can tell a right code."""
+        try:
+            return self._sealer.unseal(totp.secret, _place(totp.user_id))
+        except KeyMissing as error:
+            raise Unavailable from error
 
 
 def _place(user_id: UUID) -> str:
