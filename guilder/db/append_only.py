@@ -4,6 +4,8 @@ call them too. ``guilder_history_is_final`` and the role come from the first mig
 
 from alembic import op
 
+from guilder.db.application_role import for_the_application
+
 
 def protect(table: str) -> None:
     """Refuse UPDATE, DELETE and TRUNCATE of a table that is marked ``APPEND_ONLY``."""
@@ -22,7 +24,7 @@ def protect(table: str) -> None:
             f"CREATE TRIGGER {table}_{name} BEFORE {verbs} ON {table} "
             f"FOR EACH {each} EXECUTE FUNCTION guilder_history_is_final()"
         )
-    _for_the_application(f"REVOKE UPDATE, DELETE ON {table} FROM guilder_app")
+    for_the_application(f"REVOKE UPDATE, DELETE ON {table} FROM guilder_app")
 
 
 def unprotect(table: str) -> None:
@@ -33,12 +35,4 @@ def unprotect(table: str) -> None:
         return
     for name in ("is_final", "no_truncate"):
         op.execute(f"DROP TRIGGER {table}_{name} ON {table}")
-    _for_the_application(f"GRANT UPDATE, DELETE ON {table} TO guilder_app")
-
-
-def _for_the_application(statement: str) -> None:
-    """Run it where the server allowed the application a role of its own."""
-    op.execute(
-        "DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'guilder_app') "
-        f"THEN {statement}; END IF; END $$"
-    )
+    for_the_application(f"GRANT UPDATE, DELETE ON {table} TO guilder_app")

@@ -20,13 +20,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from guilder.core.errors import Unavailable
+from guilder.db.application_role import SET_ROLE
 from guilder.db.audit import SQLITE_LINK, audit_chain_hash
 from guilder.db.sqlite_files import SqliteFiles
 
 BUSY_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
-APP_ROLE: Final = "guilder_app"
-"""PostgreSQL role that the application steps down to: it cannot change or delete history."""
 
 _FIRST_SAFE_SQLITE: Final = (3, 51, 3)
 _DURABLE: Final = {
@@ -264,20 +263,9 @@ def _postgres_engine(url: str, pool_size: int) -> AsyncEngine:
 
     def connect(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute(set_role_sql())
+        cursor.execute(SET_ROLE)
         cursor.close()
         connection.commit()
 
     event.listen(engine.sync_engine, "connect", connect)
     return engine
-
-
-def set_role_sql() -> str:
-    """Take on the application role where the migrations could make it.
-
-    Without it (a managed server that allows no roles) the triggers alone protect history.
-    """
-    return (
-        "SELECT set_config('role', rolname, false) FROM pg_roles "  # noqa: S608 - a constant
-        f"WHERE rolname = '{APP_ROLE}' AND pg_has_role(current_user, oid, 'MEMBER')"
-    )

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from guilder.db.application_role import for_the_application
 from guilder.db.base import Big, Guid, Small
 
 revision = "20261122_audit_chain"
@@ -194,12 +195,8 @@ def _protect() -> None:
 
 
 def _grant(statement: str) -> None:
-    """For the application's role, where the server allowed one."""
     if not _sqlite():
-        op.execute(
-            "DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'guilder_app') "
-            f"THEN {statement}; END IF; END $$"
-        )
+        for_the_application(statement)
 
 
 def _pages(table: Any) -> Iterator[list[Any]]:

@@ -5,6 +5,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
+from guilder.db.application_role import make_application_role
 from guilder.db.base import Big, Guid, Small
 
 revision = "20261122_ledger"
@@ -297,27 +298,20 @@ def _postgres_triggers() -> None:
 
 def _role() -> None:
     """The role that the application steps down to. A server that allows no roles goes without."""
-    grants = [
-        "GRANT guilder_app TO CURRENT_USER",
-        "GRANT USAGE ON SCHEMA public TO guilder_app",
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guilder_app",
-        "ALTER DEFAULT PRIVILEGES IN SCHEMA public "
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO guilder_app",
-        "REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM guilder_app",
-        "REVOKE UPDATE, DELETE ON ledger_balances, ledger_head, ledger_accounts FROM guilder_app",
-        "GRANT UPDATE (debits, credits, debits_pending, credits_pending, version, floor, ceiling, "
-        "flags) ON ledger_balances TO guilder_app",
-        "GRANT UPDATE (last_no, last_batch, clock_us, clock_offset_us, chain) "
-        "ON ledger_head TO guilder_app",
-        f"REVOKE UPDATE, DELETE ON {', '.join(IMMUTABLE + APPEND_ONLY)} FROM guilder_app",
-        *[f"REVOKE UPDATE, DELETE, TRUNCATE ON {part} FROM guilder_app" for part in PARTS],
-    ]
-    quoted = "; ".join(f"EXECUTE $g${grant}$g$" for grant in grants)
-    op.execute(
-        "DO $$ BEGIN "
-        "  BEGIN CREATE ROLE guilder_app NOLOGIN; "
-        "  EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; "
-        "    WHEN insufficient_privilege THEN RAISE NOTICE 'no role guilder_app'; END; "
-        f"  IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'guilder_app') THEN {quoted}; END IF; "
-        "END $$"
+    make_application_role(
+        [
+            "GRANT USAGE ON SCHEMA public TO guilder_app",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guilder_app",
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA public "
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO guilder_app",
+            "REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM guilder_app",
+            "REVOKE UPDATE, DELETE ON ledger_balances, ledger_head, ledger_accounts "
+            "FROM guilder_app",
+            "GRANT UPDATE (debits, credits, debits_pending, credits_pending, version, floor, "
+            "ceiling, flags) ON ledger_balances TO guilder_app",
+            "GRANT UPDATE (last_no, last_batch, clock_us, clock_offset_us, chain) "
+            "ON ledger_head TO guilder_app",
+            f"REVOKE UPDATE, DELETE ON {', '.join(IMMUTABLE + APPEND_ONLY)} FROM guilder_app",
+            *[f"REVOKE UPDATE, DELETE, TRUNCATE ON {part} FROM guilder_app" for part in PARTS],
+        ]
     )

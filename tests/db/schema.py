@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
+from guilder.db.application_role import APPLICATION_ROLE
 from guilder.db.engine import is_sqlite
 from guilder.db.migrate import migration_engine
 from guilder.tables import metadata
@@ -75,7 +76,7 @@ SQLITE_FINAL = (
     "SELECT tbl_name, 'DELETE' FROM sqlite_master WHERE type = 'trigger' "
     "AND sql LIKE '% BEFORE DELETE ON %RAISE(ABORT%history is final%'"
 )
-POSTGRES_FINAL = """
+POSTGRES_FINAL = f"""
 WITH final AS (
   -- Those of partitions are their table's.
   SELECT c.oid, c.relname, t.tgtype FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
@@ -85,7 +86,7 @@ WITH final AS (
 SELECT relname, verb FROM final, verbs WHERE tgtype & bits = bits
 UNION
 SELECT relname, 'but the application may ' || verb FROM final, verbs
- WHERE has_table_privilege('guilder_app', oid, verb)"""
+ WHERE has_table_privilege(({APPLICATION_ROLE}), oid, verb)"""
 
 
 async def refused(url: str) -> dict[str, set[str]]:

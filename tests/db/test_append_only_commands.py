@@ -1,5 +1,6 @@
 """Append-only tables: what the models mark is what triggers keep, on both engines."""
 
+from guilder.db.application_role import APPLICATION_ROLE
 from guilder.db.base import is_append_only
 from guilder.tables import metadata
 from tests.db import owner
@@ -28,8 +29,9 @@ async def test_a_planted_loss_of_a_trigger_is_found(database_url: str) -> None:
     if database_url.startswith("sqlite"):
         statements = [f"DROP TRIGGER {table}_no_{verb}" for verb in ("update", "delete")]
     else:
+        ((role,),) = await owner.rows(database_url, APPLICATION_ROLE)
         statements = [
-            f"GRANT UPDATE ON {table} TO guilder_app",
+            f"GRANT UPDATE ON {table} TO {role}",
             f"ALTER TABLE {table} DISABLE TRIGGER {table}_is_final",
             f"DROP TRIGGER {table}_no_truncate ON {table}",
         ]

@@ -11,8 +11,9 @@ from sqlalchemy import Column, MetaData, Table, insert, select
 
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
+from guilder.db.application_role import APPLICATION_ROLE, SET_ROLE
 from guilder.db.base import Flagged, Guid
-from guilder.db.engine import APP_ROLE, set_role_sql, sqlite_path
+from guilder.db.engine import sqlite_path
 from guilder.db.migrate import migration_engine
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.ledger.commands import EnsureBankAccounts, ensure_bank_accounts, post
@@ -163,8 +164,10 @@ async def test_no_partition_is_a_way_around_the_triggers(postgres_url: str) -> N
 async def application(postgres_url: str) -> "AsyncIterator[asyncpg.Connection[Any]]":
     """A connection that has stepped down as the application's connections do."""
     connection = await asyncpg.connect(postgres_url)
-    await connection.execute(set_role_sql())
-    assert await connection.fetchval("SELECT current_user") == APP_ROLE
+    role = await connection.fetchval(APPLICATION_ROLE)
+    assert role.startswith("guilder_app_")
+    await connection.execute(SET_ROLE)
+    assert await connection.fetchval("SELECT current_user") == role
     yield connection
     await connection.close()
 

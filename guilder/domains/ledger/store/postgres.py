@@ -14,7 +14,8 @@ from sqlalchemy import Table, make_url
 
 from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
-from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, postgres_dsn, set_role_sql
+from guilder.db.application_role import SET_ROLE
+from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, postgres_dsn
 from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch
 from guilder.domains.ledger.ports import Batch, Head, NotCommitted, no_more
@@ -295,7 +296,7 @@ class PostgresStore:
                     command_timeout=30,
                     server_settings=PINNED,
                 )
-                await self._connection.execute(set_role_sql())
+                await self._connection.execute(SET_ROLE)
             except (asyncpg.PostgresError, *_GONE) as error:
                 await self.close()
                 raise Unavailable() from error
