@@ -20,7 +20,8 @@ from guilder.api.replies import Reply, json_response
 from guilder.api.schema import ResponseBody
 from guilder.bootstrap import Bank, open_bank
 from guilder.core.errors import NotFound, Refusal, Unavailable
-from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, Database
+from guilder.db.engine import Database
+from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS
 from guilder.domains.ledger.poster import Poster
 from guilder.infra.process.dispatcher import Dispatcher
 from guilder.infra.process.logging import line_handler

@@ -20,12 +20,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from guilder.core.errors import Unavailable
-from guilder.db.application_role import SET_ROLE
 from guilder.db.audit import SQLITE_LINK, audit_chain_hash
+from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, connect_postgres
 from guilder.db.sqlite_files import SqliteFiles
 
 BUSY_TIMEOUT_MS: Final = 15_000
-CONNECT_TIMEOUT_SECONDS: Final = 2.0
+VIEW_SECONDS: Final = 30.0
+"""How long one statement of a view may take on PostgreSQL."""
 
 _FIRST_SAFE_SQLITE: Final = (3, 51, 3)
 _DURABLE: Final = {
@@ -61,7 +62,7 @@ class UnsafeDatabase(RuntimeError):
 
 def is_sqlite(url: str) -> bool:
     """Whether the address names an SQLite file."""
-    return make_url(url).get_backend_name() == "sqlite"
+    return url.startswith("sqlite")
 
 
 def sqlite_path(url: str) -> Path:
@@ -75,11 +76,6 @@ def sqlite_path(url: str) -> Path:
 def existing_file(path: Path) -> str:
     """The address by which SQLite opens a file that is there, and never makes one."""
     return f"file:{quote(str(path.absolute()))}?mode=rw"
-
-
-def postgres_dsn(url: str) -> str:
-    """The address as asyncpg itself takes it."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def check_sqlite_library(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
@@ -247,25 +243,13 @@ def _sqlite_engine(url: str, files: SqliteFiles, begin: str, pool_size: int) -> 
 
 
 def _postgres_engine(url: str, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(
-        make_url(url).set(drivername="postgresql+asyncpg"),
+    settings = {"application_name": "guilder", "jit": "off"}
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=lambda: connect_postgres(url, settings, command_seconds=VIEW_SECONDS),
         pool_size=pool_size,
         hide_parameters=True,  # an error in the log names the statement, never what was stored
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
         pool_pre_ping=True,
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_SECONDS,
-            "command_timeout": 30,
-            "server_settings": {"application_name": "guilder", "jit": "off"},
-        },
     )
-
-    def connect(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute(SET_ROLE)
-        cursor.close()
-        connection.commit()
-
-    event.listen(engine.sync_engine, "connect", connect)
-    return engine

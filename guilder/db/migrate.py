@@ -11,11 +11,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from guilder.db.engine import check_sqlite_library, is_sqlite, prepare_sqlite, sqlite_path
+from guilder.db.postgres import connect_postgres
 
 _LOCK: Final = 0x6775696C646572  # "guilder"
 _BESIDE: Final = Path(__file__).resolve().parents[1] / "migrations"
@@ -101,8 +102,13 @@ def _with(connection: Connection) -> Config:
 def migration_engine(url: str) -> AsyncEngine:
     """An engine that may change tables: the owner's rights, one transaction for all revisions."""
     if not is_sqlite(url):
+        settings = {"application_name": "guilder-owner"}
         return create_async_engine(
-            make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool
+            "postgresql+asyncpg://",
+            async_creator=lambda: connect_postgres(
+                url, settings, steps_down=False, command_seconds=None
+            ),
+            poolclass=NullPool,
         )
     check_sqlite_library()
     sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import asyncpg
 
-from guilder.db.engine import is_sqlite, postgres_dsn, sqlite_path
+from guilder.db.engine import is_sqlite, sqlite_path
+from guilder.db.postgres import postgres_dsn
 
 
 async def execute(url: str, *statements: str) -> None:

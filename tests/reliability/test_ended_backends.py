@@ -11,7 +11,7 @@ import pytest
 
 from guilder.core.clock import SystemClock
 from guilder.core.errors import Unavailable
-from guilder.db.engine import postgres_dsn
+from guilder.db.postgres import postgres_dsn
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Posting
 from tests.reliability.checks import check_books

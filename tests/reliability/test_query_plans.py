@@ -14,7 +14,8 @@ from sqlalchemy import event
 
 from guilder.core.clock import DAY_US, SystemClock, day_of
 from guilder.core.page import PageRequest
-from guilder.db.engine import Database, is_sqlite, postgres_dsn, sqlite_path
+from guilder.db.engine import Database, is_sqlite, sqlite_path
+from guilder.db.postgres import postgres_dsn
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger import queries

@@ -5,9 +5,8 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.engine import make_url
-
 from guilder.db.engine import is_sqlite, sqlite_path
+from guilder.db.postgres import postgres_address
 from guilder.infra.files import draft_of
 
 FILE: Final = "databases"
@@ -73,6 +72,4 @@ class KnownDatabases:
         if self._path is not None:
             inside = self._path.parent == self._folder.absolute()
             return self._path.name if inside else str(self._path)
-        parts = make_url(url)
-        host = parts.host or parts.query.get("host") or "localhost"
-        return f"postgresql://{host}:{parts.port or 5432}/{parts.database}"
+        return postgres_address(url).shown

@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from guilder.db.postgres import postgres_address
 from guilder.infra.mail.addresses import (
     ConsoleRoute,
     MailRoute,
@@ -77,7 +78,8 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr = Field(
         SecretStr(""),
-        description="`sqlite:///file` or `postgresql://user:password@host/name`. "
+        description="`sqlite:///file` or `postgresql://user:password@host/name`, with the "
+        "parameters of libpq, such as `?sslmode=verify-full`. "
         "Default: `guilder.db` in the data folder.",
     )
     host: str = Field("127.0.0.1", description="Address that `guilder serve` listens on.")
@@ -198,6 +200,8 @@ class Settings(BaseSettings):
     def _known_database(cls, url: SecretStr) -> SecretStr:
         if not _DATABASE.match(url.get_secret_value()):
             raise ValueError("must begin with sqlite:/// and a file, or with postgresql://")
+        if url.get_secret_value().startswith("postgres"):
+            postgres_address(url.get_secret_value())
         return url
 
     @field_validator("redis_url")

@@ -16,7 +16,8 @@ from sqlalchemy import event
 
 from guilder.core.actor import SYSTEM
 from guilder.core.page import PageRequest
-from guilder.db.engine import Database, is_sqlite, postgres_dsn, sqlite_path
+from guilder.db.engine import Database, is_sqlite, sqlite_path
+from guilder.db.postgres import postgres_dsn
 from guilder.db.unit_of_work import View
 from guilder.domains.audit.queries import list_audit_events
 from guilder.domains.audit.rules import AuditFilter

@@ -13,8 +13,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from guilder.db.engine import is_sqlite, postgres_dsn, sqlite_path
+from guilder.db.engine import is_sqlite, sqlite_path
 from guilder.db.migrate import migration_engine
+from guilder.db.postgres import postgres_dsn
 from tests.reliability.test_query_plans import nodes
 from tests.support.app import app_on, bank_of, started
 from tests.support.logins import refresh, signed_up

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from guilder.core.errors import OutcomeUnknown
-from guilder.db.engine import postgres_dsn
+from guilder.db.postgres import postgres_dsn
 from guilder.domains.ledger.ports import NotCommitted
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Unit

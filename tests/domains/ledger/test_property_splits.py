@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
-from guilder.db.engine import Database, postgres_dsn
+from guilder.db.engine import Database
+from guilder.db.postgres import postgres_dsn
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.ledger import commands

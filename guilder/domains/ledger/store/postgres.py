@@ -14,8 +14,7 @@ from sqlalchemy import Table, make_url
 
 from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
-from guilder.db.application_role import SET_ROLE
-from guilder.db.engine import CONNECT_TIMEOUT_SECONDS, postgres_dsn
+from guilder.db.postgres import connect_postgres
 from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch
 from guilder.domains.ledger.ports import Batch, Head, NotCommitted, no_more
@@ -250,7 +249,7 @@ class PostgresStore:
     """Commits batches on a connection of its own with pinned plans."""
 
     def __init__(self, url: str, clock: Clock, *, resolve_seconds: float = 5.0) -> None:
-        self._dsn = postgres_dsn(url)
+        self._url = url
         self._clock = clock
         self._resolve_seconds = resolve_seconds
         self._connection: Any = None
@@ -290,13 +289,7 @@ class PostgresStore:
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
             try:
-                self._connection = await asyncpg.connect(
-                    self._dsn,
-                    timeout=CONNECT_TIMEOUT_SECONDS,
-                    command_timeout=30,
-                    server_settings=PINNED,
-                )
-                await self._connection.execute(SET_ROLE)
+                self._connection = await connect_postgres(self._url, PINNED)
             except (asyncpg.PostgresError, *_GONE) as error:
                 await self.close()
                 raise Unavailable() from error

@@ -1,0 +1,65 @@
+"""Connections to PostgreSQL: what an address says holds for both drivers."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from guilder.core.clock import SystemClock
+from guilder.core.errors import Unavailable
+from guilder.db.engine import Database
+from guilder.db.migrate import upgrade
+from guilder.domains.ledger.store.postgres import PostgresStore
+from tests.db.house import TELLER, House, Note, write_note
+
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[int, list[bool]]]:
+    """A server that has no TLS, and whether it was asked for any by each who came."""
+    asked: list[bool] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readexactly(8) == SSL_REQUEST)
+        writer.write(b"N")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], asked
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [("sslmode=require", True), ("ssl=require", True), ("ssl=true", True),
+     ("sslmode=disable&connect_timeout=3", False)],
+)  # fmt: skip
+async def test_both_drivers_ask_for_tls_as_the_address_says(query: str, wanted: bool) -> None:
+    async with listening() as (port, asked):
+        url = f"postgresql://u:p@127.0.0.1:{port}/bank?{query}"
+        database, store = Database(url), PostgresStore(url, SystemClock())
+        with pytest.raises(Unavailable):
+            await database.ping()
+        with pytest.raises(Unavailable):
+            await store.commit([])
+        with pytest.raises((ConnectionError, DBAPIError)):
+            await upgrade(url)
+        assert asked == [wanted] * len(asked)
+        assert len(asked) >= 3
+        await database.close()
+
+
+async def test_an_address_as_hosts_hand_it_out_serves_both_drivers(postgres_url: str) -> None:
+    url = f"{postgres_url}&sslmode=require&channel_binding=prefer&connect_timeout=10"
+    assert await upgrade(url) is False
+    house = House(url)
+    await house.runner.run(write_note, Note("a note"), TELLER)
+    store = PostgresStore(url, SystemClock())
+    assert await store.commit([]) == []
+    await store.close()
+    await house.database.close()
