@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from guilder.core.errors import Unavailable
 from guilder.db.audit import SQLITE_LINK, audit_chain_hash
-from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, connect_postgres
+from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, LIMITS, connect_postgres
 from guilder.db.sqlite_files import SqliteFiles
 
 BUSY_TIMEOUT_MS: Final = 15_000
@@ -39,7 +39,7 @@ _DURABLE: Final = {
 _LOG_PAGES: Final = 32_000
 """Pages (128 MiB) after which the log is copied back into the database. Keys are random, so every
 batch touches pages all over their index, and many batches share one copying."""
-_BEGUN: Final = text("SET LOCAL idle_in_transaction_session_timeout = 10000")
+_BEGUN: Final = text(LIMITS)
 _TRANSIENT_STATES: Final = {"40001", "40P01", "55P03"}
 _TRANSIENT_CODES: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _AWAY_CODES: Final = _TRANSIENT_CODES | {

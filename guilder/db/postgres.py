@@ -20,6 +20,17 @@ COMMAND_SECONDS: Final = 10.0
 DEAD_MS: Final = 10_000
 """After how long without an answer of the other machine a connection counts as lost, both ways."""
 
+LOCK_SECONDS: Final = 4.0
+"""How long a command waits for a lock before it is run again."""
+
+LIMITS: Final = f"""
+SELECT set_config(name, value, true) FROM (VALUES
+  ('idle_in_transaction_session_timeout', '10000', 0),
+  ('lock_timeout', '{LOCK_SECONDS * 1000:.0f}', 0),
+  ('transaction_timeout', '60000', 170000)
+) setting (name, value, since) WHERE current_setting('server_version_num')::int >= since"""  # noqa: S608 - a constant
+"""Bounds a writing transaction in its first statement: nobody may hold locks without an end."""
+
 PASSED_ON: Final = frozenset({
     "host", "port", "dbname", "user", "password", "passfile", "service", "options", "sslmode",
     "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "sslnegotiation",
@@ -87,10 +98,12 @@ async def connect_postgres(
     *,
     steps_down: bool = True,
     command_seconds: float | None = COMMAND_SECONDS,
+    transaction_ms: int = 0,
 ) -> Any:
     """A connection with these server settings, as the application's role unless told otherwise.
 
-    Either side notices within ``DEAD_MS`` that the other's machine is gone.
+    Either side notices within ``DEAD_MS`` that the other's machine is gone. A server that can
+    (PostgreSQL 17 and newer) ends transactions after ``transaction_ms``; 0 is never.
     """
     connection = await asyncpg.connect(
         postgres_dsn(url),
@@ -100,6 +113,8 @@ async def connect_postgres(
     )
     try:
         _notice_death(connection)
+        if transaction_ms and connection.get_server_version().major >= _ENDS_TRANSACTIONS:
+            await connection.execute(f"SET transaction_timeout = {transaction_ms}")
         if steps_down:
             await connection.execute(SET_ROLE)
     except BaseException:
@@ -108,6 +123,7 @@ async def connect_postgres(
     return connection
 
 
+_ENDS_TRANSACTIONS: Final = 17
 _SERVER_KEEPALIVES: Final = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",

@@ -24,11 +24,11 @@ pytestmark = pytest.mark.integration  # processes
 TOLD = "import os, signal, socket, sys, time\ncontrol = socket.socket(fileno=int(sys.argv[2]))\n"
 OBEDIENT = (
     TOLD + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); control.send(b'R')\n"
-    "while True: time.sleep(1)\n"
+    "while True: time.sleep(0.2); control.send(b'.')\n"
 )
 STUBBORN = (
     TOLD + "signal.signal(signal.SIGTERM, signal.SIG_IGN); control.send(b'R')\n"
-    "while True: time.sleep(1)\n"
+    "while True: time.sleep(0.2); control.send(b'.')\n"
 )
 BROKEN = TOLD + "sys.exit(3)\n"
 HANGING = TOLD + "time.sleep(60)\n"
@@ -117,6 +117,26 @@ async def test_a_process_that_is_killed_is_replaced(
         await until(lambda: ready(caplog) == 3)
 
     assert await Watched(sockets, OBEDIENT).run(killed) == 0
+
+
+async def test_a_process_that_does_not_answer_is_replaced(
+    sockets: list[socket.socket], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped, say; the others say that they live, and are left alone."""
+    monkeypatch.setattr(supervisor, "SILENT_SECONDS", 4.0)
+
+    async def stopped() -> None:
+        first = await children(2)
+        await until(lambda: ready(caplog) == 2)
+        victim = min(first)
+        os.kill(victim, signal.SIGSTOP)
+        second = await children(2, without=frozenset({victim}))
+        assert first - {victim} < second
+        await until(lambda: ready(caplog) == 3)
+
+    assert await Watched(sockets, OBEDIENT).run(stopped) == 0
+    (line,) = [one for one in caplog.records if one.message.startswith("worker does not answer")]
+    assert line.levelname == "ERROR"
 
 
 async def test_processes_that_cannot_start_end_the_supervisor(

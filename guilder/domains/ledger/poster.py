@@ -24,11 +24,17 @@ MAX_QUEUE_SECONDS: Final = 0.12
 ALWAYS_QUEUED: Final = 4 * MAX_BATCH
 """Four full batches may wait however slow the machine: a few bulk callers are no overload."""
 
+QUEUED_SECONDS: Final = 5.0
+"""How long a unit waits for its batch to begin; then its caller is told that nothing was done."""
+
 BATCH_ATTEMPTS: Final = 4
+BATCH_SECONDS: Final = 8.0
+"""After which a batch that could not be committed is not tried again."""
 
 _log = logging.getLogger(__name__)
 
-type _Waiting = tuple[Unit, asyncio.Future[UnitResult]]
+type _Waiting = tuple[Unit, asyncio.Future[UnitResult], float]
+"""A unit, who is told of it, and when it came."""
 
 
 class Observer(Protocol):
@@ -59,11 +65,13 @@ class Poster:
         self._seconds_each = 0.0001
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
         self._closing = False
 
     def start(self) -> None:
         """Begin to work, on the running loop."""
         self._task = asyncio.create_task(self._work(), name="poster")
+        self._sweeper = asyncio.create_task(self._refuse_late(), name="poster sweeper")
 
     @property
     def alive(self) -> bool:
@@ -74,16 +82,21 @@ class Poster:
         """Take in nothing more, finish what is queued, and close the store."""
         self._closing = True
         self._wake.set()
-        if self._task is not None:
-            await self._task
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            if self._sweeper is not None:
+                self._sweeper.cancel()
         await self._store.close()
 
     async def submit(self, unit: Unit) -> UnitResult:
         """Post a unit and return its results once they are durable.
 
         Raises ``Overloaded`` before anything is queued when more than four full batches wait that
-        would take longer than about 120 ms, ``Unavailable`` when closing or without a database, and
-        ``OutcomeUnknown`` when a commit's reply was lost and not learned.
+        would take longer than about 120 ms, ``Unavailable`` when closing, without a database or
+        when no batch began within ``QUEUED_SECONDS``, and ``OutcomeUnknown`` when a commit's reply
+        was lost and not learned.
         """
         if self._closing:
             raise Unavailable()
@@ -91,7 +104,7 @@ class Poster:
         if self._queued > ALWAYS_QUEUED and wait_seconds > MAX_QUEUE_SECONDS:
             raise Overloaded()
         future: asyncio.Future[UnitResult] = asyncio.get_running_loop().create_future()
-        self._queue.append((unit, future))
+        self._queue.append((unit, future, time.monotonic()))
         self._queued += len(unit.postings)
         self._wake.set()
         return await future
@@ -108,7 +121,17 @@ class Poster:
                 self._wake.clear()
         finally:  # a stop that is given up cancels this: nobody may wait for ever
             self._closing = True
-            for _, future in self._queue:
+            for _, future, _ in self._queue:
+                _refuse(future, Unavailable())
+
+    async def _refuse_late(self) -> None:
+        """Answer those whose turn does not come, because the batch in flight does not end."""
+        while True:
+            await asyncio.sleep(QUEUED_SECONDS / 10)
+            late = time.monotonic() - QUEUED_SECONDS
+            while self._queue and self._queue[0][2] < late:
+                unit, future, _ = self._queue.popleft()
+                self._queued -= len(unit.postings)
                 _refuse(future, Unavailable())
 
     def _take(self, room: int = MAX_BATCH) -> list[_Waiting]:
@@ -140,7 +163,7 @@ class Poster:
         try:
             results = await self._attempt(waiting, may_grow)
         except (Unavailable, OutcomeUnknown) as error:
-            for _, future in waiting:
+            for _, future, _ in waiting:
                 _refuse(future, error)
         except Exception as error:  # noqa: BLE001 - one request's defect must not fail its neighbours
             if len(waiting) == 1:
@@ -150,34 +173,35 @@ class Poster:
             await self._post(waiting[:middle])
             await self._post(waiting[middle:])
         except asyncio.CancelledError:
-            for _, future in waiting:
+            for _, future, _ in waiting:
                 _refuse(future, OutcomeUnknown())
             raise
         else:
-            for (_, future), result in zip(waiting, results, strict=True):
+            for (_, future, _), result in zip(waiting, results, strict=True):
                 if not future.done():
                     future.set_result(result)
 
     async def _attempt(self, waiting: list[_Waiting], may_grow: bool) -> list[UnitResult]:
-        units = [unit for unit, _ in waiting]
+        units = [unit for unit, _, _ in waiting]
+        deadline = time.monotonic() + BATCH_SECONDS
 
         def more() -> None:
             taken = self._take(MAX_BATCH - _postings(waiting))
             waiting.extend(taken)
-            units.extend(unit for unit, _ in taken)
+            units.extend(unit for unit, _, _ in taken)
 
         for attempts_left in reversed(range(BATCH_ATTEMPTS)):
             try:
                 return await self._store.commit(units, more if may_grow else no_more)
             except NotCommitted as error:
-                if attempts_left == 0:
+                if attempts_left == 0 or time.monotonic() > deadline:
                     raise Unavailable() from error
             await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
 
 
 def _postings(waiting: list[_Waiting]) -> int:
-    return sum(len(unit.postings) for unit, _ in waiting)
+    return sum(len(unit.postings) for unit, _, _ in waiting)
 
 
 def _refuse(future: asyncio.Future[UnitResult], refusal: Refusal) -> None:

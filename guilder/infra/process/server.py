@@ -24,6 +24,9 @@ HEAD_SECONDS: Final = 30.0
 MAX_HEAD_BYTES: Final = 65_536
 """Bytes of a request's line and headers, to within what arrives at once."""
 READY: Final = b"R"
+ALIVE: Final = b"."
+"""What a worker tells its supervisor every ``ALIVE_SECONDS``, as long as its loop turns."""
+ALIVE_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -143,6 +146,7 @@ class Server(uvicorn.Server):
         if self._control is not None:
             self._control.send(READY)
             asyncio.get_running_loop().add_reader(self._control.fileno(), self._lonely)
+            self._say_alive(self._control)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Begin to stop; a second interrupt does not wait for requests."""
@@ -157,6 +161,11 @@ class Server(uvicorn.Server):
         finally:
             for sig, handler in before.items():
                 signal.signal(sig, handler)
+
+    def _say_alive(self, control: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # it is busy, or gone, which the reader is told
+            control.send(ALIVE)
+        asyncio.get_running_loop().call_later(ALIVE_SECONDS, self._say_alive, control)
 
     def _lonely(self) -> None:
         assert self._control is not None

@@ -23,6 +23,8 @@ from guilder.infra.process.settings import InvalidSettings
 from guilder.infra.process.telemetry import MULTIPROCESS_FOLDER
 
 START_SECONDS: Final = 60.0
+SILENT_SECONDS: Final = 20.0
+"""How long a worker may say nothing, which tells that it is stopped or its loop stands still."""
 MAX_FAILED_STARTS: Final = 6
 """In a row, of a worker that has worked before; the pauses between them double."""
 
@@ -99,7 +101,9 @@ class Supervisor:
             if await self._unless_stopped(worker.ready()):
                 has_worked, failures = True, 0
                 _log.info("worker ready", extra={"fields": worker.fields})
-                await self._unless_stopped(worker.process.wait())
+                if await self._unless_stopped(worker.falls_silent()):
+                    _log.error("worker does not answer: killed", extra={"fields": worker.fields})
+                    worker.kill()
             else:
                 failures += 1
             stopped = self._stop.is_set()
@@ -169,6 +173,33 @@ class _Worker:
                 return bool(await asyncio.get_running_loop().sock_recv(self.control, 1))
         except (TimeoutError, ConnectionError):
             return False
+
+    async def falls_silent(self) -> bool:
+        """Wait until it has ended, or says nothing for too long, which is told.
+
+        Silence is what lasts for two looks: when we were stopped ourselves, the first one proves
+        nothing.
+        """
+        loop, looks = asyncio.get_running_loop(), 0
+        while looks < 2:
+            try:
+                async with asyncio.timeout(SILENT_SECONDS / 2):
+                    heard = await loop.sock_recv(self.control, 4096)
+            except TimeoutError:
+                looks += 1
+                continue
+            except ConnectionError:
+                heard = b""
+            if not heard:
+                await self.process.wait()
+                return False
+            looks = 0
+        return True
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
 
     async def end(self) -> bool:
         """Ask it to stop, make it stop, and tell whether asking was enough."""

@@ -5,8 +5,10 @@ lock sees everything that was committed before. ``COPY`` carries large batches, 
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -62,8 +64,25 @@ PINNED: Final = {
     "synchronous_commit": "on",
     "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "5000",
+    "lock_timeout": "2000",
 }
 """Plans are pinned: every hot statement is an index lookup whatever the statistics say."""
+
+HELD_SECONDS: Final = 5.0
+"""After how long somebody who holds the head and sends nothing is taken for dead."""
+TRANSACTION_MS: Final = 15_000
+
+_END_BLOCKERS: Final = """
+SELECT a.pid, a.application_name, host(a.client_addr) AS client, pg_terminate_backend(a.pid)
+  FROM pg_stat_activity a
+ WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+   AND a.wait_event_type = 'Client' AND a.xact_start < clock_timestamp() - $1::interval
+   AND EXISTS (
+     SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted
+        AND l.relation = 'ledger_head'::regclass
+        AND l.mode IN ('RowShareLock', 'RowExclusiveLock'))"""
+"""Ends those who have locked a row of the head and are waited for: their process is stopped, say,
+in the midst of COPY, and no timeout of the server ends that."""
 
 _GONE = (
     asyncpg.PostgresConnectionError,
@@ -80,6 +99,7 @@ _AGAIN = (
     NotCommitted,
 )
 
+_log = logging.getLogger(__name__)
 _DIALECT: Final = make_url("postgresql+asyncpg://").get_dialect()()
 _LOCK = LOCK_SQL + " FOR UPDATE"
 _KEYS = KEYS_SQL + "= ANY($1::bytea[])"
@@ -270,6 +290,8 @@ class PostgresStore:
             raise NotCommitted("the connection was lost before the commit") from error
         except BaseException as error:
             await self._rolled_back(connection)
+            if isinstance(error, asyncpg.LockNotAvailableError):
+                await self._end_blockers()
             if isinstance(error, _AGAIN):
                 raise NotCommitted(str(error)) from error
             raise
@@ -289,11 +311,29 @@ class PostgresStore:
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
             try:
-                self._connection = await connect_postgres(self._url, PINNED)
+                self._connection = await connect_postgres(
+                    self._url, PINNED, transaction_ms=TRANSACTION_MS
+                )
             except (asyncpg.PostgresError, *_GONE) as error:
                 await self.close()
                 raise Unavailable() from error
         return self._connection
+
+    async def _end_blockers(self) -> None:
+        """End who holds the head and is silent; by the login's rights, which the role has not."""
+        settings = {"application_name": "guilder-rescue"}
+        try:
+            connection = await connect_postgres(self._url, settings, steps_down=False)
+            try:
+                ended = await connection.fetch(_END_BLOCKERS, timedelta(seconds=HELD_SECONDS))
+            finally:
+                connection.terminate()
+        except (asyncpg.PostgresError, *_GONE) as error:
+            _log.error("the head's lock is held, and its holder cannot be ended", exc_info=error)
+            return
+        for pid, name, client, _ in ended:
+            fields = {"backend": pid, "application": name, "client": client}
+            _log.error("ended: held the head's lock and sent nothing", extra={"fields": fields})
 
     async def _rolled_back(self, connection: Any) -> None:
         """Roll back; a connection on which that failed may still have the transaction open."""
