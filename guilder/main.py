@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from time import perf_counter
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
+from pydantic import Field
 
 from guilder import __version__
 from guilder.api.app import Api
@@ -36,6 +38,12 @@ DESCRIPTION: Final = (
     "errors are RFC 9457 problems with a stable `code`; lists are pages with a cursor."
 )
 
+ABOUT: Final = "Guilder, a bank in a box."
+
+type HealthStatus = Annotated[
+    Literal["healthy", "degraded", "unhealthy"],
+    Field(description="`degraded` works, and somebody should look; `unhealthy` does not."),
+]
 TheDatabase = Annotated[Database, Depends(Part(Database))]
 TheDispatcher = Annotated[Dispatcher, Depends(Part(Dispatcher))]
 ThePoster = Annotated[Poster, Depends(Part(Poster))]
@@ -55,6 +63,8 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> Api:
         description=DESCRIPTION,
         version=__version__,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        servers=[{"url": "/", "description": "This bank."}],
+        openapi_tags=[{"name": tag, "description": about} for tag, about in _tags().items()],
         lifespan=_lifespan(settings, telemetry, jobs=jobs),
         gateway=GatewayOptions(
             on_request=telemetry.request,
@@ -70,6 +80,14 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> Api:
     for router in (router for one in SLICES for router in one.root_routers):
         app.include_router(router, include_in_schema=False)
     return app
+
+
+def _tags() -> dict[str, str]:
+    """The tags of the reference, in its order, with what each is about."""
+    found: dict[str, str] = {}
+    for one in SLICES:
+        found |= one.tags
+    return found | {"system": "What the bank says of itself, and how it is."}
 
 
 def stop_accepting(app: FastAPI) -> None:
@@ -98,28 +116,31 @@ def _jobs(bank: Bank, *, wanted: bool) -> AbstractAsyncContextManager[None]:
 class About(ResponseBody):
     """What this is."""
 
-    message: str
-    version: str
+    message: str = Field(description="What this is.", examples=[ABOUT])
+    version: str = Field(description="The version of Guilder.", examples=[__version__])
 
 
 class Check(ResponseBody):
     """How one part is."""
 
-    status: Literal["healthy", "unhealthy"]
-    latency_ms: float | None = None
+    status: HealthStatus = Field(description="How the part is.")
+    latency_ms: float | None = Field(None, description="How long it took to answer.")
 
 
 class Health(ResponseBody):
     """How all parts are."""
 
-    status: Literal["healthy"] = "healthy"
-    checks: dict[str, Check]
+    status: HealthStatus = Field("healthy", description="How the whole is.", examples=["healthy"])
+    checks: dict[str, Check] = Field(
+        description="Each part by its name.",
+        examples=[{"database": {"status": "healthy", "latency_ms": 0.42}}],
+    )
 
 
 class State(ResponseBody):
     """How the process is."""
 
-    status: str
+    status: Literal["alive", "ready"] = Field(description="What it can do.")
 
 
 class Unhealthy(Unavailable):
@@ -127,6 +148,7 @@ class Unhealthy(Unavailable):
 
     code = "unhealthy"
     detail = "A part of the service does not work."
+    extra_example = MappingProxyType({"checks": {"database": {"status": "unhealthy"}}})
 
 
 class NotReady(Unavailable):
@@ -136,16 +158,20 @@ class NotReady(Unavailable):
     detail = "The service is starting or stopping."
 
 
+def _shown(text: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {"text/plain": {"example": text}}}}
+
+
 @system.get("/", response_model=About)
 @rate_limited(READ)
-async def about() -> Reply:
+async def get_about() -> Reply:
     """What this is."""
-    return json_response(200, {"message": "Guilder, a bank in a box.", "version": __version__})
+    return json_response(200, {"message": ABOUT, "version": __version__})
 
 
 @system.get("/health", response_model=Health, responses=refusals(Unhealthy))
 @rate_limited(UNLIMITED)
-async def health(database: TheDatabase, poster: ThePoster) -> Reply:
+async def get_health(database: TheDatabase, poster: ThePoster) -> Reply:
     """Whether the parts work: each is tried."""
     checks = {
         "database": await _database_check(database),
@@ -159,23 +185,27 @@ async def health(database: TheDatabase, poster: ThePoster) -> Reply:
 
 @system.get("/health/live", response_model=State)
 @rate_limited(UNLIMITED)
-async def live() -> Reply:
+async def get_liveness() -> Reply:
     """That the process answers."""
     return json_response(200, {"status": "alive"})
 
 
 @system.get("/health/ready", response_model=State, responses=refusals(NotReady))
 @rate_limited(UNLIMITED)
-async def ready(request: Request) -> Reply:
+async def get_readiness(request: Request) -> Reply:
     """Whether requests should come here: not before the start is over, nor once it stops."""
     if not request.app.state.ready:
         raise NotReady()
     return json_response(200, {"status": "ready"})
 
 
-@system.get("/metrics", response_class=PlainTextResponse, responses=refusals(NotFound))
+@system.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses=_shown("guilder_requests_total 42.0\n") | refusals(NotFound),
+)
 @rate_limited(UNLIMITED)
-async def metrics(
+async def get_metrics(
     settings: TheSettings, dispatcher: TheDispatcher, telemetry: TheTelemetry
 ) -> Response:
     """Metrics of all workers in the Prometheus text format; not found where they are not public."""

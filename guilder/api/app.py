@@ -13,8 +13,12 @@ from guilder.core.parts import Parts
 
 
 def operation_id(route: APIRoute) -> str:
-    """The name of the endpoint's function: stable, and what generated clients call it."""
-    return route.name
+    """The name of the endpoint's function as clients spell it: ``createTransfer``.
+
+    It is what the methods of generated clients are called, so an endpoint is never renamed.
+    """
+    first, *others = route.name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 class Api(FastAPI):

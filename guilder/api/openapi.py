@@ -1,13 +1,16 @@
-"""The OpenAPI document: FastAPI's, with our problems, headers and ways to sign in."""
+"""The OpenAPI document: FastAPI's, with our problems, headers, examples and ways to sign in."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
+from guilder.api import components as parts
+from guilder.api.components import Document
 from guilder.api.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -20,11 +23,12 @@ from guilder.api.errors import (
     UnknownParameter,
     UnsupportedMediaType,
 )
+from guilder.api.examples import NoExample, example_of, fault_example, problem_example
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_ID
 from guilder.api.pagination import CURSOR
 from guilder.api.policies import RateLimitPolicy
 from guilder.api.problems import INTERNAL_ERROR, PROBLEM_JSON, status_of
-from guilder.api.routing import BodyKind, RouteRequirements, requirements_of
+from guilder.api.routing import BodyKind, requirements_of
 from guilder.core.errors import (
     BadRequest,
     Forbidden,
@@ -40,97 +44,24 @@ from guilder.core.errors import (
 )
 from guilder.core.permissions import GRANTS
 
-type Document = dict[str, Any]
-
-LOGIN_PATH: Final = "/auth/login"
 RATE_LIMIT: Final = "x-rate-limit"
 """The member of an operation that names its policy."""
 CODES: Final = "x-codes"
 """The member of an operation that lists every code a problem of it may have."""
+REF_TEMPLATE: Final = "#/components/schemas/{model}"
+"""Where the reference has a model, for Pydantic."""
 
-_STRING: Final = {"type": "string"}
-_FIELD: Final[Document] = {
-    "type": "object",
-    "title": "ProblemField",
-    "required": ["pointer", "code", "message"],
-    "properties": {
-        "pointer": {**_STRING, "description": "RFC 6901 pointer to the field."},
-        "code": {**_STRING, "description": "Stable."},
-        "message": {**_STRING, "description": "For people."},
-    },
-}
-_PROBLEM: Final[Document] = {
-    "type": "object",
-    "title": "Problem",
-    "description": "RFC 9457. Some codes carry more members, such as limit, used, remaining.",
-    "required": ["type", "title", "status", "detail", "code", "request_id"],
-    "properties": {
-        "type": {**_STRING, "format": "uri", "description": "Stable, one for each code."},
-        "title": _STRING,
-        "status": {"type": "integer"},
-        "detail": {**_STRING, "description": "One sentence for people."},
-        "code": {**_STRING, "description": "Stable; what programs look at."},
-        "request_id": _STRING,
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/ProblemField"}},
-    },
-}
-_SECURITY_SCHEMES: Final[Document] = {
-    "OAuth2Password": {
-        "type": "oauth2",
-        "flows": {"password": {"tokenUrl": LOGIN_PATH, "scopes": {}}},
-    },
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "Access token or API key."},
-}
-_SECURITY: Final[list[dict[str, list[str]]]] = [{"OAuth2Password": []}, {"Bearer": []}]
-_REQUEST_ID: Final[Document] = {
-    "name": REQUEST_ID,
-    "in": "header",
-    "required": False,
-    "description": "Your own id for the request, given back in the answer and kept in our logs. "
-    "One that is longer than 128 or has other characters than A-Z a-z 0-9 . _ ~ : + / = @ - "
-    "is replaced by a fresh one.",
-    "schema": _STRING,
-}
-_HEADERS: Final[Document] = {
-    "RequestId": {"description": "The id of the request.", "schema": _STRING},
-    "Replayed": {
-        "description": "`true` when this is the answer that was given before.",
-        "schema": _STRING,
-    },
-    "RateLimit": {
-        "description": "The policy, how many requests are left (`r`) and in how many seconds all "
-        "are there again (`t`), as a structured field.",
-        "schema": _STRING,
-    },
-    "RateLimitPolicy": {
-        "description": "The policy, its quota (`q`) and its window in seconds (`w`), as a "
-        "structured field.",
-        "schema": _STRING,
-    },
-    "RateLimitLimit": {"description": "The quota.", "schema": {"type": "integer"}},
-    "RateLimitRemaining": {"description": "Requests left.", "schema": {"type": "integer"}},
-    "RateLimitReset": {
-        "description": "Seconds until the whole quota is there again.",
-        "schema": {"type": "integer"},
-    },
-    "RetryAfter": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
-    "Authenticate": {"description": "How to sign in.", "schema": _STRING},
-}
-_LIMIT_HEADERS: Final[Document] = {
-    name: {"$ref": f"#/components/headers/{kept}"}
-    for name, kept in {
-        "RateLimit": "RateLimit",
-        "RateLimit-Policy": "RateLimitPolicy",
-        "X-RateLimit-Limit": "RateLimitLimit",
-        "X-RateLimit-Remaining": "RateLimitRemaining",
-        "X-RateLimit-Reset": "RateLimitReset",
-    }.items()
-}
-_HEADERS_OF: Final[Mapping[int, Document]] = {
-    401: {"WWW-Authenticate": {"$ref": "#/components/headers/Authenticate"}},
-    429: {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}, **_LIMIT_HEADERS},
-    503: {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
-}
+_FASTAPIS: Final = "Successful Response"
+_ALWAYS: Final = (BadRequest, DuplicateHeader, InvalidText, UnknownParameter, Unavailable)
+_READING: Final = (
+    BodyTooSlow, BodyTooLarge, UnsupportedMediaType, MalformedJson, DuplicateKey, JsonTooDeep,
+    NumberOutOfRange,
+)  # fmt: skip
+_KEYED: Final = (IdempotencyInProgress, IdempotencyConflict)
+_PLUMBING: Final = (
+    *_ALWAYS, *_READING, *_KEYED, RateLimited, Unauthenticated, Forbidden, NotFound, Invalid,
+    InvalidCursor,
+)  # fmt: skip
 
 
 def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:
@@ -141,7 +72,7 @@ def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": "\n\n".join(f"`{kind.code}`: {kind.detail}" for kind in ours),
-            CODES: [kind.code for kind in ours],
+            CODES: {kind.code: problem_example(kind) for kind in ours},
         }
         for status, ours in found.items()
     }
@@ -159,99 +90,195 @@ def openapi_of(app: FastAPI) -> Document:
         servers=app.servers,
         license_info=app.license_info,
     )
-    components = document.setdefault("components", {})
-    schemas: Document = components.setdefault("schemas", {})
+    schemas: Document = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas |= {"Problem": _PROBLEM, "ProblemField": _FIELD}
-    components["schemas"] = {name: schemas[name] for name in sorted(schemas)}
-    components["securitySchemes"] = _SECURITY_SCHEMES
-    components["parameters"] = {"RequestId": _REQUEST_ID}
-    components["headers"] = _HEADERS
-    statuses = sorted(_DESCRIPTIONS)
-    components["responses"] = {f"Problem{status}": _problem(status) for status in statuses}
+    examples: Document = {INTERNAL_ERROR: {"value": fault_example()}}
+    examples |= {kind.code: {"value": problem_example(kind)} for kind in _PLUMBING}
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
-            requirements = requirements_of(context)
             for method in context.methods or ():
                 operation = document["paths"][context.path_format][method.lower()]
-                _complete(operation, context.path_format or "", requirements)
+                _Operation(operation, context, schemas, examples).complete()
+    for schema in schemas.values():
+        for inner in schema.get("properties", {}).values():
+            _tidy(inner)
+    names = {name: schema.get("title", name) for name, schema in schemas.items()}
+    document["paths"] = _named_by_title(document["paths"], names)
+    schemas = {names[name]: _named_by_title(inner, names) for name, inner in schemas.items()}
+    schemas |= {"Problem": parts.PROBLEM, "ProblemField": parts.PROBLEM_FIELD}
+    document["components"] = {
+        "schemas": {name: schemas[name] for name in sorted(schemas)},
+        "securitySchemes": parts.SECURITY_SCHEMES,
+        "parameters": {"RequestId": parts.REQUEST_ID_PARAMETER},
+        "headers": parts.HEADERS,
+        "examples": {code: examples[code] for code in sorted(examples)},
+        "responses": {
+            f"Problem{status}": _problem(status, codes=_common_codes(status))
+            for status in sorted(parts.STATUSES)
+        },
+    }
     return document
 
 
-_DESCRIPTIONS: Final[Mapping[int, str]] = {
-    400: "The request cannot be read or carried out as it stands.",
-    401: "No valid access token.",
-    403: "Not allowed.",
-    404: "It does not exist, or it is not yours.",
-    408: "The body did not arrive in time.",
-    409: "The present state does not allow it.",
-    413: "The body is too large.",
-    415: "The body has another media type.",
-    422: "Fields break their rules; `errors` names them.",
-    429: "Too many requests.",
-    500: "A fault of ours.",
-    503: "The service cannot answer now.",
-}
+def _common_codes(status: int) -> list[str]:
+    """The codes that the plumbing alone may answer a status with."""
+    codes = [kind.code for kind in _PLUMBING if status_of(kind) == status]
+    return [INTERNAL_ERROR] if status == 500 else codes
 
 
-def _complete(operation: Document, path: str, requirements: RouteRequirements) -> None:
-    """Add to one operation what every operation has."""
-    parameters: list[Document] = operation.setdefault("parameters", [])
-    names = {found.get("name", "") for found in parameters}
-    reads = requirements.body is not BodyKind.NONE or "requestBody" in operation
-    checked = reads or any(found.get("in") == "query" for found in parameters)
-    parameters.append({"$ref": "#/components/parameters/RequestId"})
-    if requirements.permission is not None:
-        operation["security"] = _SECURITY
-        operation["x-permission"] = requirements.permission.value
-    if requirements.fresh:
-        operation["x-step-up"] = True
-    responses: Document = operation["responses"]
-    if "HTTPValidationError" in str(responses.get("422")):
-        del responses["422"]
-    codes = {code for found in responses.values() for code in found.pop(CODES, ())}
-    keyed = IDEMPOTENCY_KEY in names
-    plumbing = tuple(_plumbing(path, requirements, names, checked=checked, reads=reads))
-    operation[CODES] = sorted({INTERNAL_ERROR, *codes, *(kind.code for kind in plumbing)})
-    for status in (500, *map(status_of, plumbing)):
-        responses.setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
-    for status_text in list(responses):
-        if (status := int(status_text)) >= 400 and "$ref" not in responses[status_text]:
-            responses[status_text] = _problem(status, responses[status_text].get("description"))
-        elif status < 400:
-            headers = responses[status_text].setdefault("headers", {})
+class _Operation:
+    """One operation of the document on its way to what every operation has.
+
+    What it brings for all of the document is put into ``schemas`` and ``examples``.
+    """
+
+    def __init__(
+        self, operation: Document, context: RouteContext, schemas: Document, examples: Document
+    ) -> None:
+        self.operation = operation
+        self.responses: Document = operation["responses"]
+        self.parameters: list[Document] = operation.setdefault("parameters", [])
+        self.path = context.path_format or ""
+        self.requirements = requirements_of(context)
+        self.keyed = any(found.get("name") == IDEMPOTENCY_KEY for found in self.parameters)
+        self._name: str = context.name or ""
+        self._schemas = schemas
+        self._examples = examples
+
+    def complete(self) -> None:
+        """Add to the operation what every operation has."""
+        requirements, operation = self.requirements, self.operation
+        operation["summary"] = self._name.replace("_", " ").capitalize()
+        operation["security"] = [] if requirements.permission is None else parts.SECURITY
+        if requirements.permission is not None:
+            operation["x-permission"] = requirements.permission.value
+        if requirements.fresh:
+            operation["x-step-up"] = True
+        if "HTTPValidationError" in str(self.responses.get("422")):
+            del self.responses["422"]
+        self._refuse()
+        self._answer()
+        self._ask()
+        operation["responses"] = {name: self.responses[name] for name in sorted(self.responses)}
+        operation[RATE_LIMIT] = _rate_limit(requirements.policy)
+
+    def _refuse(self) -> None:
+        """Every status with a problem shows its codes, those of the plumbing among them."""
+        plumbing: dict[int, list[str]] = {500: [INTERNAL_ERROR]}
+        for kind in self._plumbing():
+            plumbing.setdefault(status_of(kind), []).append(kind.code)
+        all_codes = {code for codes in plumbing.values() for code in codes}
+        for name, response in list(self.responses.items()):
+            own: Document = response.pop(CODES, {})
+            if (status := int(name)) >= 400:
+                self._examples |= {code: {"value": example} for code, example in own.items()}
+                codes = dict.fromkeys((*own, *plumbing.get(status, ())))
+                self.responses[name] = _problem(status, response.get("description"), codes)
+                all_codes |= own.keys()
+        for status in plumbing:
+            reference = {"$ref": f"#/components/responses/Problem{status}"}
+            self.responses.setdefault(str(status), reference)
+        self.operation[CODES] = sorted(all_codes)
+
+    def _answer(self) -> None:
+        """Every other answer has its headers and an example."""
+        for name, response in self.responses.items():
+            if (status := int(name)) >= 400:
+                continue
+            if response["description"] == _FASTAPIS:
+                response["description"] = f"{HTTPStatus(status).phrase}."
+            headers = response.setdefault("headers", {})
             headers[REQUEST_ID] = {"$ref": "#/components/headers/RequestId"}
-            if requirements.policy.rate is not None:
-                headers |= _LIMIT_HEADERS
-            if keyed:
+            if self.requirements.policy.rate is not None:
+                headers |= parts.LIMIT_HEADERS
+            if self.keyed:
                 headers[IDEMPOTENCY_REPLAYED] = {"$ref": "#/components/headers/Replayed"}
-    operation["responses"] = {name: responses[name] for name in sorted(responses)}
-    operation[RATE_LIMIT] = _rate_limit(requirements.policy)
+            for shown in response.get("content", {}).values():
+                self._show(shown)
+
+    def _ask(self) -> None:
+        """What is asked has words, an example, and no null where there is none on the wire."""
+        for parameter in self.parameters:
+            _complete_parameter(parameter)
+        self.parameters.append({"$ref": "#/components/parameters/RequestId"})
+        for asked in self.operation.get("requestBody", {}).get("content", {}).values():
+            schema: Document = asked["schema"]
+            if "properties" in schema:
+                self._schemas |= schema.pop("$defs", {})
+                self._schemas[schema["title"]] = schema
+                asked["schema"] = {"$ref": REF_TEMPLATE.format(model=schema["title"])}
+            self._show(asked)
+
+    def _show(self, shown: Document) -> None:
+        if "example" not in shown:
+            with suppress(NoExample):
+                shown["example"] = example_of(shown["schema"], self._schemas)
+
+    def _plumbing(self) -> Iterator[type[Refusal]]:
+        """What the plumbing alone may refuse the operation with."""
+        requirements = self.requirements
+        reads = requirements.body is not BodyKind.NONE or "requestBody" in self.operation
+        yield from _ALWAYS
+        if requirements.permission is not None or requirements.policy.rate is not None:
+            yield RateLimited
+        if requirements.permission is not None:
+            yield Unauthenticated
+            if any(requirements.permission not in granted for granted in GRANTS.values()):
+                yield Forbidden
+        if "{" in self.path or requirements.sandbox:
+            yield NotFound
+        if self.keyed:
+            yield from _KEYED
+        if any(found.get("name") == CURSOR for found in self.parameters):
+            yield InvalidCursor
+        if self.keyed or reads or any(found.get("in") == "query" for found in self.parameters):
+            yield Invalid
+        if reads:
+            yield from _READING
 
 
-def _plumbing(
-    path: str, requirements: RouteRequirements, names: set[str], *, checked: bool, reads: bool
-) -> Iterator[type[Refusal]]:
-    """What the plumbing alone may refuse an operation with; ``names`` are those of parameters."""
-    yield from (BadRequest, DuplicateHeader, InvalidText, UnknownParameter, Unavailable)
-    if requirements.permission is not None or requirements.policy.rate is not None:
-        yield RateLimited
-    if requirements.permission is not None:
-        yield Unauthenticated
-        if any(requirements.permission not in granted for granted in GRANTS.values()):
-            yield Forbidden
-    if "{" in path or requirements.sandbox:
-        yield NotFound
-    if CURSOR in names:
-        yield InvalidCursor
-    if keyed := IDEMPOTENCY_KEY in names:
-        yield from (IdempotencyInProgress, IdempotencyConflict)
-    if keyed or checked:
-        yield Invalid
-    if reads:
-        yield from (BodyTooSlow, BodyTooLarge, UnsupportedMediaType)
-        yield from (MalformedJson, DuplicateKey, JsonTooDeep, NumberOutOfRange)
+def _complete_parameter(parameter: Document) -> None:
+    schema: Document = parameter["schema"]
+    _tidy(schema)
+    schema.pop("examples", None)  # a page to try things out on would send them
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    for choice in choices:
+        choice.pop("examples", None)
+    if len(choices) == 1:
+        del schema["anyOf"]
+        parameter["schema"] = {**choices[0], **schema}
+    elif choices:
+        schema["anyOf"] = choices
+    if "description" in parameter:
+        parameter["schema"].pop("description", None)
+    elif parameter["in"] == "path":
+        parameter["description"] = f"The id of the {parameter['name'].removesuffix('_id')}."
+
+
+def _tidy(schema: Document) -> None:
+    """Drop from a field what Pydantic adds and no reader needs: its name again, a null default.
+
+    What may be null is described where it stands, and not inside.
+    """
+    schema.pop("title", None)
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    for choice in schema.get("anyOf", ()):
+        if "description" in choice:
+            schema.setdefault("description", choice.pop("description"))
+
+
+def _named_by_title(node: Any, names: Mapping[str, str]) -> Any:
+    """The node with references to schemas by their titles, which for pages are their names."""
+    if isinstance(node, list):
+        return [_named_by_title(inner, names) for inner in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        start, slash, name = node["$ref"].rpartition("/")
+        return {**node, "$ref": start + slash + names.get(name, name)}
+    return {name: _named_by_title(inner, names) for name, inner in node.items()}
 
 
 def _rate_limit(policy: RateLimitPolicy) -> Document:
@@ -262,10 +289,15 @@ def _rate_limit(policy: RateLimitPolicy) -> Document:
     return {"policy": policy.name, **numbers}
 
 
-def _problem(status: int, description: str | None = None) -> Document:
+def _problem(status: int, description: str | None = None, codes: Iterable[str] = ()) -> Document:
     headers = {REQUEST_ID: {"$ref": "#/components/headers/RequestId"}}
     return {
-        "description": description or _DESCRIPTIONS.get(status, HTTPStatus(status).phrase),
-        "headers": headers | _HEADERS_OF.get(status, {}),
-        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "description": description or parts.STATUSES.get(status, HTTPStatus(status).phrase),
+        "headers": headers | parts.HEADERS_OF.get(status, {}),
+        "content": {
+            PROBLEM_JSON: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},
+            }
+        },
     }

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query
+from pydantic import ConfigDict, Field
 
 from guilder.api.deps import TheExchange
 from guilder.api.exchange import Exchange
@@ -50,9 +51,21 @@ _Offset = Annotated[
 class PageOut[T](ResponseBody):
     """Some items, and where the list goes on."""
 
-    items: list[T]
-    next_cursor: str | None
-    has_more: bool
+    model_config = ConfigDict(
+        json_schema_extra={"description": "Some items, and where the list goes on."}
+    )
+
+    items: list[T] = Field(description="The items of this page.")
+    next_cursor: str | None = Field(
+        description="What to give as `cursor` for the next page; null on the last one.",
+        examples=[None],
+    )
+    has_more: bool = Field(description="Whether there is a next page.", examples=[False])
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+        """The page's name in the reference: ``AccountPage``."""
+        return params[0].__name__.removesuffix("Out") + "Page"
 
 
 async def page_request(

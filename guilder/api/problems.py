@@ -33,6 +33,7 @@ from guilder.core.errors import (
 PROBLEM_JSON: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:guilder:problem:"
 INTERNAL_ERROR: Final = "internal_error"
+FAULT: Final = "Something went wrong on our side. The request id finds it in the log."
 MAX_FIELDS: Final = 100
 """Broken fields that one problem names; a large batch may have thousands."""
 
@@ -109,8 +110,7 @@ def problem_of_http(error: HTTPException, request_id: str) -> Reply:
 
 def internal_error(request_id: str) -> Reply:
     """The answer to a fault of ours. What went wrong stands in the log under the request id."""
-    detail = "Something went wrong on our side. The request id finds it in the log."
-    body = _members(500, INTERNAL_ERROR, detail)
+    body = _members(500, INTERNAL_ERROR, FAULT)
     return _reply(500, body | {"request_id": request_id}, {})
 
 

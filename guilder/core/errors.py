@@ -5,6 +5,7 @@ raised. ``api/problems.py`` holds the only table from category to HTTP status.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -13,9 +14,11 @@ class Refusal(Exception):
 
     ``code`` is stable and documented, ``detail`` one sentence for people, ``extra`` facts the
     client may act on (a limit, its use), ``retry_after_seconds`` when trying again can help.
+    ``extra_example`` shows the reference what facts there may be.
     """
 
     code: ClassVar[str] = "refused"
+    extra_example: ClassVar[Mapping[str, object]] = MappingProxyType({})
     detail: str = "The request was refused."
     retry_after_seconds: int | None = None
 

@@ -19,6 +19,7 @@ from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts.commands import OpenAccount, open_account
 from guilder.domains.accounts.queries import numbers_of
+from guilder.domains.accounts.rules import EXAMPLE_PAYEE, EXAMPLE_PAYER
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.queries import user_by_email
 from guilder.domains.identity.rules.users import User
@@ -28,6 +29,8 @@ from guilder.domains.ledger.rules.state import Posting, Unit
 from guilder.seed.people import BILLS, FAVOURS, PASSWORD, PEOPLE, SHOPS, Person
 
 HISTORY_DAYS: Final = 92
+KNOWN_IDS: Final = {PEOPLE[0].key: EXAMPLE_PAYER, PEOPLE[1].key: EXAMPLE_PAYEE}
+"""The checking accounts of the first two: the reference's example of a transfer works."""
 _HOUR_US: Final = 3600 * SECOND_US
 
 type DemoProgress = Callable[[int, int], None]
@@ -81,8 +84,12 @@ async def _customer(runner: Runner, person: Person, password_hash: str) -> Custo
         user = await runner.run(create_user, made, SYSTEM)
     actor = Actor(user.id, Role.USER)
     numbers = sorted(await runner.view(numbers_of, actor))
-    for product, name in (("checking", "Everyday"), ("savings", "Rainy day"))[len(numbers) :]:
-        await runner.run(open_account, OpenAccount(product, person.currency, name), actor)
+    wanted = (
+        OpenAccount("checking", person.currency, "Everyday", KNOWN_IDS.get(person.key)),
+        OpenAccount("savings", person.currency, "Rainy day"),
+    )
+    for missing in wanted[len(numbers) :]:
+        await runner.run(open_account, missing, actor)
     checking, savings = sorted(await runner.view(numbers_of, actor))[:2]
     return Customer(person, user, checking, savings)
 

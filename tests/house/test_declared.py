@@ -54,7 +54,7 @@ def test_every_operation_lists_its_codes_and_the_plumbing_adds_its_own() -> None
             keyed = any(one.get("name") == "Idempotency-Key" for one in operation["parameters"])
             keys = {"idempotency_conflict", "idempotency_in_progress", "validation_failed"}
             assert not keyed or keys <= set(codes), (method, path)
-            assert ("security" in operation) == ("unauthenticated" in codes)
+            assert bool(operation["security"]) == ("unauthenticated" in codes)
 
 
 @pytest.fixture

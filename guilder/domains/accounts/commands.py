@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import ClassVar
+from uuid import UUID
 
 from guilder.core.errors import Forbidden
 from guilder.db.unit_of_work import UnitOfWork
@@ -21,12 +22,16 @@ from guilder.domains.ledger.queries import bank_now
 
 @dataclass(frozen=True, slots=True)
 class OpenAccount:
-    """Open an account of a product for the acting user. ``name`` None takes the product's."""
+    """Open an account of a product for the acting user. ``name`` None takes the product's.
+
+    ``account_id`` None is a fresh one, as it is for everybody but the demo's people.
+    """
 
     action: ClassVar[str] = "account.open"
     product_code: str
     currency: str
     name: str | None = None
+    account_id: UUID | None = None
 
 
 async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
@@ -46,7 +51,12 @@ async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
     opened = await open_ledger_account(
         uow,
         OpenLedgerAccount(
-            cmd.currency, Category.LIABILITY, product.name, now_us, floor=product.floor
+            cmd.currency,
+            Category.LIABILITY,
+            product.name,
+            now_us,
+            floor=product.floor,
+            public_id=cmd.account_id,
         ),
     )
     return await repository.insert_account(

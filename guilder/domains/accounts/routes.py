@@ -1,6 +1,6 @@
 """Products, accounts, balances, lines and statements over HTTP."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
@@ -37,8 +37,10 @@ from guilder.domains.accounts.schemas import (
     AccountOut,
     BalanceOut,
     LineOut,
-    ProductsOut,
+    ProductOut,
+    Side,
     StatementOut,
+    TransactionStatus,
     account_body,
     balance_body,
     line_body,
@@ -58,7 +60,7 @@ router = APIRouter(tags=["accounts"])
 _NOT_FOUND: Final = refusals(AccountNotFound)
 
 
-@router.get("/products", response_model=ProductsOut)
+@router.get("/products", response_model=PageOut[ProductOut])
 async def list_products(_actor: AccountsReader) -> Reply:
     """What kinds of accounts can be opened, and in which currencies."""
     page = Page(list(rules.PRODUCTS.values()), None)
@@ -131,13 +133,19 @@ async def list_transactions(
     to: Annotated[
         RangeEnd | None, Query(description="Booked before this instant, or on this date or before.")
     ] = None,
-    type: Annotated[Literal["credit", "debit"] | None, Query()] = None,
-    min_amount: QueryAmount | None = None,
-    max_amount: QueryAmount | None = None,
+    type: Annotated[Side | None, Query(description="Only credits, or only debits.")] = None,
+    min_amount: Annotated[
+        QueryAmount | None, Query(description="This amount or more, in minor units.")
+    ] = None,
+    max_amount: Annotated[
+        QueryAmount | None, Query(description="This amount or less, in minor units.")
+    ] = None,
     q: Annotated[
         QueryText | None, Query(description="Text in description or reference, in any case.")
     ] = None,
-    status: Annotated[Literal["posted", "pending"] | None, Query()] = None,
+    status: Annotated[
+        TransactionStatus | None, Query(description="Only what is booked, or only what is not yet.")
+    ] = None,
 ) -> Reply:
     """An account's lines, newest first. All filters can be combined."""
     credit = None if type is None else type == "credit"

@@ -46,6 +46,10 @@ SAVINGS: Final = Product(
     "Savings account",
     _CURRENCIES,
 )
+EXAMPLE_PAYER: Final = UUID("0198c6ba-7c1a-7000-8000-000000000001")
+EXAMPLE_PAYEE: Final = UUID("0198c6ba-7c1a-7000-8000-000000000002")
+"""Two accounts of the reference's examples. The demo bank has them, so that they can be tried."""
+
 PRODUCTS: Final = {product.code: product for product in (CHECKING, SAVINGS)}
 
 _SPACE: Final = 10**11

@@ -1,11 +1,24 @@
 """The wire format of accounts: what is read, what is written, and how rows become bodies."""
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
+from pydantic import Field, WithJsonSchema
+
 from guilder.api.replies import JsonObject
-from guilder.api.schema import Currency, Instant, Name100, RequestBody, ResponseBody
+from guilder.api.schema import (
+    Amount,
+    Count,
+    Currency,
+    Exponent,
+    Instant,
+    Money,
+    Name100,
+    RequestBody,
+    ResponseBody,
+    Sum,
+)
 from guilder.core.clock import day_date, iso_instant
 from guilder.core.ids import NumberCipher
 from guilder.core.money import exponent_of
@@ -14,107 +27,144 @@ from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import PRODUCTS, Product, category, line_id
 from guilder.domains.ledger.queries import Balance, value_day
 
+_NUMBER_SCHEMA: Final = {
+    "type": "string",
+    "pattern": "^[0-9]{12}$",
+    "description": "An account number.",
+    "examples": ["886572367243"],
+}
+AccountNumber = Annotated[str, WithJsonSchema(_NUMBER_SCHEMA)]
+
+type AccountStatus = Annotated[
+    Literal["active", "frozen", "closed"],
+    Field(description="`frozen` stops some or all movements; a `closed` account has none."),
+]
+type TransactionStatus = Annotated[
+    Literal["pending", "posted"],
+    Field(description="`pending` is set aside and not booked yet; `posted` never changes."),
+]
+type Side = Annotated[
+    Literal["credit", "debit"],
+    Field(description="A `credit` raises the account's balance, a `debit` lowers it."),
+]
+
 
 class ProductOut(ResponseBody):
-    id: UUID
-    code: str
-    type: str
-    name: str
-    currencies: list[str]
+    """What can be opened."""
 
-
-class ProductsOut(ResponseBody):
-    items: list[ProductOut]
-    next_cursor: None
-    has_more: Literal[False]
+    id: UUID = Field(description="The product's id.")
+    code: str = Field(description="The product's code, stable.", examples=["checking"])
+    type: str = Field(description="The kind of account.", examples=["checking"])
+    name: str = Field(description="The name, for people.", examples=["Checking account"])
+    currencies: list[Currency] = Field(
+        description="The currencies in which it is offered.", examples=[["EUR", "JPY"]]
+    )
 
 
 class AccountCreate(RequestBody):
-    type: Literal["checking", "savings"]
-    currency: Currency
-    name: Name100 | None = None
+    """Which account to open."""
+
+    type: Literal["checking", "savings"] = Field(description="The kind of account.")
+    currency: Currency = Field(description="The currency of the account; it never changes.")
+    name: Name100 | None = Field(
+        None, description="The owner's name for it, else the product's.", examples=["Everyday"]
+    )
 
 
-class AccountOut(ResponseBody):
-    id: UUID
-    account_number: str
-    type: str
-    name: str
-    currency: str
-    exponent: int
-    status: Literal["active"]
-    balance: int
-    held: int
-    available_balance: int
-    created_at: Instant
-    version: int
+class AccountPart(ResponseBody):
+    """What an account is, whatever happens on it."""
+
+    id: UUID = Field(description="The account's id.")
+    account_number: AccountNumber = Field(
+        description="Twelve digits that people give each other; the last is a check digit."
+    )
+    type: str = Field(description="The kind of account.", examples=["checking"])
+    name: str = Field(description="The owner's name for it.", examples=["Everyday"])
+    currency: Currency = Field(description="The currency of the account.")
+    exponent: Exponent
+
+
+class AccountOut(AccountPart):
+    """An account with its balance."""
+
+    status: AccountStatus = Field(description="What may happen on it.")
+    balance: Money = Field(description="What has been booked, in minor units.")
+    held: Sum = Field(description="What of it is set aside by holds.", examples=[0])
+    available_balance: Money = Field(
+        description="What can be paid with: the balance less what is held, and the overdraft."
+    )
+    created_at: Instant = Field(description="When it was opened.")
+    version: Count = Field(description="How many entries it has; grows with each.", examples=[12])
 
 
 class BalanceOut(ResponseBody):
     """``held``, ``available_balance`` and ``version`` are of the present only."""
 
-    account_id: UUID
-    currency: str
-    exponent: int
-    balance: int
-    held: int | None
-    available_balance: int | None
-    version: int | None
-    at: Instant | None
-    on: date | None
+    account_id: UUID = Field(description="The account's id.")
+    currency: Currency = Field(description="The currency of the account.")
+    exponent: Exponent
+    balance: Money = Field(description="What had been booked by then, in minor units.")
+    held: Sum | None = Field(description="What of it is set aside by holds.", examples=[0])
+    available_balance: Money | None = Field(description="What can be paid with.")
+    version: Count | None = Field(description="How many entries the account has.")
+    at: Instant | None = Field(description="The instant that was asked for.", examples=[None])
+    on: date | None = Field(description="The value date that was asked for.", examples=[None])
 
 
 class CounterpartyOut(ResponseBody):
-    account_id: UUID
-    account_number: str | None
-    name: str
+    """The other side, as the account's owner may see it."""
+
+    account_id: UUID = Field(description="The id of the other account.")
+    account_number: AccountNumber | None = Field(
+        description="Its number; null for an account of the bank's own."
+    )
+    name: str = Field(description="Whose it is, for people.", examples=["Jonas Weber"])
 
 
 class LineOut(ResponseBody):
-    id: UUID
-    transfer_id: UUID
-    type: Literal["credit", "debit"]
-    amount: int
-    currency: str
-    balance_after: int
-    description: str | None
-    reference: str | None
-    category: str
-    counterparty: CounterpartyOut
-    booked_at: Instant
-    value_on: date
-    status: Literal["posted"]
+    """One side of a transfer, as the account's owner sees it."""
 
-
-class AccountPart(ResponseBody):
-    id: UUID
-    account_number: str
-    type: str
-    name: str
-    currency: str
-    exponent: int
+    id: UUID = Field(description="The line's id.")
+    transfer_id: UUID = Field(description="The id of the transfer; both sides have it.")
+    type: Side = Field(description="Whether it raised the balance or lowered it.")
+    amount: Amount
+    currency: Currency = Field(description="The currency of the amount.")
+    balance_after: Money = Field(description="The account's balance after it.")
+    description: str | None = Field(description="What it was for.", examples=["Rent March"])
+    reference: str | None = Field(description="The payer's reference.", examples=["INV-2026-031"])
+    category: str = Field(description="What kind of movement it was.", examples=["transfer"])
+    counterparty: CounterpartyOut = Field(description="The other side.")
+    booked_at: Instant = Field(description="When it was booked.")
+    value_on: date = Field(description="The day by which it counts for interest.")
+    status: TransactionStatus = Field(description="How far it has come.", examples=["posted"])
 
 
 class PeriodOut(ResponseBody):
-    month: str
-    starts_on: date
-    ends_on: date
+    """The days of a statement, both included."""
+
+    month: str = Field(description="The calendar month, `YYYY-MM`.", examples=["2026-10"])
+    starts_on: date = Field(description="The first day.", examples=["2026-10-01"])
+    ends_on: date = Field(description="The last day.", examples=["2026-10-31"])
 
 
 class StatementOut(ResponseBody):
     """The sums are of the whole month, also when the list of transactions is cut short."""
 
-    account: AccountPart
-    period: PeriodOut
-    currency: str
-    exponent: int
-    starting_balance: int
-    ending_balance: int
-    total_credits: int
-    total_debits: int
-    transaction_count: int
-    transactions: list[LineOut]
-    transactions_truncated: bool
+    account: AccountPart = Field(description="The account.")
+    period: PeriodOut = Field(description="The month.")
+    currency: Currency = Field(description="The currency of all amounts.")
+    exponent: Exponent
+    starting_balance: Money = Field(
+        description="The balance before the first line.", examples=[85_000]
+    )
+    ending_balance: Money = Field(description="The balance after the last line.")
+    total_credits: Sum = Field(description="The sum of all credits.", examples=[60_000])
+    total_debits: Sum = Field(description="The sum of all debits.", examples=[20_000])
+    transaction_count: Count = Field(description="How many lines the month has.", examples=[1])
+    transactions: list[LineOut] = Field(description="The lines, in order of booking.")
+    transactions_truncated: bool = Field(
+        description="Whether the month has more lines than are listed.", examples=[False]
+    )
 
 
 def product_body(product: Product) -> JsonObject:

@@ -5,4 +5,7 @@ from typing import Final
 from guilder.api.slices import Slice
 from guilder.domains.accounts import routes
 
-SLICE: Final = Slice(routers=(routes.router,))
+SLICE: Final = Slice(
+    tags={"accounts": "What can be opened; balances, transactions and statements."},
+    routers=(routes.router,),
+)

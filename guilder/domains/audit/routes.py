@@ -1,6 +1,6 @@
 """The audit trail over HTTP."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
@@ -15,7 +15,7 @@ from guilder.core.errors import Forbidden
 from guilder.core.permissions import Permission
 from guilder.domains.audit import queries
 from guilder.domains.audit.rules import AuditFilter
-from guilder.domains.audit.schemas import AuditEventOut, audit_event_body
+from guilder.domains.audit.schemas import AuditEventOut, Phase, audit_event_body
 
 Auditor = Annotated[Actor, requires(Permission.AUDIT_READ)]
 
@@ -31,7 +31,9 @@ async def list_audit_events(
         QueryText | None, Query(description="Who: `user:` and an id, `anonymous` or `system`.")
     ] = None,
     action: Annotated[QueryText | None, Query(description="Such as `session.open`.")] = None,
-    phase: Annotated[Literal["attempted", "succeeded", "failed"] | None, Query()] = None,
+    phase: Annotated[
+        Phase | None, Query(description="Only what began, succeeded or failed.")
+    ] = None,
     subject: Annotated[
         QueryText | None, Query(description="The id of what the command was about.")
     ] = None,

@@ -5,4 +5,7 @@ from typing import Final
 from guilder.api.slices import Slice
 from guilder.domains.audit import routes
 
-SLICE: Final = Slice(routers=(routes.router,))
+SLICE: Final = Slice(
+    tags={"admin": "For those who run the bank: its users, rotations and the audit trail."},
+    routers=(routes.router,),
+)

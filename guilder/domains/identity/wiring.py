@@ -22,6 +22,9 @@ from guilder.domains.identity.subscribers import (
 )
 
 SLICE: Final = Slice(
+    tags={
+        "identity": "Signing up and in, sessions, second factors, and what one is called.",
+    },
     routers=(
         sign_in.router,
         sign_in.auth_router,

@@ -54,7 +54,7 @@ class Opened:
 class OpenLedgerAccount:
     """Open an account of one asset. ``floor`` and ``ceiling`` are natural balances, None unbounded.
 
-    ``code`` names the bank's own accounts and is unique.
+    ``code`` names the bank's own accounts and is unique. ``public_id`` None is a fresh one.
     """
 
     action: ClassVar[str] = "ledger.open_account"
@@ -65,12 +65,13 @@ class OpenLedgerAccount:
     code: str | None = None
     floor: int | None = 0
     ceiling: int | None = None
+    public_id: UUID | None = None
 
 
 async def open_ledger_account(uow: UnitOfWork, cmd: OpenLedgerAccount) -> Opened:
     """Insert the account and its zero balance. Raises ``UnknownCurrency``."""
     exponent_of(cmd.asset)
-    public_id = uuid7(cmd.opened_at)
+    public_id = cmd.public_id or uuid7(cmd.opened_at)
     number = await books.insert_ledger_account(
         uow,
         {

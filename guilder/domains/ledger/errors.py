@@ -1,5 +1,7 @@
 """What a posting can be refused with, in the order in which ``decide`` looks (first hit wins)."""
 
+from types import MappingProxyType
+
 from guilder.core.errors import (
     BadRequest,
     Conflict,
@@ -71,6 +73,7 @@ class HoldExceeded(Invalid):
 
     code = "hold_exceeded"
     detail = "The capture is larger than what the hold has left."
+    extra_example = MappingProxyType({"remaining": 2_000})
 
 
 class TransferNotFound(NotFound):
@@ -120,6 +123,9 @@ class LimitExceeded(Invalid):
 
     code = "limit_exceeded"
     detail = "A limit of the account does not allow it."
+    extra_example = MappingProxyType(
+        {"period": "day", "measure": "amount", "limit": 50_000, "used": 48_000, "remaining": 2_000}
+    )
 
 
 class VersionMismatch(Conflict):

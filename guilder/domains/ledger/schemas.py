@@ -2,11 +2,19 @@
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from guilder.api.fields import InvalidValue
-from guilder.api.schema import Instant, InstantInput, RequestBody, ResponseBody, integer_rule
+from guilder.api.schema import (
+    Instant,
+    InstantInput,
+    RequestBody,
+    ResponseBody,
+    integer_rule,
+    written_integer,
+)
 from guilder.core.clock import SECOND_US, iso_instant
+from guilder.core.money import MAX_AMOUNT
 
 MAX_ADVANCE_SECONDS: Final = 3_155_760_000
 """A hundred years."""
@@ -15,8 +23,12 @@ MAX_ADVANCE_SECONDS: Final = 3_155_760_000
 class ClockSet(RequestBody):
     """Exactly one of ``now`` and ``advance_seconds``."""
 
-    now: InstantInput | None = None
-    advance_seconds: Annotated[int, integer_rule(0, MAX_ADVANCE_SECONDS)] | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"advance_seconds": 86_400}]})
+
+    now: InstantInput | None = Field(None, description="The time that the bank shall have.")
+    advance_seconds: Annotated[int, integer_rule(0, MAX_ADVANCE_SECONDS)] | None = Field(
+        None, description="By how many seconds its time shall move on."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -29,8 +41,13 @@ class ClockSet(RequestBody):
 class ClockOut(ResponseBody):
     """The bank's time, and how far it is from the real one."""
 
-    now: Instant
-    offset_seconds: int
+    now: Instant = Field(description="The bank's time.")
+    offset_seconds: Annotated[
+        int,
+        written_integer(
+            -MAX_AMOUNT, MAX_AMOUNT, "How far it is ahead of the real time, in seconds.", 86_400
+        ),
+    ]
 
 
 def clock_body(now_us: int, real_us: int) -> dict[str, Any]:

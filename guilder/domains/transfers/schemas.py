@@ -7,11 +7,11 @@ model, which takes it in or names all that is broken; so nothing is refused but 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from itertools import chain
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeAliasType, get_args
 from uuid import UUID
 
 import msgspec
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from guilder.api.fields import InvalidValue, Rule, parse_boolean
@@ -20,9 +20,12 @@ from guilder.api.replies import JsonObject
 from guilder.api.schema import (
     Amount,
     Boolean,
+    Count,
     Currency,
+    Exponent,
     Instant,
     Metadata,
+    Money,
     Reference64,
     RequestBody,
     ResponseBody,
@@ -33,7 +36,7 @@ from guilder.api.validation import read_body
 from guilder.core.clock import day_date, iso_instant
 from guilder.core.ids import NumberCipher
 from guilder.core.money import EXPONENTS
-from guilder.domains.accounts.rules import ACCOUNT_NUMBER
+from guilder.domains.accounts.rules import ACCOUNT_NUMBER, EXAMPLE_PAYEE, EXAMPLE_PAYER
 from guilder.domains.ledger.rules.state import UnitResult
 from guilder.domains.transfers.queries import Transfer
 from guilder.domains.transfers.services import PostedTransfer
@@ -61,7 +64,12 @@ def parse_idempotency_key(value: object) -> str:
     return value
 
 
-_NUMBER_SCHEMA: Final = {"type": "string", "pattern": "^[0-9]{12}$"}
+_NUMBER_SCHEMA: Final = {
+    "type": "string",
+    "pattern": "^[0-9]{12}$",
+    "description": "An account number.",
+    "examples": ["886572367243"],
+}
 _KEY_SCHEMA: Final = {
     "type": "string",
     "minLength": 1,
@@ -74,16 +82,41 @@ AccountNumber = Annotated[str, Rule(parse_account_number, _NUMBER_SCHEMA)]
 IdempotencyKeyText = Annotated[str, Rule(parse_idempotency_key, _KEY_SCHEMA)]
 
 
+EXAMPLE_TRANSFER: Final = {
+    "from_account_id": str(EXAMPLE_PAYER),
+    "to_account_id": str(EXAMPLE_PAYEE),
+    "amount": 2_500,
+    "currency": "EUR",
+    "description": "Dinner on Friday",
+}
+"""Works in the demo bank, for who has signed in as the first of its people."""
+
+type TransferStatus = Annotated[
+    Literal["pending", "posted", "cancelled"],
+    Field(description="`posted` has been booked and never changes; a reversal is another one."),
+]
+type BatchStatus = Annotated[
+    Literal["created", "replayed", "rejected"],
+    Field(description="`replayed` was created by an earlier request with the same key."),
+]
+
+
 class TransferCreate(RequestBody):
     """Exactly one of ``to_account_id`` and ``to_account_number``."""
 
-    from_account_id: UuidText
-    to_account_id: UuidText | None = None
-    to_account_number: AccountNumber | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_TRANSFER]})
+
+    from_account_id: UuidText = Field(description="The payer's account: one of your own.")
+    to_account_id: UuidText | None = Field(None, description="The payee's account by its id.")
+    to_account_number: AccountNumber | None = Field(
+        None, description="The payee's account by its number."
+    )
     amount: Amount
-    currency: Currency | None = None
-    description: Text255 | None = None
-    reference: Reference64 | None = None
+    currency: Currency | None = Field(
+        None, description="Refused when it is not that of the accounts; theirs when left out."
+    )
+    description: Text255 | None = Field(None, description="What it is for, for both sides.")
+    reference: Reference64 | None = Field(None, description="A reference, for both sides.")
     metadata: Metadata | None = None
 
     @model_validator(mode="after")
@@ -95,21 +128,33 @@ class TransferCreate(RequestBody):
 
 
 class BatchItem(TransferCreate):
+    """A transfer of a batch."""
+
     idempotency_key: IdempotencyKeyText | None = None
 
 
 class BatchCreate(RequestBody):
     """With ``atomic`` all transfers are posted or none."""
 
-    atomic: Boolean = False
-    transfers: Annotated[list[BatchItem], Field(min_length=1, max_length=MAX_TRANSFERS)]
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"atomic": False, "transfers": [EXAMPLE_TRANSFER]}]}
+    )
+
+    atomic: Boolean = Field(False, description="Whether all are posted or none.")
+    transfers: Annotated[list[BatchItem], Field(min_length=1, max_length=MAX_TRANSFERS)] = Field(
+        description="The transfers, posted in this order."
+    )
 
 
 class DepositCreate(RequestBody):
-    account_id: UuidText
+    """Money from outside."""
+
+    account_id: UuidText = Field(
+        description="The account that gets it.", examples=[str(EXAMPLE_PAYER)]
+    )
     amount: Amount
-    currency: Currency
-    description: Text255 | None = None
+    currency: Currency = Field(description="The currency of the account.")
+    description: Text255 | None = Field(None, description="What it is.", examples=["Pocket money"])
 
 
 class TransferOut(ResponseBody):
@@ -118,37 +163,51 @@ class TransferOut(ResponseBody):
     A dry run answers with ``dry_run`` and without an id.
     """
 
-    id: UUID | None
-    status: Literal["posted"]
-    from_account_id: UUID
-    to_account_id: UUID
-    amount: int
-    currency: str
-    exponent: int
-    description: str | None
-    reference: str | None
-    metadata: dict[str, str]
-    created_at: Instant
-    booked_at: Instant
-    value_on: date
-    balance_after: int | None = None
-    dry_run: Literal[True] | None = None
+    id: UUID | None = Field(description="The transfer's id; null in a dry run.")
+    status: TransferStatus = Field(description="How far it has come.", examples=["posted"])
+    from_account_id: UUID = Field(description="The payer's account.", examples=[str(EXAMPLE_PAYER)])
+    to_account_id: UUID = Field(description="The payee's account.", examples=[str(EXAMPLE_PAYEE)])
+    amount: Amount
+    currency: Currency = Field(description="The currency of the amount.")
+    exponent: Exponent
+    description: str | None = Field(description="What it is for.", examples=["Dinner on Friday"])
+    reference: str | None = Field(description="A reference.", examples=[None])
+    metadata: dict[str, str] = Field(
+        description="The texts of the client that made it.", examples=[{"order": "A-1027"}]
+    )
+    created_at: Instant = Field(description="When it was made.")
+    booked_at: Instant = Field(description="When it was booked.")
+    value_on: date = Field(description="The day by which it counts for interest.")
+    balance_after: Money | None = Field(
+        None, description="The balance of the caller's own side after it.", examples=[122_500]
+    )
+    dry_run: bool | None = Field(None, description="True when nothing was written.")
 
 
 class BatchResultOut(ResponseBody):
-    index: int
-    status: Literal["created", "replayed", "rejected"]
-    transfer_id: UUID | None = None
-    balance_after: int | None = None
-    code: str | None = None
+    """What became of one transfer."""
+
+    index: Count = Field(description="Its place in the request, from 0.", examples=[0])
+    status: BatchStatus = Field(description="What became of it.")
+    transfer_id: UUID | None = Field(
+        None,
+        description="The transfer's id.",
+        examples=["0198c6ba-7c1a-7000-8000-000000000003"],
+    )
+    balance_after: Money | None = Field(
+        None, description="The balance of the payer's account after it.", examples=[122_500]
+    )
+    code: str | None = Field(None, description="Why it was rejected: a code, as of a problem.")
 
 
 class BatchOut(ResponseBody):
-    id: UUID | None
-    accepted: int
-    rejected: int
-    results: list[BatchResultOut]
-    dry_run: Literal[True] | None = None
+    """What became of a batch, transfer by transfer."""
+
+    id: UUID | None = Field(description="The batch's id; null in a dry run.")
+    accepted: Count = Field(description="How many were created or replayed.", examples=[1])
+    rejected: Count = Field(description="How many were rejected.", examples=[0])
+    results: list[BatchResultOut] = Field(description="One for each transfer, in order.")
+    dry_run: bool | None = Field(None, description="True when nothing was written.")
 
 
 type CleanFields = dict[str, Any]
@@ -161,8 +220,10 @@ def _checks(model: type[RequestBody]) -> Checks:
 
 
 def _rules(info: FieldInfo) -> Iterator[Rule]:
-    optional = (getattr(kind, "__metadata__", ()) for kind in get_args(info.annotation))
-    return (mark for mark in chain(info.metadata, *optional) if isinstance(mark, Rule))
+    kinds = (info.annotation, *get_args(info.annotation))
+    named = (kind.__value__ if isinstance(kind, TypeAliasType) else kind for kind in kinds)
+    marks = (getattr(kind, "__metadata__", ()) for kind in named)
+    return (mark for mark in chain(info.metadata, *marks) if isinstance(mark, Rule))
 
 
 _TRANSFER: Final = _checks(TransferCreate)

@@ -5,4 +5,10 @@ from typing import Final
 from guilder.api.slices import Slice
 from guilder.domains.transfers import routes
 
-SLICE: Final = Slice(routers=(routes.router, routes.simulations_router))
+SLICE: Final = Slice(
+    tags={
+        "transfers": "Moving money between accounts, one by one and in batches.",
+        "simulations": "Money out of nowhere and the test clock, in the sandbox only.",
+    },
+    routers=(routes.router, routes.simulations_router),
+)

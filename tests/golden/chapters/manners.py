@@ -24,11 +24,11 @@ async def manners(walk: Walk) -> None:
         line = f"{method} {path[0]}" + "".join(
             NOBODYS + part.partition("}")[2] for part in path[1:]
         )
-        if "security" in operation:
+        if operation["security"]:
             await strangers(walk, line)
         if number % 20 == 0:
             await walk.sign_in(ada)
-        who = ada if "security" in operation else None
+        who = ada if operation["security"] else None
         await walk.ask(f"{line}?x=1", who)
         if "requestBody" in operation:
             await bodies(walk, line, who)
@@ -55,7 +55,7 @@ async def roles(walk: Walk) -> None:
         who = walk.people[name]
         await walk.sign_in(who)
         for method, path, operation in OPERATIONS:
-            if "security" in operation:
+            if operation["security"]:
                 line = f"{method} {path}".replace("{", "").replace("}", "")
                 await walk.ask(f"{line}?x=1", who, shows="status")
     await refusals(walk)

@@ -68,7 +68,7 @@ async def create_totp(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     response_model=RecoveryCodesOut,
     responses=refusals(WrongFactor, TotpNotFound, Invalid),
 )
-async def confirm_totp(
+async def create_totp_confirmation(
     body: TotpConfirmation, actor: SecurityWriter, factors: TheFactors, tokens: TheTokens
 ) -> Reply:
     """Show that the app works, within a quarter of an hour; from then on it is asked for.

@@ -36,7 +36,7 @@ router = APIRouter(tags=["identity"])
 
 @router.post("/email-verification-tokens", status_code=201, response_model=Told)
 @rate_limited(RECOVERY)
-async def ask_for_verification(
+async def create_email_verification_token(
     body: AddressGiven, actor: AnonymousActor, runner: TheRunner
 ) -> Reply:
     """Send the letter that proves an address once more. The answer never tells who is known."""
@@ -50,7 +50,9 @@ async def ask_for_verification(
     responses=refusals(TokenInvalid, TokenExpired),
 )
 @rate_limited(RECOVERY)
-async def verify(body: TokenGiven, actor: AnonymousActor, runner: TheRunner) -> Reply:
+async def create_email_verification(
+    body: TokenGiven, actor: AnonymousActor, runner: TheRunner
+) -> Reply:
     """Prove an address by the token that was sent there, good once and for 24 hours."""
     command = VerifyEmail(opaque_hash(body.token))
     await runner.run(verify_email, command, actor)
@@ -59,7 +61,9 @@ async def verify(body: TokenGiven, actor: AnonymousActor, runner: TheRunner) -> 
 
 @router.post("/password-reset-tokens", status_code=201, response_model=Told)
 @rate_limited(RECOVERY)
-async def ask_for_reset(body: AddressGiven, actor: AnonymousActor, runner: TheRunner) -> Reply:
+async def create_password_reset_token(
+    body: AddressGiven, actor: AnonymousActor, runner: TheRunner
+) -> Reply:
     """Send a letter with which a new password can be set. The answer never tells who is known."""
     return await _asked(Purpose.RESET, body, actor, runner)
 
@@ -71,7 +75,7 @@ async def ask_for_reset(body: AddressGiven, actor: AnonymousActor, runner: TheRu
     responses=refusals(TokenInvalid, TokenExpired, WeakPassword, Invalid, Overloaded),
 )
 @rate_limited(RECOVERY)
-async def reset(
+async def create_password_reset(
     body: PasswordReset,
     actor: AnonymousActor,
     authentication: TheAuthentication,

@@ -54,7 +54,7 @@ async def list_passkeys(actor: ProfileReader, runner: TheRunner, page: PageQuery
     response_model=PasskeyOptionsOut,
     responses=refusals(StepUpRequired),
 )
-async def create_registration(actor: FreshSecurityWriter, passkeys: ThePasskeys) -> Reply:
+async def create_passkey_registration(actor: FreshSecurityWriter, passkeys: ThePasskeys) -> Reply:
     """What a browser needs to make a passkey: good for five minutes, once, in this session."""
     options = await passkeys.creation_options(actor)
     return json_response(201, passkey_options_body(options))
@@ -89,7 +89,7 @@ async def delete_passkey(
 
 @router.post("/challenges", status_code=201, response_model=PasskeyOptionsOut)
 @rate_limited(LOGIN)
-async def create_challenge(_actor: AnonymousActor, passkeys: ThePasskeys) -> Reply:
+async def create_passkey_challenge(_actor: AnonymousActor, passkeys: ThePasskeys) -> Reply:
     """What a browser needs to sign in or to step up by a passkey: for five minutes, and once."""
     return json_response(201, passkey_options_body(passkeys.request_options()))
 

@@ -103,7 +103,7 @@ async def get_me(actor: ProfileReader, runner: TheRunner) -> Reply:
 
 
 @router.patch("/users/me", response_model=UserOut, responses=refusals(Invalid))
-async def change_me(body: UserChange, actor: ProfileWriter, runner: TheRunner) -> Reply:
+async def update_me(body: UserChange, actor: ProfileWriter, runner: TheRunner) -> Reply:
     """Change how one is called."""
     user = await runner.run(change_name, ChangeName(body.full_name), actor)
     return json_response(200, user_body(user))
@@ -114,7 +114,7 @@ async def change_me(body: UserChange, actor: ProfileWriter, runner: TheRunner) -
     status_code=204,
     responses=refusals(WrongPassword, AccountLocked, WeakPassword, Invalid, Overloaded),
 )
-async def change_password(
+async def set_password(
     body: PasswordChange,
     actor: SecurityWriter,
     authentication: TheAuthentication,

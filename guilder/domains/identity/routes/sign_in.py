@@ -11,16 +11,13 @@ from guilder.api.errors import InvalidText, UnsupportedMediaType
 from guilder.api.exchange import Exchange
 from guilder.api.idempotency import TheOnce
 from guilder.api.json_gate import parse
-from guilder.api.openapi import refusals
+from guilder.api.openapi import REF_TEMPLATE, refusals
 from guilder.api.policies import LOGIN, REFRESH, SIGN_UP, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import RequestBody
 from guilder.api.validation import read_body
 from guilder.core.errors import BadRequest, Invalid, Overloaded
-from guilder.domains.identity.commands.users import (
-    CreateUser,
-    create_user,
-)
+from guilder.domains.identity.commands import users
 from guilder.domains.identity.errors import (
     AccountLocked,
     EmailTaken,
@@ -69,7 +66,7 @@ TheAuthentication = Annotated[AuthenticationService, Depends(Part(Authentication
 
 def json_or_form(model: type[RequestBody]) -> dict[str, Any]:
     """The OpenAPI of a body that may be JSON or a form."""
-    schema = model.model_json_schema()
+    schema = model.model_json_schema(ref_template=REF_TEMPLATE)
     content = {kind: {"schema": schema} for kind in (JSON_TYPE, FORM_TYPE)}
     return {"requestBody": {"required": True, "content": content}}
 
@@ -108,17 +105,17 @@ def _form(body: bytes) -> dict[str, str]:
     responses=refusals(EmailTaken, WeakPassword, Invalid, Overloaded),
 )
 @rate_limited(SIGN_UP)
-async def create_user_route(
+async def create_user(
     body: UserCreate,
     actor: AnonymousActor,
     authentication: TheAuthentication,
     once: TheOnce,
 ) -> Reply:
     """Sign up without signing in."""
-    command = CreateUser(
+    command = users.CreateUser(
         body.email, await authentication.hash_password(body.password, body.email), body.full_name
     )
-    return await once.run(create_user, command, actor, user_body, secrets=("password",))
+    return await once.run(users.create_user, command, actor, user_body, secrets=("password",))
 
 
 @router.post(
@@ -186,10 +183,10 @@ async def sign_up(
     """Sign up and in, by JSON or a form; without tokens where addresses are proved first."""
     new = await read_json_or_form(exchange, UserCreate)
     if authentication.requires_verification:
-        command = CreateUser(
+        command = users.CreateUser(
             new.email, await authentication.hash_password(new.password, new.email), new.full_name
         )
-        user = await runner.run(create_user, command, actor)
+        user = await runner.run(users.create_user, command, actor)
         return json_response(201, sign_up_body(user))
     signed_in = await authentication.sign_up(new.email, new.password, new.full_name, actor, device)
     return json_response(201, sign_up_body(signed_in.user, signed_in))

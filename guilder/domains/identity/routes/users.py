@@ -50,8 +50,12 @@ async def list_users(
     q: Annotated[
         QueryText | None, Query(description="A part of the e-mail address or the name.")
     ] = None,
-    role: Annotated[Literal["admin", "user", "readonly"] | None, Query()] = None,
-    is_active: Annotated[QueryBoolean | None, Query()] = None,
+    role: Annotated[
+        Literal["admin", "user", "readonly"] | None, Query(description="Only logins of this role.")
+    ] = None,
+    is_active: Annotated[
+        QueryBoolean | None, Query(description="Only who may sign in, or only who may not.")
+    ] = None,
 ) -> Reply:
     """All users, newest first."""
     wanted = UserFilter(q, None if role is None else Role(role), is_active)
@@ -71,7 +75,7 @@ async def get_user(user_id: Uuid, actor: UsersReader, runner: TheRunner) -> Repl
     response_model=UserOut,
     responses=refusals(Forbidden, UserNotFound, LastAdmin, Invalid),
 )
-async def change_user(
+async def update_user(
     user_id: Uuid, body: AccessChange, actor: UsersWriter, runner: TheRunner, tokens: TheTokens
 ) -> Reply:
     """Change what a user may do, or switch them off, which ends their sessions."""
@@ -125,7 +129,7 @@ async def create_rotation(
     status_code=204,
     responses=refusals(Forbidden, StepUpRequired, UserNotFound),
 )
-async def delete_factors(
+async def delete_user_factors(
     user_id: Uuid, actor: FreshUsersWriter, runner: TheRunner, tokens: TheTokens
 ) -> Reply:
     """Take all second factors and passkeys from a user who has lost them; their sessions end."""

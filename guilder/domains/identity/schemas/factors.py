@@ -4,11 +4,12 @@ import re
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from guilder.api.fields import NOT_A_STRING, InvalidValue, Rule
 from guilder.api.replies import JsonObject
 from guilder.api.schema import (
+    Count,
     Instant,
     Name100,
     RequestBody,
@@ -41,6 +42,7 @@ _BASE64URL_SCHEMA: Final = {
     "type": "string",
     "pattern": "^[A-Za-z0-9_-]+$",
     "maxLength": MAX_BLOB_LENGTH,
+    "examples": ["1X6bSPAtJ8gWs4bXC0sY1A"],
 }
 
 CoseAlgorithm = Annotated[int, integer_rule(-65_536, 65_535)]
@@ -48,17 +50,23 @@ Base64Url = Annotated[str, Rule(parse_base64url, _BASE64URL_SCHEMA)]
 
 
 class TotpConfirmation(RequestBody):
+    """A code of the app that is being set up."""
+
     code: Code
 
 
 class Credential(RequestBody):
     """A ``PublicKeyCredential`` as its ``toJSON()`` writes it, names included."""
 
-    id: Base64Url
-    raw_id: Base64Url = Field(alias="rawId")
-    type: Literal["public-key"]
-    authenticator_attachment: Text255 | None = Field(None, alias="authenticatorAttachment")
-    client_extension_results: dict[str, Any] | None = Field(None, alias="clientExtensionResults")
+    id: Base64Url = Field(description="The passkey's id.")
+    raw_id: Base64Url = Field(alias="rawId", description="The passkey's id once more.")
+    type: Literal["public-key"] = Field(description="The kind of credential.")
+    authenticator_attachment: Text255 | None = Field(
+        None, alias="authenticatorAttachment", description="Whether the device is a part or apart."
+    )
+    client_extension_results: dict[str, Any] | None = Field(
+        None, alias="clientExtensionResults", description="What extensions say; not looked at."
+    )
 
     def as_browsers_write_it(self) -> dict[str, Any]:
         """The object as ``toJSON()`` wrote it."""
@@ -68,46 +76,74 @@ class Credential(RequestBody):
 class Attestation(RequestBody):
     """An ``AuthenticatorAttestationResponse``."""
 
-    client_data_json: Base64Url = Field(alias="clientDataJSON")
-    attestation_object: Base64Url = Field(alias="attestationObject")
-    authenticator_data: Base64Url | None = Field(None, alias="authenticatorData")
-    public_key: Base64Url | None = Field(None, alias="publicKey")
-    public_key_algorithm: CoseAlgorithm | None = Field(None, alias="publicKeyAlgorithm")
-    transports: Annotated[list[Text255], Field(max_length=20)] | None = None
+    client_data_json: Base64Url = Field(
+        alias="clientDataJSON", description="What the browser signed over."
+    )
+    attestation_object: Base64Url = Field(
+        alias="attestationObject", description="The new key, as the authenticator vouches for it."
+    )
+    authenticator_data: Base64Url | None = Field(
+        None, alias="authenticatorData", description="A part of the attestation; not looked at."
+    )
+    public_key: Base64Url | None = Field(
+        None, alias="publicKey", description="A part of the attestation; not looked at."
+    )
+    public_key_algorithm: CoseAlgorithm | None = Field(
+        None, alias="publicKeyAlgorithm", description="A part of the attestation; not looked at."
+    )
+    transports: Annotated[list[Text255], Field(max_length=20)] | None = Field(
+        None, description="Ways in which the authenticator can be reached."
+    )
 
 
 class Assertion(RequestBody):
     """An ``AuthenticatorAssertionResponse``."""
 
-    client_data_json: Base64Url = Field(alias="clientDataJSON")
-    authenticator_data: Base64Url = Field(alias="authenticatorData")
-    signature: Base64Url
-    user_handle: Base64Url | None = Field(None, alias="userHandle")
+    client_data_json: Base64Url = Field(
+        alias="clientDataJSON", description="What the browser signed over."
+    )
+    authenticator_data: Base64Url = Field(
+        alias="authenticatorData", description="What the authenticator signed over."
+    )
+    signature: Base64Url = Field(description="The passkey's signature.")
+    user_handle: Base64Url | None = Field(
+        None, alias="userHandle", description="Whose passkey it says it is."
+    )
 
 
 class NewCredential(Credential):
-    response: Attestation
+    """What `navigator.credentials.create()` gives."""
+
+    response: Attestation = Field(description="The new key.")
 
 
 class ProvedCredential(Credential):
-    response: Assertion
+    """What `navigator.credentials.get()` gives."""
+
+    response: Assertion = Field(description="The signed challenge.")
 
 
 class PasskeyCreate(RequestBody):
-    name: Name100
-    credential: NewCredential
+    """A passkey that the browser has made."""
+
+    name: Name100 = Field(description="The owner's name for it.", examples=["My phone"])
+    credential: NewCredential = Field(description="What the browser gave.")
 
 
 class PasskeyLogin(RequestBody):
-    credential: ProvedCredential
+    """A passkey that has signed a challenge."""
+
+    credential: ProvedCredential = Field(description="What the browser gave.")
 
 
 class StepUpCreate(RequestBody):
     """One of the three."""
 
-    password: KnownPassword | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"totp_code": "492039"}]})
+
+    password: KnownPassword | None = Field(None, description="The password, if there is no app.")
     totp_code: Code | None = None
-    credential: ProvedCredential | None = None
+    credential: ProvedCredential | None = Field(None, description="What a passkey has signed.")
 
     @model_validator(mode="after")
     def _one_proof(self) -> Self:
@@ -118,37 +154,58 @@ class StepUpCreate(RequestBody):
 
 
 class TotpOut(ResponseBody):
-    secret: str
-    otpauth_uri: str
-    qr_svg: str
+    """The secret of an authenticator app, in three forms."""
+
+    secret: str = Field(
+        description="The secret in base32, to be typed in.",
+        examples=["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"],
+    )
+    otpauth_uri: str = Field(
+        description="The secret as a link that apps open.",
+        examples=["otpauth://totp/Guilder:mila?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"],
+    )
+    qr_svg: str = Field(description="The link as a QR code, an SVG.", examples=["<svg/>"])
 
 
 class RecoveryCodesOut(ResponseBody):
-    recovery_codes: list[str]
+    """Recovery codes, which are shown once."""
+
+    recovery_codes: list[str] = Field(
+        description="The codes; each is good once.", examples=[["k4tw-9x2m-hd7r"]]
+    )
 
 
 class PasskeyOut(ResponseBody):
-    id: UUID
-    name: str
-    created_at: Instant
-    last_used_at: Instant | None
+    """A passkey as its owner sees it."""
+
+    id: UUID = Field(description="The passkey's id here.")
+    name: str = Field(description="The owner's name for it.", examples=["My phone"])
+    created_at: Instant = Field(description="When it was registered.")
+    last_used_at: Instant | None = Field(description="When it last proved something.")
 
 
 class PasskeyOptionsOut(ResponseBody):
     """``public_key`` is for the browser's ``navigator.credentials``, names included."""
 
-    public_key: dict[str, Any]
+    public_key: dict[str, Any] = Field(
+        description="The options, in the form that browsers read.",
+        examples=[{"challenge": "1X6bSPAtJ8gWs4bXC0sY1A"}],
+    )
 
 
 class FactorsOut(ResponseBody):
-    totp_enabled: bool
-    totp_enabled_at: Instant | None
-    recovery_codes_left: int
-    passkeys: list[PasskeyOut]
+    """What one has beside the password."""
+
+    totp_enabled: bool = Field(description="Whether an authenticator app is set up.")
+    totp_enabled_at: Instant | None = Field(description="Since when it is.")
+    recovery_codes_left: Count = Field(description="How many recovery codes are unused.")
+    passkeys: list[PasskeyOut] = Field(description="The passkeys, newest first.")
 
 
 class StepUpOut(ResponseBody):
-    expires_at: Instant
+    """Until when a step-up counts."""
+
+    expires_at: Instant = Field(description="When the step-up is forgotten.")
 
 
 def totp_body(enrolment: Enrolment) -> JsonObject:

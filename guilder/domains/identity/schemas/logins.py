@@ -4,12 +4,13 @@ from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from guilder.api.fields import NOT_A_STRING, InvalidValue, Rule, text_parser
 from guilder.api.replies import JsonObject
 from guilder.api.schema import (
     Boolean,
+    Count,
     Instant,
     Name100,
     RequestBody,
@@ -72,21 +73,38 @@ _CODE_SCHEMA: Final = {
     "minLength": 1,
     "maxLength": MAX_CODE_LENGTH,
     "description": "The code that the authenticator app shows, or a recovery code.",
+    "examples": ["492039"],
 }
-_EMAIL_SCHEMA: Final = {"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}
-_TOKEN_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": MAX_OPAQUE_TOKEN_LENGTH}
+_EMAIL_SCHEMA: Final = {
+    "type": "string",
+    "format": "email",
+    "maxLength": MAX_EMAIL_LENGTH,
+    "description": "The e-mail address.",
+    "examples": ["mila@demo.guilder.dev"],
+}
+_TOKEN_SCHEMA: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_OPAQUE_TOKEN_LENGTH,
+    "examples": ["q2Vt0mYp3jH8sK5dLx7wZc9bRf1gN4aTu6eQiOoPyDk"],
+}
 _NEW_PASSWORD_SCHEMA: Final = {
     "type": "string",
     "format": "password",
     "minLength": MIN_PASSWORD_LENGTH,
     "maxLength": MAX_PASSWORD_LENGTH,
-    "description": "Not the e-mail address. No rules of composition.",
+    "description": "The new password: not the e-mail address. No rules of composition.",
+    "examples": ["four plain words together"],
 }
 _PASSWORD_SCHEMA: Final = {
     "type": "string",
     "format": "password",
     "maxLength": MAX_PASSWORD_READ_LENGTH,
+    "description": "The password.",
+    "examples": ["guilder-demo-2026"],
 }
+
+_ACCESS_TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiI3In0.c2ln"  # noqa: S105 - an example
 
 Email = Annotated[str, Rule(parse_email, _EMAIL_SCHEMA)]
 KnownEmail = Annotated[str, Rule(parse_known_email, _EMAIL_SCHEMA)]
@@ -97,12 +115,18 @@ Code = Annotated[str, Rule(text_parser(MAX_CODE_LENGTH, 1), _CODE_SCHEMA)]
 
 
 class UserCreate(RequestBody):
+    """A new user."""
+
     email: Email
     password: NewPassword
-    full_name: Name100 | None = None
+    full_name: Name100 | None = Field(
+        None, description="The name, for people.", examples=["Mila Janssen"]
+    )
 
 
 class SessionCreate(RequestBody):
+    """What proves who signs in."""
+
     email: KnownEmail
     password: KnownPassword
     totp_code: Code | None = None
@@ -111,14 +135,20 @@ class SessionCreate(RequestBody):
 class Login(RequestBody):
     """The OAuth2 password flow; ``email`` may stand in the place of ``username``."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"username": "mila@demo.guilder.dev", "password": "guilder-demo-2026"}]
+        }
+    )
+
     username: KnownEmail | None = None
     email: KnownEmail | None = None
     password: KnownPassword
     totp_code: Code | None = None
-    grant_type: Literal["password"] | None = None
-    scope: Text255 | None = None
-    client_id: Text255 | None = None
-    client_secret: Text255 | None = None
+    grant_type: Literal["password"] | None = Field(None, description="The flow.")
+    scope: Text255 | None = Field(None, description="Of the flow; not looked at.")
+    client_id: Text255 | None = Field(None, description="Of the flow; not looked at.")
+    client_secret: Text255 | None = Field(None, description="Of the flow; not looked at.")
 
     @property
     def address(self) -> str:
@@ -134,101 +164,153 @@ class Login(RequestBody):
 
 
 class UserChange(RequestBody):
-    full_name: Name100 | None
+    """What one may change about oneself."""
+
+    full_name: Name100 | None = Field(
+        description="The name, for people; null for none.", examples=["Mila Janssen"]
+    )
 
 
 class AccessChange(RequestBody):
-    role: Literal["admin", "user", "readonly"] | None = None
-    is_active: Boolean | None = None
+    """What an admin may change; what is left out stays as it is."""
+
+    role: Literal["admin", "user", "readonly"] | None = Field(
+        None, description="What the login is for.", examples=["user"]
+    )
+    is_active: Boolean | None = Field(None, description="Whether they may sign in.")
 
 
 class RotationCreate(RequestBody):
-    reason: Annotated[str, text_rule(255, shortest=1)]
-    grace_seconds: Annotated[int, integer_rule(0, MAX_GRACE_SECONDS)] = 0
+    """Why, and after which grace, tokens are refused."""
+
+    reason: Annotated[str, text_rule(255, shortest=1)] = Field(
+        description="Why, for the audit trail.", examples=["A laptop was stolen."]
+    )
+    grace_seconds: Annotated[int, integer_rule(0, MAX_GRACE_SECONDS)] = Field(
+        0, description="How long old tokens stay good."
+    )
 
 
 class PasswordChange(RequestBody):
+    """The old and the new password."""
+
     current_password: KnownPassword
     new_password: NewPassword
 
 
 class TokenCreate(RequestBody):
-    refresh_token: TokenText
+    """The refresh token."""
+
+    refresh_token: TokenText = Field(description="The refresh token; dead once it was used.")
 
 
 class AddressGiven(RequestBody):
+    """Where a letter shall go."""
+
     email: Email
 
 
 class TokenGiven(RequestBody):
-    token: TokenText
+    """The token of a letter."""
+
+    token: TokenText = Field(description="The token of the letter.")
 
 
 class PasswordReset(RequestBody):
-    token: TokenText
+    """The token of a letter, and the new password."""
+
+    token: TokenText = Field(description="The token of the letter.")
     new_password: NewPassword
 
 
 class Told(ResponseBody):
     """What the caller is told, the same whoever they are."""
 
-    message: str
+    message: str = Field(
+        description="One sentence for people.", examples=["The e-mail address is confirmed."]
+    )
 
 
 class UserOut(ResponseBody):
-    id: UUID
-    email: str
-    full_name: str | None
-    role: Role
-    is_active: bool
-    email_verified: bool
-    created_at: Instant
+    """A user."""
+
+    id: UUID = Field(description="The user's id.")
+    email: str = Field(description="The e-mail address.", examples=["mila@demo.guilder.dev"])
+    full_name: str | None = Field(description="The name, for people.", examples=["Mila Janssen"])
+    role: Role = Field(description="What the login is for.", examples=["user"])
+    is_active: bool = Field(description="Whether they may sign in.")
+    email_verified: bool = Field(description="Whether the address has been proved.")
+    created_at: Instant = Field(description="When the user was made.")
 
 
 class SessionOut(ResponseBody):
-    id: UUID
-    device_info: str | None
-    ip_address: str
-    location: str | None = None
-    created_at: Instant
-    last_activity_at: Instant
-    expires_at: Instant
-    is_current: bool
-    is_revoked: bool
+    """A session as its owner sees it."""
+
+    id: UUID = Field(description="The session's id.")
+    device_info: str | None = Field(
+        description="What the client said it is.", examples=["Firefox on Linux"]
+    )
+    ip_address: str = Field(description="Where it was opened from.", examples=["203.0.113.7"])
+    location: str | None = Field(
+        None, description="About where that is, if the bank can tell.", examples=["Utrecht, NL"]
+    )
+    created_at: Instant = Field(description="When it was opened.")
+    last_activity_at: Instant = Field(description="When it last signed in or refreshed.")
+    expires_at: Instant = Field(description="When it ends if it is not used.")
+    is_current: bool = Field(description="Whether it is the one that asks.")
+    is_revoked: bool = Field(description="Whether it has been ended.", examples=[False])
 
 
 class RotationOut(ResponseBody):
     """``user_id`` is null when it is about everybody."""
 
-    version: int
-    user_id: UUID | None
-    reason: str
-    created_at: Instant
-    effective_at: Instant
+    version: Count = Field(description="The number of the rotation.", examples=[3])
+    user_id: UUID | None = Field(description="Whose tokens are refused.")
+    reason: str = Field(description="Why.", examples=["A laptop was stolen."])
+    created_at: Instant = Field(description="When it was asked for.")
+    effective_at: Instant = Field(description="From when on old tokens are refused.")
 
 
 class TokensOut(ResponseBody):
-    access_token: str
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind, not a token
-    refresh_token: str
-    expires_in: int = ACCESS_SECONDS
+    """A pair of tokens."""
+
+    access_token: str = Field(
+        description="What proves the session to the API.", examples=[_ACCESS_TOKEN]
+    )
+    token_type: str = Field("bearer", description="How to send it.", examples=["bearer"])
+    refresh_token: str = Field(
+        description="Good for one new pair.", examples=_TOKEN_SCHEMA["examples"]
+    )
+    expires_in: Count = Field(
+        ACCESS_SECONDS, description="Seconds for which the access token is good.", examples=[900]
+    )
 
 
 class LoginOut(TokensOut):
-    user: UserOut
+    """A pair of tokens, and who has signed in."""
+
+    user: UserOut = Field(description="Who has signed in.")
 
 
 class SessionCreatedOut(LoginOut):
-    session: SessionOut
+    """A pair of tokens, who has signed in, and the session."""
+
+    session: SessionOut = Field(description="The session.")
 
 
 class SignUpOut(UserOut):
     """The new user, signed in; without tokens where the address must be proved first."""
 
-    access_token: str | None = None
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind, not a token
-    refresh_token: str | None = None
-    expires_in: int | None = None
+    access_token: str | None = Field(
+        None, description="What proves the session to the API.", examples=[_ACCESS_TOKEN]
+    )
+    token_type: str = Field("bearer", description="How to send it.", examples=["bearer"])
+    refresh_token: str | None = Field(
+        None, description="Good for one new pair.", examples=_TOKEN_SCHEMA["examples"]
+    )
+    expires_in: Count | None = Field(
+        None, description="Seconds for which the access token is good.", examples=[900]
+    )
 
 
 def user_body(user: User) -> JsonObject:
