@@ -9,12 +9,17 @@ import pytest
 
 from guilder import __version__
 from guilder.api.app import Api
+from guilder.api.openapi import CODES
+from guilder.api.problems import problem_type
 from guilder.core.clock import SystemClock
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
 from guilder.infra.process.dispatcher import Dispatcher
 from guilder.main import stop_accepting
 from tests.support.app import PRODUCTION, app_on, started
+from tests.support.declared import UNMATCHED, document
+
+HTML = "text/html; charset=utf-8"
 
 
 @pytest.fixture
@@ -118,3 +123,22 @@ async def test_a_bank_can_close_and_open_again(app: Api) -> None:
     for _ in range(2):
         async with started(app) as client:
             assert (await client.get("/health/ready")).status_code == 200
+
+
+async def test_the_type_of_every_problem_leads_to_its_entry_in_the_reference(
+    client: httpx.AsyncClient,
+) -> None:
+    operations = [one for path in document()["paths"].values() for one in path.values()]
+    codes = UNMATCHED.union(*(operation[CODES] for operation in operations))
+    assert len(codes) > 50
+    index = (await client.get("/problems")).text
+    for code in codes:
+        page = await client.get(problem_type(code))
+        assert (page.status_code, page.headers["content-type"]) == (200, HTML), code
+        assert f"<code>{code}</code>" in page.text
+        assert f'href="{problem_type(code)}"' in index
+    listed = document()["components"]["schemas"]["Problem"]["properties"]["code"]
+    assert set(listed["x-extensible-enum"]) == codes
+    refused = (await client.get("/nothing")).json()
+    assert (await client.get(refused["type"])).status_code == 200
+    assert (await client.get("/problems/no_such_code")).status_code == 404

@@ -16,6 +16,7 @@ import guilder
 from guilder.api.openapi import RATE_LIMIT
 from guilder.api.policies import POLICIES, RateLimitPolicy
 from guilder.api.problems import INTERNAL_ERROR, status_of
+from guilder.api.reference import meaning_of, refusal_kinds
 from guilder.core.errors import Refusal
 from guilder.core.permissions import GRANTS, Permission, Role
 from guilder.infra.process.settings import Settings, load_settings
@@ -48,14 +49,16 @@ def settings_page(settings: type[Settings] = Settings) -> str:
 def errors_page() -> str:
     """Render the table of error codes."""
     rows = [
-        f"| `{refusal.code}` | {status_of(refusal)} | {_cell(_first_sentence(refusal))} |"
+        f"| `{refusal.code}` | {status_of(refusal)} | {_cell(meaning_of(refusal))} |"
         for refusal in refusals()
     ]
     rows.append(f"| `{INTERNAL_ERROR}` | 500 | A defect of Guilder; its log tells more. |")
     return _page(
         "Error codes",
-        "The `code` of an `application/problem+json` answer is stable; `title` and `detail` are for"
-        " people\nand may change.",
+        "The `code` of an `application/problem+json` answer is stable, and its `type` leads to what"
+        " the bank says\nof it, such as `/problems/insufficient_funds`. `title` and `detail` are"
+        " for people and may change. The list is\nopen: more codes may come. `errors` names the"
+        " fields by `pointer` (into the body), `parameter` (of the query)\nor `header`.",
         ["| code | status | when |", "| --- | --- | --- |", *sorted(rows)],
     )
 
@@ -156,14 +159,7 @@ def refusals() -> Iterator[type[Refusal]]:
     for module in pkgutil.walk_packages(guilder.__path__, "guilder."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    waiting = [Refusal]
-    seen: set[type[Refusal]] = set()
-    while waiting:
-        for found in waiting.pop().__subclasses__():
-            if found not in seen and found.__module__.startswith("guilder."):
-                seen.add(found)
-                waiting.append(found)
-                yield found
+    yield from refusal_kinds()
 
 
 def main() -> None:
@@ -182,10 +178,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(default, bool):
         return "`on`" if default else "`off`"
     return f"`{default}`"
-
-
-def _first_sentence(refusal: type[Refusal]) -> str:
-    return (refusal.__doc__ or "").strip().split("\n\n")[0]
 
 
 def _cell(text: str) -> str:

@@ -16,11 +16,17 @@ _COUNT: Final = integer_schema(0, MAX_AMOUNT)
 PROBLEM_FIELD: Final[Document] = {
     "type": "object",
     "title": "ProblemField",
-    "description": "One field that breaks its rule.",
-    "required": ["pointer", "code", "message"],
+    "description": "One field that breaks its rule, with one of pointer, parameter and header.",
+    "required": ["code", "message"],
     "properties": {
-        "pointer": {**_STRING, "description": "RFC 6901 pointer to the field."},
-        "code": {**_STRING, "description": "Stable."},
+        "pointer": {**_STRING, "description": "RFC 6901 pointer into the body."},
+        "parameter": {**_STRING, "description": "The name of a parameter of the query."},
+        "header": {**_STRING, "description": "The name of a header."},
+        "code": {
+            **_STRING,
+            "description": "Stable; what programs look at. More may come.",
+            "examples": ["required", "unknown_field", "wrong_type", "out_of_range", "too_long"],
+        },
         "message": {**_STRING, "description": "For people."},
     },
 }
@@ -29,12 +35,21 @@ PROBLEM: Final[Document] = {
     "title": "Problem",
     "description": "RFC 9457. Some codes carry more members, such as limit, used, remaining.",
     "required": ["type", "title", "status", "detail", "code", "request_id"],
+    "additionalProperties": True,
     "properties": {
-        "type": {**_STRING, "format": "uri", "description": "Stable, one for each code."},
+        "type": {
+            **_STRING,
+            "format": "uri-reference",
+            "description": "Where the bank tells of the code; stable, one for each.",
+        },
         "title": {**_STRING, "description": "The code in words."},
         "status": {**integer_schema(400, 599), "description": "The status of the answer."},
         "detail": {**_STRING, "description": "One sentence for people."},
-        "code": {**_STRING, "description": "Stable; what programs look at."},
+        "code": {
+            **_STRING,
+            "description": "Stable; what programs look at. The list is open: more may come, at any "
+            "operation.",
+        },
         "request_id": {**_STRING, "description": "The id of the request, for our support."},
         "errors": {
             "type": "array",

@@ -1,6 +1,7 @@
 """Refusals of the plumbing itself: what is wrong with a request before any domain sees it."""
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
 from guilder.core.errors import BadRequest
 
@@ -10,6 +11,7 @@ class MalformedJson(BadRequest):
 
     code = "malformed_json"
     detail = "The body is not a JSON document."
+    extra_example = MappingProxyType({"position": {"line": 1, "column": 17}})
 
 
 class DuplicateKey(BadRequest):
@@ -17,6 +19,7 @@ class DuplicateKey(BadRequest):
 
     code = "duplicate_key"
     detail = "An object in the body has the same key twice."
+    extra_example = MappingProxyType({"key": "amount", "position": {"line": 1, "column": 40}})
 
 
 class JsonTooDeep(BadRequest):
@@ -45,6 +48,7 @@ class UnknownParameter(BadRequest):
 
     code = "unknown_parameter"
     detail = "The query has a parameter that this operation does not know."
+    extra_example = MappingProxyType({"parameter": "page", "known": ["cursor", "limit", "offset"]})
 
 
 class DuplicateHeader(BadRequest):
@@ -52,6 +56,7 @@ class DuplicateHeader(BadRequest):
 
     code = "duplicate_header"
     detail = "A header that is allowed once was sent more than once."
+    extra_example = MappingProxyType({"header": "Idempotency-Key"})
 
 
 class MethodNotAllowed(BadRequest):

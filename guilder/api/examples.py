@@ -38,13 +38,13 @@ def example_of(schema: Schema, components: Mapping[str, Schema]) -> Any:
         return example_of(schema["anyOf"][0], components)
     if "enum" in schema or "const" in schema:
         return schema.get("const", schema.get("enum", [None])[0])
-    kind = schema.get("type")
+    kind = str(schema.get("type"))
     if kind == "array":
         return [example_of(schema["items"], components)]
     if kind == "object":
         return _object(schema, components)
     if kind == "integer":
-        return schema.get("default", schema["minimum"])
+        return schema.get("default", schema.get("minimum", 1))
     if kind in _BY_TYPE:
         return schema.get("default", _BY_TYPE[kind])
     if schema.get("format") not in _BY_FORMAT:

@@ -92,8 +92,8 @@ class Exchange:
         if b"x-request-id" in repeated:
             del self.headers[b"x-request-id"]
         self.request_id = request_id_of(self.headers)
-        if not SINGLE_HEADERS.isdisjoint(repeated):
-            raise DuplicateHeader()
+        if twice := sorted(SINGLE_HEADERS.intersection(repeated)):
+            raise DuplicateHeader(extra={"header": twice[0].decode("ascii").title()})
 
     def expect_body(self, most: int, seconds: float) -> None:
         """Allow a body of ``most`` bytes that arrives within ``seconds``.

@@ -11,7 +11,7 @@ from guilder.api.exchange import Exchange, exchange_of
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from guilder.api.replies import JSON, Reply, json_response, to_json
 from guilder.core.actor import Actor
-from guilder.core.errors import FieldError, Invalid
+from guilder.core.errors import FieldError, Invalid, Place
 from guilder.db.idempotency import Answer, Key, digest
 from guilder.db.run import Command, Replayed, Runner
 from guilder.db.unit_of_work import UnitOfWork
@@ -29,7 +29,8 @@ def key_text(exchange: Exchange) -> str | None:
         return None
     text = raw.decode("latin-1")
     if not (1 <= len(text) <= MAX_KEY_LENGTH and text.isascii() and text.isprintable()):
-        raise Invalid(fields=(FieldError(f"/{IDEMPOTENCY_KEY}", "invalid_key", _MESSAGE),))
+        broken = FieldError(IDEMPOTENCY_KEY, "invalid_key", _MESSAGE, Place.HEADER)
+        raise Invalid(fields=(broken,))
     return text
 
 

@@ -4,6 +4,7 @@ On the hottest path of the product, so the parser does nearly all of it, and the
 document afterwards looks at whole levels at once: about 1 ms more for 2,000 transfers.
 """
 
+import re
 from itertools import chain
 from math import isfinite
 from typing import Any, Final
@@ -20,6 +21,10 @@ from guilder.api.errors import (
 from guilder.core.errors import BadRequest
 
 MAX_DEPTH: Final = 32
+MAX_SHOWN_KEY: Final = 64
+"""Characters of a key that a refusal repeats."""
+_PLACE: Final = re.compile(r" at line ([0-9]+) column ([0-9]+)$")
+_KEY: Final = re.compile(r'duplicate key "(.*)" at line', re.DOTALL)
 _CONTAINERS: Final = frozenset({dict, list})
 
 _REASONS: Final[tuple[tuple[str, type[BadRequest]], ...]] = (
@@ -45,11 +50,20 @@ def parse(body: bytes) -> object:
             body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
         )
     except ValueError as error:
-        message = str(error).lower()
-        reasons = (refusal for words, refusal in _REASONS if words in message)
-        raise next(reasons, MalformedJson)() from None
+        raise _refusal(str(error)) from None
     _check(document, may_hold_nul=b"\\u0000" in body)
     return document
+
+
+def _refusal(message: str) -> BadRequest:
+    """What the parser's message means here, with the place, and the key that stands twice."""
+    kind = next((kind for words, kind in _REASONS if words in message.lower()), MalformedJson)
+    extra: dict[str, object] = {}
+    if (place := _PLACE.search(message)) is not None:
+        extra["position"] = {"line": int(place[1]), "column": int(place[2])}
+    if kind is DuplicateKey and (key := _KEY.search(message)) is not None:
+        extra["key"] = key[1][:MAX_SHOWN_KEY]
+    return kind(extra=extra)
 
 
 def _check(document: object, *, may_hold_nul: bool) -> None:

@@ -139,7 +139,7 @@ class Gateway:
         if isinstance(error, ClientDisconnect):
             exchange.status = CLIENT_GONE
             return
-        reply = reply_to(error, exchange.request_id)
+        reply = reply_to(error, exchange)
         if reply is None:
             fields = {"request_id": exchange.request_id, "route": exchange.template}
             _log.error("unhandled_error", exc_info=error, extra={"fields": fields})
@@ -167,11 +167,13 @@ class Gateway:
             _access.info("request", extra={"fields": fields})
 
 
-def reply_to(error: Exception, request_id: str) -> Reply | None:
+def reply_to(error: Exception, exchange: Exchange) -> Reply | None:
     """The problem that an exception becomes; None for a fault of ours."""
+    request_id = exchange.request_id
     match error:
         case Refusal():
-            return problem_of(error, request_id)
+            given = exchange.headers.get(b"authorization", b"")
+            return problem_of(error, request_id, had_token=given[:7].lower() == b"bearer ")
         case RequestValidationError():
             return problem_of(refusal_of(error), request_id)
         case HTTPException():
@@ -182,8 +184,8 @@ def reply_to(error: Exception, request_id: str) -> Reply | None:
 
 async def answer_error(request: Request, error: Exception) -> Reply:
     """FastAPI's exception handler for all of these; the gateway logs what it answers with 500."""
-    request_id = exchange_of(request).request_id
-    return reply_to(error, request_id) or internal_error(request_id)
+    exchange = exchange_of(request)
+    return reply_to(error, exchange) or internal_error(exchange.request_id)
 
 
 HANDLED: Final = (Refusal, RequestValidationError, HTTPException, Exception)

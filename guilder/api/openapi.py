@@ -19,6 +19,7 @@ from guilder.api.errors import (
     InvalidText,
     JsonTooDeep,
     MalformedJson,
+    MethodNotAllowed,
     NumberOutOfRange,
     UnknownParameter,
     UnsupportedMediaType,
@@ -48,6 +49,8 @@ RATE_LIMIT: Final = "x-rate-limit"
 """The member of an operation that names its policy."""
 CODES: Final = "x-codes"
 """The member of an operation that lists every code a problem of it may have."""
+OPEN_ENUM: Final = "x-extensible-enum"
+"""The member of a schema that lists values to which others may be added."""
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
 """Where the reference has a model, for Pydantic."""
 
@@ -106,7 +109,7 @@ def openapi_of(app: FastAPI) -> Document:
     names = {name: schema.get("title", name) for name, schema in schemas.items()}
     document["paths"] = _named_by_title(document["paths"], names)
     schemas = {names[name]: _named_by_title(inner, names) for name, inner in schemas.items()}
-    schemas |= {"Problem": parts.PROBLEM, "ProblemField": parts.PROBLEM_FIELD}
+    schemas |= {"Problem": _problem_schema(examples), "ProblemField": parts.PROBLEM_FIELD}
     document["components"] = {
         "schemas": {name: schemas[name] for name in sorted(schemas)},
         "securitySchemes": parts.SECURITY_SCHEMES,
@@ -119,6 +122,13 @@ def openapi_of(app: FastAPI) -> Document:
         },
     }
     return document
+
+
+def _problem_schema(codes: Iterable[str]) -> Document:
+    """The problem with its codes as an open enum: a client is to bear others."""
+    properties: Document = parts.PROBLEM["properties"]
+    code = {**properties["code"], OPEN_ENUM: sorted({*codes, MethodNotAllowed.code})}
+    return {**parts.PROBLEM, "properties": {**properties, "code": code}}
 
 
 def _common_codes(status: int) -> list[str]:
@@ -204,7 +214,7 @@ class _Operation:
         self.parameters.append({"$ref": "#/components/parameters/RequestId"})
         for asked in self.operation.get("requestBody", {}).get("content", {}).values():
             schema: Document = asked["schema"]
-            if "properties" in schema:
+            if "properties" in schema and "title" in schema:
                 self._schemas |= schema.pop("$defs", {})
                 self._schemas[schema["title"]] = schema
                 asked["schema"] = {"$ref": REF_TEMPLATE.format(model=schema["title"])}

@@ -12,7 +12,7 @@ from guilder.api.deps import TheExchange
 from guilder.api.exchange import Exchange
 from guilder.api.fields import NOT_A_STRING, InvalidValue, Rule
 from guilder.api.schema import ResponseBody, query_integer_rule
-from guilder.core.errors import FieldError, Invalid, InvalidCursor
+from guilder.core.errors import FieldError, Invalid, InvalidCursor, Place
 from guilder.core.page import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Page, PageRequest
 from guilder.core.ports import CannotUnseal
 from guilder.infra.security.cursors import CursorSealer
@@ -63,9 +63,10 @@ class PageOut[T](ResponseBody):
     has_more: bool = Field(description="Whether there is a next page.", examples=[False])
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """The page's name in the reference: ``AccountPage``."""
-        return params[0].__name__.removesuffix("Out") + "Page"
+        name: str = params[0].__name__
+        return name.removesuffix("Out") + "Page"
 
 
 async def page_request(
@@ -80,7 +81,7 @@ async def page_request(
     """
     if cursor is not None and offset:
         message = "An offset does not go with a cursor."
-        raise Invalid(fields=(FieldError("/offset", "not_with_cursor", message),))
+        raise Invalid(fields=(FieldError("offset", "not_with_cursor", message, Place.QUERY),))
     sealer, bound_to = exchange.parts[CursorSealer], _bound_to(exchange)
     try:
         after = None if cursor is None else sealer.unseal(cursor, bound_to)

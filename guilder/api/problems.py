@@ -1,7 +1,7 @@
 """The one table from a refusal's category to a status, and RFC 9457 problems made of it.
 
-A problem never repeats what was sent: ``detail`` and the messages of fields come from here or
-from the refusal's class, and ``pointer`` names the place.
+A problem never repeats a value that was sent: ``detail`` and the messages of fields come from here
+or from the refusal's class, and ``pointer``, ``parameter`` or ``header`` names the place.
 """
 
 from collections.abc import Mapping
@@ -31,9 +31,15 @@ from guilder.core.errors import (
 )
 
 PROBLEM_JSON: Final = "application/problem+json"
-TYPE_PREFIX: Final = "urn:guilder:problem:"
+TYPE_PREFIX: Final = "/problems/"
+"""Where the bank itself tells of a code."""
 INTERNAL_ERROR: Final = "internal_error"
 FAULT: Final = "Something went wrong on our side. The request id finds it in the log."
+BEARER: Final = "Bearer"
+BEARER_REFUSED: Final = (
+    'Bearer error="invalid_token", error_description="It has expired or is not valid."'
+)
+"""RFC 6750, section 3: a request that brought no token is told nothing more."""
 MAX_FIELDS: Final = 100
 """Broken fields that one problem names; a large batch may have thousands."""
 
@@ -59,7 +65,7 @@ def status_of(kind: type[Refusal]) -> int:
 
 
 def problem_type(code: str) -> str:
-    """The stable URI of a problem."""
+    """The address of what the bank says of a code, relative to its own; see ``reference``."""
     return TYPE_PREFIX + code
 
 
@@ -68,8 +74,8 @@ def problem_title(code: str) -> str:
     return code.replace("_", " ").capitalize()
 
 
-def problem_of(refusal: Refusal, request_id: str) -> Reply:
-    """The answer that a refusal becomes."""
+def problem_of(refusal: Refusal, request_id: str, *, had_token: bool = False) -> Reply:
+    """The answer that a refusal becomes; ``had_token`` tells whether the request brought one."""
     status = status_of(type(refusal))
     body: dict[str, Any] = {**refusal.extra, **_members(status, refusal.code, refusal.detail)}
     body["request_id"] = request_id
@@ -79,7 +85,8 @@ def problem_of(refusal: Refusal, request_id: str) -> Reply:
     if refusal.retry_after_seconds is not None:
         headers["retry-after"] = str(refusal.retry_after_seconds)
     if isinstance(refusal, Unauthenticated):
-        headers["www-authenticate"] = "Bearer"
+        is_token_bad = had_token and type(refusal) is Unauthenticated
+        headers["www-authenticate"] = BEARER_REFUSED if is_token_bad else BEARER
     if isinstance(refusal, MethodNotAllowed):
         headers["allow"] = refusal.allow
     if isinstance(refusal, BodyTooSlow):
@@ -125,7 +132,7 @@ def _members(status: int, code: str, detail: str) -> dict[str, Any]:
 
 
 def _field(error: FieldError) -> dict[str, str]:
-    return {"pointer": error.pointer, "code": error.code, "message": error.message}
+    return {error.place: error.where, "code": error.code, "message": error.message}
 
 
 def _reply(status: int, body: Mapping[str, Any], headers: dict[str, str]) -> Reply:

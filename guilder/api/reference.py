@@ -1,10 +1,12 @@
-"""The pages ``/docs`` and ``/redoc``: the API's reference for people, whole without a network.
+"""The pages ``/docs``, ``/redoc`` and ``/problems``: the reference for people, without a network.
 
 Scripts and styles come from a package and are served from here, and no page has a script inside
 it, so that the pages' policy can forbid all others.
 """
 
+from collections.abc import Iterator
 from functools import cache
+from html import escape
 from importlib import resources
 from typing import Final
 
@@ -13,7 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from guilder.api.headers import PAGE_POLICY
-from guilder.core.errors import NotFound
+from guilder.api.problems import (
+    FAULT,
+    INTERNAL_ERROR,
+    TYPE_PREFIX,
+    problem_title,
+    problem_type,
+    status_of,
+)
+from guilder.core.errors import NotFound, Refusal
 
 _ASSETS: Final = "/docs/assets"
 _PACKAGE: Final = "fastapi_offline"
@@ -35,13 +45,14 @@ SwaggerUIBundle({
   validatorUrl: null,
 });
 """
+_TITLE: Final = "Guilder API"
 _PAGE: Final = """\
 <!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Guilder API</title>
+<title>{title}</title>
 <link rel="icon" href="{assets}/favicon.png">
 {head}
 </head>
@@ -51,6 +62,7 @@ _PAGE: Final = """\
 </html>
 """
 _SWAGGER: Final = _PAGE.format(
+    title=_TITLE,
     assets=_ASSETS,
     head=f'<link rel="stylesheet" href="{_ASSETS}/swagger-ui.css">',
     body='<div id="page"></div>\n'
@@ -58,11 +70,13 @@ _SWAGGER: Final = _PAGE.format(
     f'<script src="{_ASSETS}/start.js"></script>',
 )
 _REDOC: Final = _PAGE.format(
+    title=_TITLE,
     assets=_ASSETS,
     head="",
     body='<redoc spec-url="/openapi.json"></redoc>\n'
     f'<script src="{_ASSETS}/redoc.standalone.js"></script>',
 )
+_READING: Final = "<style>body{font:16px/1.5 sans-serif;max-width:40em;margin:2em auto}</style>"
 _KEPT: Final = {"cache-control": "public, max-age=3600"}
 
 
@@ -81,6 +95,61 @@ async def redoc(_: Request) -> Response:
     return Response(_REDOC, media_type="text/html", headers=PAGE_POLICY)
 
 
+def refusal_kinds() -> Iterator[type[Refusal]]:
+    """Every refusal of Guilder's that has been imported, once."""
+    waiting = [Refusal]
+    seen: set[type[Refusal]] = set()
+    while waiting:
+        for found in waiting.pop().__subclasses__():
+            if found not in seen and found.__module__.startswith("guilder."):
+                seen.add(found)
+                waiting.append(found)
+                yield found
+
+
+def meaning_of(kind: type[Refusal]) -> str:
+    """When a refusal is made, in one sentence."""
+    return (kind.__doc__ or "").strip().split("\n\n")[0]
+
+
+@cache
+def _problems() -> dict[str, tuple[int, str, str]]:
+    """Each code with its status, when it is answered, and what the answer says."""
+    found = {
+        kind.code: (status_of(kind), meaning_of(kind), kind.detail) for kind in refusal_kinds()
+    }
+    return found | {INTERNAL_ERROR: (500, "A defect of Guilder; its log tells more.", FAULT)}
+
+
+async def problems(_: Request) -> Response:
+    """Every code of a problem."""
+    rows = "\n".join(
+        f'<li><a href="{problem_type(code)}"><code>{code}</code></a> ({status})</li>'
+        for code, (status, _, _) in sorted(_problems().items())
+    )
+    return _text_page("Problems", f"<ul>\n{rows}\n</ul>")
+
+
+async def problem(request: Request) -> Response:
+    """What a code means: where the ``type`` of a problem leads. Raises ``NotFound``."""
+    code = request.path_params["code"]
+    if code not in _problems():
+        raise NotFound()
+    status, meaning, detail = _problems()[code]
+    words = "".join(f"<p>{escape(text.replace('``', ''))}</p>\n" for text in (meaning, detail))
+    more = f'<p><a href="{TYPE_PREFIX[:-1]}">All problems</a> · <a href="/docs">The API</a></p>'
+    return _text_page(
+        problem_title(code), f"<p><code>{code}</code>, status {status}</p>\n{words}{more}"
+    )
+
+
+def _text_page(title: str, body: str) -> Response:
+    page = _PAGE.format(
+        title=title, assets=_ASSETS, head=_READING, body=f"<h1>{title}</h1>\n{body}"
+    )
+    return Response(page, media_type="text/html", headers={**PAGE_POLICY, **_KEPT})
+
+
 async def asset(request: Request) -> Response:
     """A script, style or picture of the pages. Raises ``NotFound`` for any other name."""
     name = request.path_params["name"]
@@ -94,5 +163,7 @@ async def asset(request: Request) -> Response:
 ROUTES: Final = (
     Route("/docs", docs),
     Route("/redoc", redoc),
+    Route(TYPE_PREFIX[:-1], problems),
+    Route(TYPE_PREFIX + "{code}", problem),
     Route(_ASSETS + "/{name}", asset),
 )

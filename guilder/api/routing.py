@@ -6,6 +6,7 @@ place, its OpenAPI and, as for every route, its ``RouteRequirements``. The gatew
 before either kind runs, so both refuse alike.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -36,6 +37,8 @@ from guilder.core.permissions import Permission
 type LeanEndpoint = Callable[[Exchange], Awaitable[Reply]]
 
 MAX_PARAMETERS: Final = 50
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z_.\[\]-]{0,31}")
+"""What looks like the name of a parameter and is repeated; a secret in a wrong place is not."""
 _LEAN: Final = "answered_by"
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -160,7 +163,9 @@ def read_query(raw: bytes, known: frozenset[str]) -> dict[str, str]:
         raise BadRequest("The query has too many parameters.") from None
     query = dict(pairs)
     if not query.keys() <= known:
-        raise UnknownParameter()
+        unknown = next(name for name in query if name not in known)
+        named = {"parameter": unknown} if _NAME.fullmatch(unknown) else {}
+        raise UnknownParameter(extra={**named, "known": sorted(known)})
     return query
 
 

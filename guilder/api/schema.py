@@ -111,7 +111,8 @@ QueryAmount = Annotated[int, query_integer_rule(1, MAX_AMOUNT)]
 QueryMonth = Annotated[date, Rule(fields.parse_month, _MONTH_SCHEMA)]
 
 _EDGE_SCHEMA: Final = {
-    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}],
+    "description": "An RFC 3339 instant, or a date in UTC.",
 }
 
 
@@ -121,9 +122,9 @@ def _edge(value: object, days_more: int) -> int:
     return fields.parse_instant(value)
 
 
-RangeStart = Annotated[int, Rule(lambda value: _edge(value, 0), _EDGE_SCHEMA)]
+type RangeStart = Annotated[int, Rule(lambda value: _edge(value, 0), _EDGE_SCHEMA)]
 """The first instant of a range: an instant, or a date for its first instant."""
-RangeEnd = Annotated[int, Rule(lambda value: _edge(value, 1), _EDGE_SCHEMA)]
+type RangeEnd = Annotated[int, Rule(lambda value: _edge(value, 1), _EDGE_SCHEMA)]
 """The end of a range: an instant that is no longer in it, or a date that wholly is."""
 
 Instant = Annotated[str, WithJsonSchema(_INSTANT_SCHEMA)]

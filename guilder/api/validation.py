@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from guilder.api import fields
 from guilder.api.problems import MAX_FIELDS
-from guilder.core.errors import FieldError, Invalid, NotFound, Refusal
+from guilder.core.errors import FieldError, Invalid, NotFound, Place, Refusal
 
 MAX_NAME_LENGTH: Final = 64
 
@@ -41,6 +41,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "model_type": fields.NOT_AN_OBJECT,
     "model_attributes_type": fields.NOT_AN_OBJECT,
 }
+_PLACES: Final = {"query": Place.QUERY, "header": Place.HEADER}
 _ANY: Final = ("invalid", "The value is not valid.")
 
 
@@ -63,16 +64,23 @@ def refusal_of(error: RequestValidationError) -> Refusal:
     errors: Sequence[Mapping[str, Any]] = error.errors()
     if any(found["loc"][:1] == ("path",) for found in errors):
         return NotFound()
-    return Invalid(fields=tuple(_field(each["loc"][1:], each) for each in errors[:MAX_FIELDS]))
+    return Invalid(
+        fields=tuple(
+            _field(each["loc"][1:], each, _PLACES.get(each["loc"][0], Place.BODY))
+            for each in errors[:MAX_FIELDS]
+        )
+    )
 
 
-def _field(place: tuple[str | int, ...], found: Mapping[str, Any]) -> FieldError:
+def _field(
+    path: tuple[str | int, ...], found: Mapping[str, Any], place: Place = Place.BODY
+) -> FieldError:
     kind, context = found["type"], found.get("ctx") or {}
-    if fields.BROKEN_RULE in context:
-        where = pointer((*place, *context["below"]))
-        return FieldError(where, kind, context[fields.BROKEN_RULE])
     code, message = _WORDS.get(kind, _ANY)
-    return FieldError(pointer(place), code, message)
+    if fields.BROKEN_RULE in context:
+        path = (*path, *context["below"])
+        code, message = kind, context[fields.BROKEN_RULE]
+    return FieldError(pointer(path) if place is Place.BODY else str(path[0]), code, message, place)
 
 
 def pointer(place: Sequence[str | int]) -> str:

@@ -5,6 +5,7 @@ raised. ``api/problems.py`` holds the only table from category to HTTP status.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -54,7 +55,7 @@ class InvalidCursor(BadRequest):
 
 
 class Invalid(Refusal):
-    """A field breaks its rule; ``fields`` names each by JSON pointer."""
+    """A field breaks its rule; ``fields`` name each by its place."""
 
     code = "validation_failed"
     detail = "The request has fields that break their rules."
@@ -120,15 +121,27 @@ class Unavailable(Refusal):
     retry_after_seconds = 1
 
 
+class Place(StrEnum):
+    """Where a field is; the value is the member of a problem that tells where in it."""
+
+    BODY = "pointer"
+    QUERY = "parameter"
+    HEADER = "header"
+
+
 class FieldError:
-    """One broken field: RFC 6901 ``pointer``, a short stable ``code`` and a ``message``."""
+    """One broken field: ``where`` it is, a short stable ``code`` and a ``message``.
 
-    __slots__ = ("code", "message", "pointer")
+    ``where`` is an RFC 6901 pointer into the body, or the name of a parameter or header.
+    """
 
-    def __init__(self, pointer: str, code: str, message: str) -> None:
-        self.pointer = pointer
+    __slots__ = ("code", "message", "place", "where")
+
+    def __init__(self, where: str, code: str, message: str, place: Place = Place.BODY) -> None:
+        self.where = where
         self.code = code
         self.message = message
+        self.place = place
 
 
 class IdempotencyConflict(Invalid):

@@ -45,7 +45,7 @@ def _is_refusal(answer: httpx.Response, vector: Vector) -> bool:
         answer.status_code == vector.status
         and answer.json().get("code") == vector.code
         and answer.headers["content-type"] == "application/problem+json"
-        and (vector.status != 401 or answer.headers.get("www-authenticate") == "Bearer")
+        and (vector.status != 401 or answer.headers["www-authenticate"].startswith("Bearer"))
     )
 
 

@@ -295,7 +295,7 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
     assert body["code"] == code
-    assert body["type"] == f"urn:guilder:problem:{code}"
+    assert body["type"] == f"/problems/{code}"
     assert body["status"] == status
     assert body["title"] == code.replace("_", " ").capitalize()
     assert body["detail"]

@@ -31,23 +31,23 @@ async def test_offset_skips() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "pointer", "code"),
+    ("query", "name", "code"),
     [
-        *((f"limit={wrong}", "/limit", "out_of_range") for wrong in ("0", "101", "-1", "9" * 18)),
+        *((f"limit={wrong}", "limit", "out_of_range") for wrong in ("0", "101", "-1", "9" * 18)),
         *(
-            (f"limit={wrong}", "/limit", "wrong_type")
+            (f"limit={wrong}", "limit", "wrong_type")
             for wrong in ("", "1.0", "1e1", "%2B1", "1_0", "%D9%A3", "ten", "9" * 30)
         ),
-        ("offset=-1", "/offset", "out_of_range"),
-        ("offset=100001", "/offset", "out_of_range"),
-        ("cursor=Mw&offset=1", "/offset", "not_with_cursor"),
+        ("offset=-1", "offset", "out_of_range"),
+        ("offset=100001", "offset", "out_of_range"),
+        ("cursor=Mw&offset=1", "offset", "not_with_cursor"),
     ],
 )
-async def test_page_that_cannot_be_is_refused(query: str, pointer: str, code: str) -> None:
+async def test_page_that_cannot_be_is_refused(query: str, name: str, code: str) -> None:
     async with client_of(make_app()) as client:
         body = problem(await client.get(f"{MOVES}?{query}"), 422, "validation_failed")
         [error] = body["errors"]
-        assert (error["pointer"], error["code"]) == (pointer, code)
+        assert (error["parameter"], error["code"]) == (name, code)
 
 
 @pytest.mark.parametrize("cursor", ["", "!", "%C3%A9", "Mw", "x" * 75, "x" * 3000, "%20"])

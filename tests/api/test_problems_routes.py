@@ -9,7 +9,7 @@ from starlette.types import Scope
 from guilder.api.errors import MethodNotAllowed
 from guilder.api.problems import STATUS, problem_of_http, status_of
 from guilder.core.errors import Refusal
-from tests.api.plumbing import LEAN, Gates, call_raw, client_of, make_app, move, problem
+from tests.api.plumbing import LEAN, SIGNED_IN, Gates, call_raw, client_of, make_app, move, problem
 
 CANARY = "canary-4111111111111111"
 
@@ -43,7 +43,7 @@ async def test_refusal_carries_its_facts_but_cannot_change_the_standard_members(
         assert often.headers["retry-after"] == "7"
         assert (await client.get("/odd/raised/busy")).headers["retry-after"] == "1"
         refused = await client.get("/odd/raised/unauthenticated")
-        assert refused.headers["www-authenticate"] == "Bearer"
+        assert 'error="invalid_token"' in refused.headers["www-authenticate"]
 
 
 def test_every_category_has_a_status() -> None:
@@ -149,3 +149,39 @@ async def test_refused_values_are_never_echoed() -> None:
             response = await client.post(path, json=bad)
             problem(response, 422, "validation_failed")
             assert CANARY not in response.text
+
+
+async def test_a_problem_with_a_query_or_a_header_names_it() -> None:
+    async with client_of(make_app()) as client:
+        unknown = problem(await client.get(f"{LEAN}?limit=2&page=1"), 400, "unknown_parameter")
+        assert (unknown["parameter"], unknown["known"]) == ("page", ["cursor", "limit", "offset"])
+        for odd in ("x" * 33, "9f86d081884c7d65", "a%20b"):
+            told = problem(await client.get(f"{LEAN}?{odd}=1"), 400, "unknown_parameter")
+            assert "parameter" not in told  # it may be a secret in a wrong place
+        [broken] = problem(await client.get(f"{LEAN}?limit=0"), 422, "validation_failed")["errors"]
+        assert (broken["parameter"], "pointer" in broken) == ("limit", False)
+        keys = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+        twice = await client.post(LEAN, json=move(), headers=[*SIGNED_IN.items(), *keys])
+        assert problem(twice, 400, "duplicate_header")["header"] == "Idempotency-Key"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "more"),
+    [
+        (b"{", "malformed_json", {"position": {"line": 1, "column": 1}}),
+        (b'{\n "a": 1,\n "b" 2}', "malformed_json", {"position": {"line": 3, "column": 6}}),
+        (
+            b'{"amount": 1, "amount": 2}',
+            "duplicate_key",
+            {"key": "amount", "position": {"line": 1, "column": 24}},
+        ),
+        (b'{"' + b"k" * 99 + b'":1,"' + b"k" * 99 + b'":2}', "duplicate_key", {"key": "k" * 64}),
+    ],
+)
+async def test_a_problem_with_a_document_tells_where(
+    body: bytes, code: str, more: dict[str, object]
+) -> None:
+    async with client_of(make_app()) as client:
+        answer = await client.post(LEAN, content=body, headers={"Content-Type": "application/json"})
+        found = problem(answer, 400, code)
+        assert {name: found[name] for name in more} == more

@@ -137,7 +137,7 @@ async def test_flag_in_a_query_is_true_or_false(flag: str) -> None:
     async with client_of(make_app()) as client:
         response = await client.post(f"{COLD}?dry_run={flag}", json=move())
         body = problem(response, 422, "validation_failed")
-        assert [e["pointer"] for e in body["errors"]] == ["/dry_run"]
+        assert [e["parameter"] for e in body["errors"]] == ["dry_run"]
 
 
 @pytest.mark.parametrize("path", [LEAN, COLD])
@@ -146,7 +146,7 @@ async def test_idempotency_key_of_another_shape_is_refused(path: str, key: bytes
     async with client_of(make_app()) as client:
         response = await client.post(path, json=move(), headers=[(b"Idempotency-Key", key)])
         body = problem(response, 422, "validation_failed")
-        assert [e["pointer"] for e in body["errors"]] == ["/Idempotency-Key"]
+        assert [e["header"] for e in body["errors"]] == ["Idempotency-Key"]
 
 
 @pytest.mark.parametrize("path", [LEAN, COLD])

@@ -43,7 +43,7 @@ def test_an_invalid_request_names_its_fields() -> None:
     field = FieldError("/amount", "too_small", "Must be at least 1.")
     refused = Invalid(fields=(field,))
     assert refused.fields == (field,)
-    assert (field.pointer, field.code, field.message) == (
+    assert (field.where, field.code, field.message) == (
         "/amount", "too_small", "Must be at least 1.",
     )  # fmt: skip
     assert Invalid().fields == ()

@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus
 import pytest
 
 from guilder.api.headers import SECURITY_HEADERS
+from guilder.core.money import MAX_AMOUNT
 from guilder.core.permissions import GRANTS, Role
 from guilder.db.base import metadata
 from tests.access.making import built
@@ -173,17 +174,20 @@ def faults(answer: Answer, statuses: frozenset[int]) -> Iterator[str]:
 def _verdict(field: Field, value: str | bytes, verdict: Verdict, answer: Answer) -> Iterator[str]:
     """What is wrong with an answer to a value that is sound, or is not."""
     told = answer.json() if answer.code is not None else {}
-    pointers = {error["pointer"] for error in told.get("errors", ())}
+    kind, where = (
+        ("pointer", field.pointer) if field.kind == "body" else ("parameter", str(field.place[0]))
+    )
+    places = {error.get(kind, "") for error in told.get("errors", ())}
     if verdict is False:
         expected = {"body": (400, 413, 422), "query": (400, 422), "path": (404, 405)}[field.kind]
         if answer.status not in expected:
             yield "was to be refused"
         elif answer.code != "validation_failed" or not _is_document(value):
             return
-        elif not any(found.startswith(field.pointer) for found in pointers):
-            yield f"was refused for something else: {pointers}"
+        elif not any(found.startswith(where) for found in places):
+            yield f"was refused for something else: {told['errors']}"
     elif verdict is True:
-        errors = [e for e in told.get("errors", ()) if e["pointer"] == field.pointer]
+        errors = [e for e in told.get("errors", ()) if e.get(kind) == where]
         if any(error["code"] in SHAPES for error in errors if error["code"] != "required"):
             yield f"is sound and was refused: {errors}"
 
@@ -200,7 +204,7 @@ def _is_document(value: str | bytes) -> bool:
 
 def is_money(schema: dict[str, Any]) -> bool:
     """Whether a field is an amount of minor units."""
-    return any("Minor units" in one.get("description", "") for one in schema.get("anyOf", [schema]))
+    return any(one.get("maximum") == MAX_AMOUNT for one in schema.get("anyOf", [schema]))
 
 
 @pytest.fixture

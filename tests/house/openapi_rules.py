@@ -113,8 +113,8 @@ def odd_operation_ids(document: Document) -> Iterator[str]:
     seen = set()
     for name, operation in operations(document):
         found, method = operation["operationId"], name.partition(" ")[0].lower()
-        verb = re.match(r"[a-z]+", found)
-        sound = verb is not None and verb.group() in VERBS[method] and len(found) <= 32
+        words = re.fullmatch(r"([a-z]+)([A-Z][a-z]+)+", found)
+        sound = words is not None and words[1] in VERBS[method] and len(found) <= 32
         if found in seen or not (sound or found in LOGIN_PAIR):
             yield f"{name} {found}"
         seen.add(found)

@@ -47,12 +47,15 @@ def closed(components: dict[str, Any]) -> dict[str, Any]:
     Clients must bear fields that they do not know; what the bank answers today has none.
     """
     schemas = {
-        name: {"additionalProperties": False, **schema}
-        if "properties" in schema and name != "Problem"
-        else schema
+        name: schema if name == "Problem" else closed_schema(schema)
         for name, schema in components["schemas"].items()
     }
     return components | {"schemas": schemas}
+
+
+def closed_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, closed to fields that it does not name if it is an object's."""
+    return {"additionalProperties": False, **schema} if "properties" in schema else schema
 
 
 @cache

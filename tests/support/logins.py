@@ -52,4 +52,4 @@ def assert_problem(answer: httpx.Response, status: int, code: str, pointer: str 
     assert answer.headers["content-type"] == "application/problem+json"
     assert PASSWORD not in answer.text
     if pointer:
-        assert pointer in {error["pointer"] for error in answer.json()["errors"]}
+        assert pointer in {error.get("pointer") for error in answer.json()["errors"]}

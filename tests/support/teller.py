@@ -22,6 +22,7 @@ from tests.support.app import PRODUCTION, bank_of, client_of, made
 from tests.support.books import Books, problems, read_books
 from tests.support.builders import a_user
 from tests.support.constants import API, PASSWORD
+from tests.support.declared import closed_schema
 
 NOBODYS = "01999999-0000-7000-8000-000000000001"
 """An id that no account and no transfer has."""
@@ -117,7 +118,9 @@ async def opened_desk(url: str, folder: Path, env: str = "test") -> AsyncIterato
 
 def conforms(model: type[ResponseBody], body: object) -> None:
     """The body is what the reference says of it, no field more."""
-    schema = model.model_json_schema(mode="serialization")
+    schema = closed_schema(model.model_json_schema(mode="serialization"))
+    inner = schema.get("$defs", {})
+    schema |= {"$defs": {name: closed_schema(found) for name, found in inner.items()}}
     jsonschema_rs.validator_for(schema, validate_formats=True).validate(body)
 
 
@@ -139,7 +142,13 @@ def refused(response: httpx.Response, status: int, code: str) -> Body:
 
 def pointers(problem: Body) -> list[tuple[str, str]]:
     """Where and how the fields are broken."""
-    return [(error["pointer"], error["code"]) for error in problem["errors"]]
+    return [(place_of(error), error["code"]) for error in problem["errors"]]
+
+
+def place_of(error: Body) -> str:
+    """A pointer into the body, or the name of a parameter or header; one of the three."""
+    [where] = [error[name] for name in ("pointer", "parameter", "header") if name in error]
+    return str(where)
 
 
 def asked(source: Body, target: Body, amount: object, **more: object) -> Body:

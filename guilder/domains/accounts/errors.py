@@ -1,6 +1,6 @@
 """What accounts refuse beside the ledger's own refusals."""
 
-from guilder.core.errors import FieldError, Invalid
+from guilder.core.errors import FieldError, Invalid, Place
 
 
 class CurrencyNotOffered(Invalid):
@@ -24,6 +24,6 @@ class MonthInFuture(Invalid):
     detail = "This month has not begun."
 
 
-def at(pointer: str, kind: type[Invalid]) -> Invalid:
+def at(where: str, kind: type[Invalid], place: Place = Place.BODY) -> Invalid:
     """A refusal that names the field it is about."""
-    return kind(fields=(FieldError(pointer, kind.code, kind.detail),))
+    return kind(fields=(FieldError(where, kind.code, kind.detail, place),))

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from guilder.core.actor import Actor
+from guilder.core.errors import Place
 from guilder.core.ownership import owns
 from guilder.core.page import Page, PageRequest, cursor_number, paginate
 from guilder.db.unit_of_work import View
@@ -162,9 +163,9 @@ async def statement(view: View, actor: Actor, account_id: UUID, month: Month) ->
     """
     row = await get_row(view, actor, account_id)
     if month.first > Month.of(await ledger.bank_now(view)).first:
-        raise at("/month", MonthInFuture)
+        raise at("month", MonthInFuture, Place.QUERY)
     if month.first < Month.of(row.created_at).first:
-        raise at("/month", MonthBeforeOpening)
+        raise at("month", MonthBeforeOpening, Place.QUERY)
     from_us, to_us = month.bounds
     totals = await ledger.totals(view, row.ledger_number, from_us, to_us)
     found = await ledger.lines(

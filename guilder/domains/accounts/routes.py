@@ -22,7 +22,7 @@ from guilder.api.schema import (
 )
 from guilder.core.actor import Actor
 from guilder.core.clock import day_number
-from guilder.core.errors import FieldError, Invalid
+from guilder.core.errors import FieldError, Invalid, Place
 from guilder.core.page import Page
 from guilder.core.permissions import Permission
 from guilder.domains.accounts import queries, rules
@@ -104,7 +104,7 @@ async def get_balance(
     """The balance now, at an instant of booking, or at the end of a value date."""
     if at is not None and on is not None:
         message = "Ask for an instant or for a date, not for both."
-        raise Invalid(fields=(FieldError("/on", "not_with_at", message),))
+        raise Invalid(fields=(FieldError("on", "not_with_at", message, Place.QUERY),))
     if at is not None:
         row, past = await runner.view(queries.get_balance_at, actor, account_id, at)
         return json_response(200, past_balance_body(row, past, at_us=at))

@@ -33,7 +33,7 @@ _NUMBER_SCHEMA: Final = {
     "description": "An account number.",
     "examples": ["886572367243"],
 }
-AccountNumber = Annotated[str, WithJsonSchema(_NUMBER_SCHEMA)]
+AccountNumberText = Annotated[str, WithJsonSchema(_NUMBER_SCHEMA)]
 
 type AccountStatus = Annotated[
     Literal["active", "frozen", "closed"],
@@ -75,7 +75,7 @@ class AccountPart(ResponseBody):
     """What an account is, whatever happens on it."""
 
     id: UUID = Field(description="The account's id.")
-    account_number: AccountNumber = Field(
+    account_number: AccountNumberText = Field(
         description="Twelve digits that people give each other; the last is a check digit."
     )
     type: str = Field(description="The kind of account.", examples=["checking"])
@@ -115,7 +115,7 @@ class CounterpartyOut(ResponseBody):
     """The other side, as the account's owner may see it."""
 
     account_id: UUID = Field(description="The id of the other account.")
-    account_number: AccountNumber | None = Field(
+    account_number: AccountNumberText | None = Field(
         description="Its number; null for an account of the bank's own."
     )
     name: str = Field(description="Whose it is, for people.", examples=["Jonas Weber"])

@@ -15,7 +15,7 @@ from guilder.core.errors import Forbidden
 from guilder.core.permissions import Permission
 from guilder.domains.audit import queries
 from guilder.domains.audit.rules import AuditFilter
-from guilder.domains.audit.schemas import AuditEventOut, Phase, audit_event_body
+from guilder.domains.audit.schemas import AttemptPhase, AuditEventOut, audit_event_body
 
 Auditor = Annotated[Actor, requires(Permission.AUDIT_READ)]
 
@@ -32,7 +32,7 @@ async def list_audit_events(
     ] = None,
     action: Annotated[QueryText | None, Query(description="Such as `session.open`.")] = None,
     phase: Annotated[
-        Phase | None, Query(description="Only what began, succeeded or failed.")
+        AttemptPhase | None, Query(description="Only what began, succeeded or failed.")
     ] = None,
     subject: Annotated[
         QueryText | None, Query(description="The id of what the command was about.")

@@ -9,7 +9,7 @@ from guilder.api.schema import Count, Instant, ResponseBody
 from guilder.core.clock import iso_instant
 from guilder.domains.audit.rules import AuditEvent
 
-type Phase = Annotated[
+type AttemptPhase = Annotated[
     Literal["attempted", "succeeded", "failed"],
     Field(description="An attempt is `attempted` first, then it has `succeeded` or `failed`."),
 ]
@@ -26,7 +26,9 @@ class AuditEventOut(ResponseBody):
     at: Instant = Field(description="When it was written.")
     attempt_id: UUID = Field(description="The attempt; both phases have it.")
     action: str = Field(description="What was attempted.", examples=["session.open"])
-    phase: Phase = Field(description="Whether it began or how it ended.", examples=["succeeded"])
+    phase: AttemptPhase = Field(
+        description="Whether it began or how it ended.", examples=["succeeded"]
+    )
     actor: str = Field(
         description="Who: `user:` and an id, `anonymous` or `system`.", examples=["anonymous"]
     )

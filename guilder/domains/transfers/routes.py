@@ -16,7 +16,7 @@ from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
 from guilder.api.schema import QueryBoolean, ResponseBody, Uuid
 from guilder.core.actor import Actor
-from guilder.core.errors import FieldError, Invalid, OutcomeUnknown, Overloaded
+from guilder.core.errors import FieldError, Invalid, OutcomeUnknown, Overloaded, Place
 from guilder.core.ids import NumberCipher
 from guilder.core.permissions import Permission
 from guilder.domains.ledger import errors as refused
@@ -160,7 +160,8 @@ def _dry_run(exchange: Exchange) -> bool:
     try:
         return parse_query_boolean(given)
     except InvalidValue as broken:
-        raise Invalid(fields=(FieldError("/dry_run", broken.code, broken.message),)) from None
+        found = FieldError("dry_run", broken.code, broken.message, Place.QUERY)
+        raise Invalid(fields=(found,)) from None
 
 
 def _answer(body: dict[str, Any], *, dry_run: bool, replayed: bool) -> Reply:

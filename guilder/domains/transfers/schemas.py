@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from guilder.api.fields import InvalidValue, Rule, parse_boolean
@@ -82,7 +83,7 @@ AccountNumber = Annotated[str, Rule(parse_account_number, _NUMBER_SCHEMA)]
 IdempotencyKeyText = Annotated[str, Rule(parse_idempotency_key, _KEY_SCHEMA)]
 
 
-EXAMPLE_TRANSFER: Final = {
+EXAMPLE_TRANSFER: Final[JsonDict] = {
     "from_account_id": str(EXAMPLE_PAYER),
     "to_account_id": str(EXAMPLE_PAYEE),
     "amount": 2_500,

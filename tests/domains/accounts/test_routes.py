@@ -2,9 +2,10 @@ import asyncio
 
 import pytest
 
+from guilder.api.pagination import PageOut
 from guilder.core.permissions import Role
 from guilder.domains.accounts.rules import is_account_number
-from guilder.domains.accounts.schemas import AccountOut, BalanceOut, LineOut, ProductsOut
+from guilder.domains.accounts.schemas import AccountOut, BalanceOut, LineOut, ProductOut
 from tests.support.teller import (
     NOBODYS,
     Body,
@@ -29,25 +30,25 @@ REFUSED_BODIES: list[tuple[object, list[tuple[str, str]]]] = [
     ({"type": "checking", "currency": "USD", "balance": 1}, [("/balance", "unknown_field")]),
 ]
 REFUSED_QUERIES: list[tuple[str, dict[str, str], str]] = [
-    ("", {"limit": "0"}, "/limit"),
-    ("", {"limit": "101"}, "/limit"),
-    ("/{id}/balance", {"at": "yesterday"}, "/at"),
-    ("/{id}/balance", {"at": "1700000000"}, "/at"),
-    ("/{id}/balance", {"on": "2026-02-30"}, "/on"),
-    ("/{id}/balance", {"on": "2026-02-01", "at": "2026-02-01T00:00:00Z"}, "/on"),
-    ("/{id}/transactions", {"from": "2026-13-01"}, "/from"),
-    ("/{id}/transactions", {"to": "soon"}, "/to"),
-    ("/{id}/transactions", {"type": "both"}, "/type"),
-    ("/{id}/transactions", {"min_amount": "0"}, "/min_amount"),
-    ("/{id}/transactions", {"max_amount": "1.5"}, "/max_amount"),
-    ("/{id}/transactions", {"status": "lost"}, "/status"),
-    ("/{id}/transactions", {"q": "x" * 101}, "/q"),
-    ("/{id}/statement", {}, "/month"),
-    ("/{id}/statement", {"month": "2026-13"}, "/month"),
-    ("/{id}/statement", {"month": "2026-1"}, "/month"),
-    ("/{id}/statement", {"month": "0000-01"}, "/month"),
-    ("/{id}/statement", {"month": "9999-12"}, "/month"),
-    ("/{id}/statement", {"month": "0001-01"}, "/month"),
+    ("", {"limit": "0"}, "limit"),
+    ("", {"limit": "101"}, "limit"),
+    ("/{id}/balance", {"at": "yesterday"}, "at"),
+    ("/{id}/balance", {"at": "1700000000"}, "at"),
+    ("/{id}/balance", {"on": "2026-02-30"}, "on"),
+    ("/{id}/balance", {"on": "2026-02-01", "at": "2026-02-01T00:00:00Z"}, "on"),
+    ("/{id}/transactions", {"from": "2026-13-01"}, "from"),
+    ("/{id}/transactions", {"to": "soon"}, "to"),
+    ("/{id}/transactions", {"type": "both"}, "type"),
+    ("/{id}/transactions", {"min_amount": "0"}, "min_amount"),
+    ("/{id}/transactions", {"max_amount": "1.5"}, "max_amount"),
+    ("/{id}/transactions", {"status": "lost"}, "status"),
+    ("/{id}/transactions", {"q": "x" * 101}, "q"),
+    ("/{id}/statement", {}, "month"),
+    ("/{id}/statement", {"month": "2026-13"}, "month"),
+    ("/{id}/statement", {"month": "2026-1"}, "month"),
+    ("/{id}/statement", {"month": "0000-01"}, "month"),
+    ("/{id}/statement", {"month": "9999-12"}, "month"),
+    ("/{id}/statement", {"month": "0001-01"}, "month"),
 ]
 
 
@@ -62,10 +63,10 @@ async def test_a_body_that_breaks_the_rules_opens_nothing(desk: Desk) -> None:
 async def test_a_query_that_breaks_the_rules_is_refused(desk: Desk) -> None:
     customer = await desk.sign_up()
     account = await customer.open()
-    for path, query, pointer in REFUSED_QUERIES:
+    for path, query, name in REFUSED_QUERIES:
         response = await customer.get(f"/accounts{path}".format(**account), **query)
         assert response.status_code == 422, (path, query, response.text)
-        assert [where for where, _ in pointers(response.json())] == [pointer], (path, query)
+        assert [where for where, _ in pointers(response.json())] == [name], (path, query)
     unknown = await customer.get(f"/accounts/{account['id']}", balance="1")
     refused(unknown, 400, "unknown_parameter")
 
@@ -108,7 +109,7 @@ async def test_who_may_only_read_opens_no_account(desk: Desk) -> None:
 
 async def test_the_products_are_listed(desk: Desk) -> None:
     body = await (await desk.sign_up()).read("/products")
-    conforms(ProductsOut, body)
+    conforms(PageOut[ProductOut], body)
     assert {product["type"] for product in body["items"]} >= {"checking", "savings"}
 
 

@@ -68,7 +68,7 @@ def test_a_weak_password_is_refused_with_a_reason(password: str, code: str) -> N
     assert isinstance(outcome, Err)
     assert outcome.refusal.code == "weak_password"
     (field,) = outcome.refusal.fields
-    assert (field.pointer, field.code) == ("/password", code)
+    assert (field.where, field.code) == ("/password", code)
     assert not password or password not in field.message
 
 
@@ -113,7 +113,7 @@ def test_what_a_refresh_token_is_good_for(
 def test_the_reason_names_the_field_that_the_password_came_in() -> None:
     outcome = check_password("short", "a@b.test", COMMON, "/new_password")
     assert isinstance(outcome, Err)
-    assert outcome.refusal.fields[0].pointer == "/new_password"
+    assert outcome.refusal.fields[0].where == "/new_password"
 
 
 def test_failures_lock_and_are_forgotten() -> None:

@@ -55,7 +55,7 @@ def outcome(read: Callable[[], Any]) -> Any:
     try:
         return read()
     except Invalid as refusal:
-        return [(error.pointer, error.code, error.message) for error in refusal.fields]
+        return [(error.where, error.code, error.message) for error in refusal.fields]
 
 
 def by_model(model: type[RequestBody], document: object) -> Any:

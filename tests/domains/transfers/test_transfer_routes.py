@@ -171,7 +171,7 @@ async def test_queries_and_headers_that_are_none_of_ours_are_refused(
         problem = refused(
             await payer.post("/transfers", body, dry_run=value), 422, "validation_failed"
         )
-        assert pointers(problem) == [("/dry_run", "wrong_type")]
+        assert pointers(problem) == [("dry_run", "wrong_type")]
     for key in ("", "x" * 256, "tab\there"):
         response = await payer.post("/transfers", body, key=key)
         assert pointers(refused(response, 422, "validation_failed"))[0][1] == "invalid_key"

@@ -82,11 +82,12 @@ _EMAIL_SCHEMA: Final = {
     "description": "The e-mail address.",
     "examples": ["mila@demo.guilder.dev"],
 }
+_TOKEN: Final = "q2Vt0mYp3jH8sK5dLx7wZc9bRf1gN4aTu6eQiOoPyDk"  # noqa: S105 - an example
 _TOKEN_SCHEMA: Final = {
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_OPAQUE_TOKEN_LENGTH,
-    "examples": ["q2Vt0mYp3jH8sK5dLx7wZc9bRf1gN4aTu6eQiOoPyDk"],
+    "examples": [_TOKEN],
 }
 _NEW_PASSWORD_SCHEMA: Final = {
     "type": "string",
@@ -278,9 +279,7 @@ class TokensOut(ResponseBody):
         description="What proves the session to the API.", examples=[_ACCESS_TOKEN]
     )
     token_type: str = Field("bearer", description="How to send it.", examples=["bearer"])
-    refresh_token: str = Field(
-        description="Good for one new pair.", examples=_TOKEN_SCHEMA["examples"]
-    )
+    refresh_token: str = Field(description="Good for one new pair.", examples=[_TOKEN])
     expires_in: Count = Field(
         ACCESS_SECONDS, description="Seconds for which the access token is good.", examples=[900]
     )
@@ -305,9 +304,7 @@ class SignUpOut(UserOut):
         None, description="What proves the session to the API.", examples=[_ACCESS_TOKEN]
     )
     token_type: str = Field("bearer", description="How to send it.", examples=["bearer"])
-    refresh_token: str | None = Field(
-        None, description="Good for one new pair.", examples=_TOKEN_SCHEMA["examples"]
-    )
+    refresh_token: str | None = Field(None, description="Good for one new pair.", examples=[_TOKEN])
     expires_in: Count | None = Field(
         None, description="Seconds for which the access token is good.", examples=[900]
     )
