@@ -47,6 +47,7 @@ from guilder.infra.security.crypto import FORMAT, AesGcmSealer, SealingKey
 from guilder.infra.security.cursors import CursorSealer
 from guilder.infra.security.geoip import GeoIpDatabase, no_place
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, InvalidKeys, KeyRing, Keys
+from guilder.infra.security.macs import SecretMac
 from guilder.infra.security.passkeys import WebAuthnRelyingParty
 from guilder.infra.security.passwords import (
     PEPPERED,
@@ -83,6 +84,7 @@ class Bank:
     transfers: TransferService
     cipher: NumberCipher
     cursors: CursorSealer
+    macs: SecretMac
     telemetry: Telemetry
     redis: RedisRateLimiter | None
     limits: RateLimits | None
@@ -105,6 +107,7 @@ class Bank:
             self.transfers,
             self.cipher,
             self.cursors,
+            self.macs,
             self.telemetry,
             self.dispatcher,
             self.letters,
@@ -177,6 +180,7 @@ async def build_bank(
         transfers=TransferService(directory, poster, clock),
         cipher=cipher,
         cursors=CursorSealer(keys.signing),
+        macs=SecretMac(keys.encryption),
         telemetry=telemetry,
         redis=redis,
         limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,

@@ -1,23 +1,25 @@
 """Idempotency over HTTP: the key a client sends, and answers that are given once or replayed."""
 
-import json
-from collections.abc import Awaitable, Callable, Collection
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
 
-from guilder.api.deps import TheExchange, TheRunner
+from guilder.api.deps import Part, TheExchange, TheRunner
 from guilder.api.exchange import Exchange, exchange_of
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from guilder.api.replies import JSON, Reply, json_response, to_json
 from guilder.core.actor import Actor
 from guilder.core.errors import FieldError, Invalid, Place
-from guilder.db.idempotency import Answer, Key, digest
+from guilder.db.idempotency import Answer, Key, digest, fingerprint
 from guilder.db.run import Command, Replayed, Runner
 from guilder.db.unit_of_work import UnitOfWork
+from guilder.infra.security.macs import SecretMac
 
 MAX_KEY_LENGTH: Final = 255
 REPLAYED: Final = {IDEMPOTENCY_REPLAYED: "true"}
+NO_SECRETS: Final[Mapping[str, str]] = {}
 
 _MESSAGE: Final = f"The key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters."
 
@@ -34,25 +36,31 @@ def key_text(exchange: Exchange) -> str | None:
     return text
 
 
-def fingerprint(exchange: Exchange, secrets: Collection[str] = ()) -> bytes:
-    """16 bytes that are the same for the same request: method, path and canonical body.
+def key_of(
+    exchange: Exchange, actor: Actor, command: Command, secrets: Mapping[str, Sequence[bytes]]
+) -> Key | None:
+    """The key of a request within the scope of its caller, None when the client sent none.
 
-    Name the top-level fields that hold secrets: a stored hash of a password would let whoever
-    reads the database try passwords at full speed.
+    Its fingerprint is of the operation and of the command's fields, which are checked and
+    normalised. ``secrets`` are fields whose place their MACs take, that with the newest key first.
     """
-    document = exchange.document
-    if isinstance(document, dict) and secrets:
-        document = {name: value for name, value in document.items() if name not in secrets}
-    body = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return digest(exchange.method, exchange.scope["path"], body)
-
-
-def key_of(exchange: Exchange, actor: Actor, secrets: Collection[str] = ()) -> Key | None:
-    """The key of a request within the scope of its caller, None when the client sent none."""
     text = key_text(exchange)
     if text is None:
         return None
-    return Key(digest(actor.scope, text), fingerprint(exchange, secrets))
+    given = {one.name: getattr(command, one.name) for one in dataclasses.fields(command)}
+    facts = {name: value for name, value in given.items() if value is not None}
+    first, *earlier = (
+        fingerprint((exchange.method, exchange.template, facts | hidden))
+        for hidden in _versions(secrets)
+    )
+    return Key(digest(actor.scope, text), first, tuple(earlier))
+
+
+def _versions(secrets: Mapping[str, Sequence[bytes]]) -> list[dict[str, bytes]]:
+    """The secrets of a request as the MACs of one key each."""
+    if not secrets:
+        return [{}]
+    return [dict(zip(secrets, macs, strict=True)) for macs in zip(*secrets.values(), strict=True)]
 
 
 async def idempotency_key(
@@ -77,9 +85,10 @@ IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 class Once:
     """Runs the command of a request at most once for its idempotency key, and answers."""
 
-    def __init__(self, runner: Runner, exchange: Exchange) -> None:
+    def __init__(self, runner: Runner, exchange: Exchange, macs: SecretMac) -> None:
         self._runner = runner
         self._exchange = exchange
+        self._macs = macs
 
     async def run[C: Command, T](
         self,
@@ -89,13 +98,15 @@ class Once:
         body: Callable[[T], Any],
         *,
         status: int = 201,
-        secrets: Collection[str] = (),
+        secrets: Mapping[str, str] = NO_SECRETS,
     ) -> Reply:
         """Run it and answer ``body(value)``; with a key, once, and the same again later.
 
-        ``secrets`` are fields of the request that its fingerprint leaves out.
+        ``secrets`` are fields of the command that come of a secret, such as a password, each with
+        that secret: the fingerprint has a MAC of it in the field's place.
         """
-        key = key_of(self._exchange, actor, secrets)
+        macs = {name: self._macs.of(secret) for name, secret in secrets.items()}
+        key = key_of(self._exchange, actor, command, macs)
         if key is None:
             return json_response(status, body(await self._runner.run(handler, command, actor)))
         outcome = await self._runner.run_once(
@@ -107,8 +118,13 @@ class Once:
         return Reply(answer.status, answer.body, JSON, headers)
 
 
-async def _once(exchange: TheExchange, runner: TheRunner, _key: IdempotencyKey) -> Once:
-    return Once(runner, exchange)
+async def _once(
+    exchange: TheExchange,
+    runner: TheRunner,
+    macs: Annotated[SecretMac, Depends(Part(SecretMac))],
+    _key: IdempotencyKey,
+) -> Once:
+    return Once(runner, exchange, macs)
 
 
 TheOnce = Annotated[Once, Depends(_once)]

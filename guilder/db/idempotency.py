@@ -5,7 +5,9 @@ Keys of money live with the ledger and never expire; these belong to everything 
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
+import msgspec
 from sqlalchemy import Column, Table
 
 from guilder.core.errors import IdempotencyConflict
@@ -26,10 +28,15 @@ idempotency_keys = Table(
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A caller's key and the fingerprint of what it was sent with (16 bytes each)."""
+    """A caller's key and the fingerprint of what it was sent with (16 bytes each).
+
+    ``earlier`` are the fingerprints that the same request had under keys of the bank's that have
+    been followed by newer ones.
+    """
 
     digest: bytes
     fingerprint: bytes
+    earlier: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,18 @@ def digest(*parts: str | bytes) -> bytes:
     return state.digest()
 
 
+_canonical: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+def fingerprint(facts: object) -> bytes:
+    """16 bytes that are the same for the same request, however it was written down.
+
+    ``facts`` are what is asked for once it has been checked and normalised, as plain values, UUIDs
+    and dataclasses; secrets among them only as MACs (``SecretMac``).
+    """
+    return hashlib.blake2b(_canonical(facts), digest_size=16).digest()
+
+
 async def replay(uow: UnitOfWork, key: Key) -> Answer | None:
     """The first answer to this key, None when it is new.
 
@@ -59,7 +78,7 @@ async def replay(uow: UnitOfWork, key: Key) -> Answer | None:
     row = await uow.first(idempotency_keys.select().where(idempotency_keys.c.key == key.digest))
     if row is None:
         return None
-    if row.fingerprint != key.fingerprint:
+    if row.fingerprint not in (key.fingerprint, *key.earlier):
         raise IdempotencyConflict()
     return Answer(row.status, row.body)
 

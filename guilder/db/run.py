@@ -29,8 +29,13 @@ COMMAND_ATTEMPTS: Final = 4
 
 
 class Command(Protocol):
-    """A frozen dataclass of intent; ``action`` is its name in the audit trail."""
+    """A frozen dataclass of intent; ``action`` is its name in the audit trail.
 
+    What a client may send again under an idempotency key holds only what the client has asked for:
+    its fields are what tells the request from another.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     action: ClassVar[str]
 
 

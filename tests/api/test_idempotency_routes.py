@@ -1,9 +1,11 @@
 """Idempotent commands over HTTP, on a real database: once, then the same answer again."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import ClassVar
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -17,19 +19,24 @@ from guilder.core.clock import FixedClock
 from guilder.core.errors import Conflict
 from guilder.core.parts import Parts
 from guilder.db.engine import Database
+from guilder.db.idempotency import fingerprint, idempotency_keys
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
+from guilder.infra.security.keys import KeyRing, ring_of
+from guilder.infra.security.macs import SecretMac
 from tests.api.plumbing import NOW, CurrentActor, Gates, client_of, problem
+from tests.support.asking import JSON, ask
 
 
 class NoteCreate(RequestBody):
     name: Name100
-    password: Name100 = "none"
+    password: Name100 | None = None
 
 
 @dataclass(frozen=True)
 class WriteNote:
     name: str
+    password_hash: str | None = None
     action: ClassVar[str] = "notes.write"
 
 
@@ -48,9 +55,9 @@ class Notes:
         return command.name
 
 
-def make_app(runner: Runner, notes: Notes) -> Api:
+def make_app(runner: Runner, notes: Notes, keys: KeyRing | bytes = b"k" * 32) -> Api:
     app = Api()
-    app.parts = Parts(TokenCache(Gates(), FixedClock(NOW)), runner)
+    app.parts = Parts(TokenCache(Gates(), FixedClock(NOW)), runner, SecretMac(keys))
 
     def body(name: str) -> dict[str, object]:
         return {"name": name, "number": len(notes.written)}
@@ -62,13 +69,15 @@ def make_app(runner: Runner, notes: Notes) -> Api:
 
     @app.post("/signups", status_code=201)
     async def sign_up(note: NoteCreate, actor: AnonymousActor, once: TheOnce) -> Reply:
-        return await once.run(
-            notes.write,
-            WriteNote(note.name),
-            actor,
-            body,
-            secrets=("password",),
-        )
+        command = WriteNote(note.name, f"salted {uuid4()}")
+        secrets = {"password_hash": note.password or ""}
+        return await once.run(notes.write, command, actor, body, secrets=secrets)
+
+    @app.post("/notes/{place}", status_code=201)
+    async def write_elsewhere(
+        place: str, note: NoteCreate, actor: CurrentActor, once: TheOnce
+    ) -> Reply:
+        return await once.run(notes.write, WriteNote(note.name), actor, body)
 
     return app
 
@@ -140,16 +149,81 @@ async def test_callers_do_not_share_keys(client: httpx.AsyncClient, notes: Notes
     assert notes.written == ["a", "a"]
 
 
-async def test_secrets_leave_no_trace_in_the_fingerprint(
+@pytest.mark.parametrize(
+    "body", [{"name": " a\u00a0"}, {"name": "a", "password": None}, {"password": None, "name": "a"}]
+)
+async def test_the_same_request_in_another_form_gets_the_first_answer(
+    client: httpx.AsyncClient, notes: Notes, body: dict[str, object]
+) -> None:
+    first = await client.post("/notes", json={"name": "a"}, headers=KEY)
+    again = await client.post("/notes", json=body, headers=KEY)
+    assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+    assert notes.written == ["a"]
+
+
+async def test_the_same_request_to_another_operation_is_refused(client: httpx.AsyncClient) -> None:
+    await client.post("/notes", json={"name": "a"}, headers=KEY)
+    refused = await client.post("/notes/elsewhere", json={"name": "a"}, headers=KEY)
+    problem(refused, 422, "idempotency_conflict")
+
+
+async def test_another_secret_under_the_key_is_refused(
     client: httpx.AsyncClient, notes: Notes
 ) -> None:
     body = {"name": "a", "password": "correct horse"}
-    await client.post("/signups", json=body, headers=KEY)
-    again = await client.post("/signups", json=body | {"password": "other"}, headers=KEY)
-    assert again.headers["idempotency-replayed"] == "true"
-    refused = await client.post("/signups", json=body | {"name": "b"}, headers=KEY)
-    problem(refused, 422, "idempotency_conflict")
+    first = await client.post("/signups", json=body, headers=KEY)
+    again = await client.post("/signups", json=body, headers=KEY)
+    assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+    for change in ({"password": "other"}, {"name": "b"}):
+        refused = await client.post("/signups", json=body | change, headers=KEY)
+        problem(refused, 422, "idempotency_conflict")
     assert notes.written == ["a"]
+
+
+async def test_a_secret_is_known_again_after_the_banks_key_was_renewed(
+    database: Database, notes: Notes
+) -> None:
+    runner, old, new = Runner(database, FixedClock(NOW)), b"o" * 32, b"n" * 32
+    body = {"name": "a", "password": "correct horse"}
+    statuses = []
+    for keys in (ring_of(old), ring_of([new, old]), ring_of(new)):
+        async with client_of(make_app(runner, notes, keys)) as client:
+            answer = await client.post("/signups", json=body, headers=KEY)
+            statuses.append((answer.status_code, answer.headers.get("idempotency-replayed")))
+    assert statuses == [(201, None), (201, "true"), (422, None)]  # the last knows one key only
+    await runner.drain()
+
+
+async def test_nobody_without_the_banks_key_can_try_secrets_on_a_fingerprint(
+    database: Database, notes: Notes
+) -> None:
+    stored, runner = [], Runner(database, FixedClock(NOW))
+    for number, keys in enumerate((b"o" * 32, b"n" * 32)):
+        async with client_of(make_app(runner, notes, keys)) as client:
+            body = {"name": "a", "password": "correct horse"}
+            await client.post("/signups", json=body, headers={"Idempotency-Key": str(number)})
+    async with database.view() as connection:
+        rows = (await connection.execute(idempotency_keys.select())).all()
+    stored = [row.fingerprint for row in rows]
+    assert len(set(stored)) == 2  # the same request, and nothing but the bank's key differs
+    plain = fingerprint(("POST", "/signups", {"name": "a", "password_hash": "correct horse"}))
+    assert plain not in stored
+    assert "correct horse" not in json.dumps([str(row) for row in rows])
+
+
+async def test_a_key_of_one_address_is_not_that_of_another(
+    database: Database, notes: Notes
+) -> None:
+    app = make_app(Runner(database, FixedClock(NOW)), notes)
+    body = b'{"name": "a", "password": "correct horse"}'
+    headers = [*JSON, (b"idempotency-key", b"one")]
+    asked = [
+        await ask(app, "POST", "/signups", headers, body, client=address)
+        for address in ("192.0.2.7", "192.0.2.8", "2001:db8::7", "192.0.2.7")
+    ]
+    assert [answer.status for answer in asked] == [201] * 4
+    assert [answer.header("idempotency-replayed") for answer in asked] == [None, None, None, "true"]
+    assert notes.written == ["a"] * 3
 
 
 async def test_storm_of_the_same_request_runs_once(client: httpx.AsyncClient, notes: Notes) -> None:

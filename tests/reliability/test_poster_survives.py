@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Posting, Unit, UnitResult
 from tests.support.bank import ASSET, named, open_bank, open_store
 from tests.support.books import read_books
-from tests.support.taps import Tap, tapped_store
+from tests.support.taps import Tap, sqlite_error, tapped_store
 from tests.support.waiting import LONG
 
 
@@ -152,3 +154,49 @@ async def test_a_database_that_cannot_be_opened_is_unavailable(
         assert outcome.results[0].status == "created"
     finally:
         await poster.stop()
+
+
+class CutCommit(Tap):
+    """The connection is lost around COMMIT, once."""
+
+    def __init__(self, error: Exception, *, took: bool) -> None:
+        self._errors = [error]
+        self._took = took
+
+    def before(self, sql: str) -> str:
+        if not self._took:
+            self._cut(sql)
+        return sql
+
+    def after(self, sql: str) -> None:
+        if self._took:
+            self._cut(sql)
+
+    def _cut(self, sql: str) -> None:
+        if sql == "COMMIT" and self._errors:
+            raise self._errors.pop()
+
+
+@pytest.mark.parametrize("took", [False, True])
+async def test_a_cut_commit_of_mere_keys_leaves_them_kept(database_url: str, took: bool) -> None:
+    """Of a unit whose postings were all booked before, the answer is all that is written."""
+    bank = await open_bank(database_url, customers=2)
+    a, b = bank.customers
+    item = named("item", [Posting(a, b, 1, ASSET)])
+    unit = replace(named("unit", [*item.postings, *item.postings]), postings=item.postings)
+    first = Poster(open_store(database_url, SystemClock()))
+    first.start()
+    await first.submit(item)
+    await first.stop()
+    cut: Exception = asyncpg.ConnectionDoesNotExistError("planted")
+    if is_sqlite(database_url):
+        cut = sqlite_error(sqlite3.OperationalError, sqlite3.SQLITE_IOERR, "planted: disk")
+    poster = Poster(tapped_store(database_url, SystemClock(), CutCommit(cut, took=took)))
+    poster.start()
+    told = await poster.submit(unit)
+    again = await poster.submit(unit)
+    await poster.stop()
+    assert [result.status for result in told.results] == ["replayed"]
+    assert (again.results, again.replayed) == (told.results, True)
+    kept = [row for row in (await read_books(database_url)).idempotency if row.key == unit.key]
+    assert len(kept) == 1

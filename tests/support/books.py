@@ -221,19 +221,24 @@ def _plain(value: Any) -> Any:
 def _keys(books: Books) -> Iterator[str]:
     numbers = {t.id for t in books.transfers}
     taken: Counter[int] = Counter()
+    in_units: Counter[int] = Counter()
     for row in books.idempotency:
         told = [row.transfer_id]
         if row.transfer_id is None:
-            told = [r.number for r in decode(row.answer).results if r.number]
-        taken.update(told)
+            results = decode(row.answer).results
+            told = [r.number for r in results if r.number]
+            in_units.update(r.number for r in results if r.status == "created")
+        else:
+            taken.update(told)
         for number in told:
             if number not in numbers:
                 yield f"key {row.key.hex()} tells of transfer {number}, which is missing"
-    for number, count in taken.items():
-        if count > 1:
-            yield f"transfer {number} has {count} keys"
+    for counted in (taken, in_units):
+        for number, count in counted.items():
+            if count > 1:
+                yield f"transfer {number} has {count} keys"
     for t in books.transfers:
-        if t.reference is not None and t.id not in taken:
+        if t.reference is not None and t.id not in taken | in_units:
             yield f"transfer {t.id} was posted with a key and has none"
 
 

@@ -180,12 +180,16 @@ async def statement(view: View, actor: Actor, account_id: UUID, month: Month) ->
 
 
 class AccountRef(NamedTuple):
-    """What never changes of an account: its id as text, ledger number, owner and currency."""
+    """What never changes of an account: its id as text, ledger number, owner and currency.
+
+    ``account_number`` is None for the bank's own accounts.
+    """
 
     id: str
     number: int
     owner: UUID | None
     currency: str
+    account_number: str | None = None
 
 
 async def bank_fact(view: View, asset: str, role: str) -> AccountRef:

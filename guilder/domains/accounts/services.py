@@ -64,7 +64,9 @@ class AccountDirectory:
         rows = await self._runner.view(repository.facts, ids, numbers)
         found = {}
         for row in rows:
-            fact = AccountRef(str(row.id), row.ledger_number, row.owner_user_id, row.currency)
+            fact = AccountRef(
+                str(row.id), row.ledger_number, row.owner_user_id, row.currency, row.account_number
+            )
             if row.id in ids:
                 found[fact.id] = fact
             if row.account_number in numbers:

@@ -25,10 +25,15 @@ class InvariantViolated(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What a batch answered and the row that proves it, None when nothing was written."""
+    """What a batch answered and the row that proves it, None when nothing was booked.
+
+    ``keeps_keys``: answers were kept all the same, of units whose postings had all been booked
+    before.
+    """
 
     results: list[UnitResult]
     batch: Batch | None
+    keeps_keys: bool = False
 
 
 _encoder = msgspec.json.Encoder()
@@ -58,7 +63,9 @@ async def post_batch(
     decision = decide(state, units, offset_now(clock, head.clock_offset_us))
     _prove(head, units, decision)
     if not decision.transfers:
-        return Posted(decision.results, None)
+        if decision.keys:
+            await books.keep(decision.keys)
+        return Posted(decision.results, None, keeps_keys=bool(decision.keys))
     batch = Batch(
         id=head.last_batch + 1,
         first_no=head.last_no + 1,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from guilder.domains.ledger.rules.rows import NewKey
 from guilder.domains.ledger.rules.state import (
     Decision,
     Hold,
@@ -48,7 +49,7 @@ class Books(Protocol):
     """One transaction on the ledger's tables. ``lock`` comes first; what does not exist is absent.
 
     ``write`` stores rows, balances and head, and raises ``NotCommitted`` when a balance was not at
-    the version that was read.
+    the version that was read. ``keep`` stores keys when nothing is booked beside them.
     """
 
     async def lock(self) -> Head: ...
@@ -64,6 +65,8 @@ class Books(Protocol):
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]: ...
 
     async def write(self, decision: Decision, batch: Batch) -> None: ...
+
+    async def keep(self, keys: list[NewKey]) -> None: ...
 
 
 def no_more() -> None:

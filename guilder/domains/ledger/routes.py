@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 
 from guilder.api.auth import requires
 from guilder.api.deps import TheRunner, require_sandbox
+from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
 from guilder.api.replies import Reply, json_response
 from guilder.core.actor import Actor
@@ -33,11 +34,14 @@ async def get_clock(actor: ClockReader, runner: TheRunner) -> Reply:
 
 
 @router.put("/clock", response_model=ClockOut, responses=refusals(ClockBackwards, Invalid))
-async def set_clock(body: ClockSet, actor: ClockWriter, runner: TheRunner) -> Reply:
+async def set_clock(body: ClockSet, actor: ClockWriter, runner: TheRunner, once: TheOnce) -> Reply:
     """Set the bank's time, or move it on, in every process.
 
     Anywhere before the first booking, only forward after it. Sessions and tokens stay on real time.
+    To move it on is safe to repeat with an `Idempotency-Key` alone.
     """
     command = SetBankClock(body.now, (body.advance_seconds or 0) * SECOND_US)
-    now_us = await runner.run(set_bank_clock, command, actor)
-    return json_response(200, clock_body(now_us, runner.clock.now_us()))
+    clock = runner.clock
+    return await once.run(
+        set_bank_clock, command, actor, lambda now: clock_body(now, clock.now_us()), status=200
+    )

@@ -7,7 +7,6 @@ code; a batch runs ``posting_of`` thousands of times a request.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -17,7 +16,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import IdempotencyConflict
 from guilder.core.ids import uuid7
 from guilder.core.ownership import may_read, owns
-from guilder.db.idempotency import digest
+from guilder.db.idempotency import digest, fingerprint
 from guilder.domains.accounts.queries import AccountRef
 from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.ledger.errors import AccountNotFound, CurrencyMismatch
@@ -185,7 +184,7 @@ def key_posting(posting: Posting, owner: str, key_text: str) -> None:
     p = posting
     facts = (p.debit, p.credit, p.amount, p.asset, p.description, p.reference, p.metadata)
     p.key = digest(owner, key_text)
-    p.fingerprint = _fingerprint(facts)
+    p.fingerprint = fingerprint(facts)
 
 
 def batch_of(
@@ -203,8 +202,26 @@ def batch_of(
     unit = Unit(postings, atomic, dry_run, label=label)
     if key_text is not None and not dry_run:
         unit.key = digest(payer.text, key_text)
-        unit.fingerprint = _fingerprint((atomic, transfers))
+        unit.fingerprint = fingerprint((atomic, [_facts(item, known) for item in transfers]))
     return unit
+
+
+def _facts(values: TransferFields, known: Mapping[str, AccountRef]) -> tuple[object, ...]:
+    """What one transfer of a batch asks for, the same whichever way its accounts are named.
+
+    An account that is not known yet stands as it is named: by its number it is the same later.
+    """
+    payer, payee = (
+        ref.account_number if (ref := known.get(name)) is not None else name
+        for name in (values["from_account_id"], payee_of(values))
+    )
+    currency = values["currency"]
+    if currency is None and (source := known.get(values["from_account_id"])) is not None:
+        currency = source.currency
+    return (
+        payer, payee, values["amount"], currency, values["description"] or None,
+        values["reference"] or None, values["metadata"] or None, values["idempotency_key"],
+    )  # fmt: skip
 
 
 def deposit_of(
@@ -222,8 +239,3 @@ def deposit_of(
     if key_text is not None:
         key_posting(posting, str(actor.user_id), key_text)
     return posting
-
-
-def _fingerprint(facts: object) -> bytes:
-    """16 bytes that are the same for the same facts."""
-    return blake2b(_canonical(facts), digest_size=16).digest()

@@ -122,6 +122,9 @@ async def test_an_account_is_opened_once_for_its_key(desk: Desk) -> None:
     assert first.content == again.content
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
+    for form in ("Caf\u00e9", "Cafe\u0301\t"):
+        same = await customer.post("/accounts", body | {"name": form}, key="one")
+        assert (same.content, same.headers["idempotency-replayed"]) == (first.content, "true")
     other = await customer.post("/accounts", body | {"type": "checking"}, key="one")
     refused(other, 422, "idempotency_conflict")
     account = first.json()

@@ -87,7 +87,7 @@ class Model:
         if unit.dry_run:
             self.books = before
             return [("dry", *o[3:]) if o[0] == "created" else o for o in outcomes]
-        if unit.key and any(o[0] == "created" for o in outcomes):
+        if unit.key and any(o[0] != "rejected" for o in outcomes):
             self.books.keys[unit.key] = (unit.fingerprint, ("unit", outcomes))
         return outcomes
 

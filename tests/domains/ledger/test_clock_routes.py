@@ -35,6 +35,23 @@ async def test_bookings_follow_the_clock_and_it_never_goes_back(desk: Desk) -> N
     assert (await ada.read("/simulations/clock"))["now"][:10] == "2031-02-01"
 
 
+async def test_the_clock_is_moved_on_once_for_its_key(desk: Desk) -> None:
+    ada = await desk.sign_up()
+    day, key = {"advance_seconds": 86_400}, {"Idempotency-Key": "a day"}
+    before = (await ada.read("/simulations/clock"))["offset_seconds"]
+    first, again = [
+        await ada.client.put("/simulations/clock", json=body, headers=key)
+        for body in (day, day | {"now": None})
+    ]
+    assert (first.status_code, again.status_code, first.content) == (200, 200, again.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert (await ada.read("/simulations/clock"))["offset_seconds"] == before + 86_400
+    other = await ada.client.put(
+        "/simulations/clock", json={"advance_seconds": 86_401}, headers=key
+    )
+    refused(other, 422, "idempotency_conflict")
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

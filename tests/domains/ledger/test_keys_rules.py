@@ -139,15 +139,19 @@ def test_a_wholly_refused_unit_does_not_burn_its_key(atomic: bool) -> None:
     assert ask(state, asked) == ["created", "created"]
 
 
-def test_a_unit_that_books_nothing_new_keeps_no_answer() -> None:
-    # Nothing is written for a batch without a transfer, so its answer must not depend on
-    # whether another unit of the same batch happened to bring one.
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("other", [[], [pay(SETTLEMENT, BOB, 1)]])
+def test_a_unit_of_which_all_was_booked_before_keeps_its_answer(
+    other: list[Posting], atomic: bool
+) -> None:
     state = till()
     ask(state, keyed())
-    for other in ([], [pay(SETTLEMENT, BOB, 1)]):
-        decision = decided(state, unit(keyed(), pay(BOB, ALICE, 50)), *other)
-        assert said(decision)[:2] == ["replayed", "insufficient_funds"]
-        assert decision.keys == []
+    decision = decided(state, unit(keyed(), atomic=atomic), *other)
+    assert said(decision)[:1] == ["replayed"]
+    assert [row[:3] for row in decision.keys] == [(b"U", b"f", None)]
+    again = decided(state, unit(keyed(), atomic=atomic))
+    assert again.results == [UnitResult(decision.results[0].results, "batch 7", replayed=True)]
+    assert said(decided(state, unit(keyed(), fingerprint=b"g"))) == ["idempotency_conflict"]
 
 
 def test_an_empty_unit_is_answered_with_nothing() -> None:

@@ -143,11 +143,17 @@ async def test_a_unit_that_books_nothing_new_is_answered_alike_alone_and_in_comp
     unit = Unit(
         [keyed(branch.settlement, alice, 5), pay(bob, alice, 7)], key=b"U", fingerprint=b"f"
     )
+    before = await branch.counts()
     assert await branch.said(unit) == ["replayed", "insufficient_funds"]
+    kept = {"ledger_idempotency": before["ledger_idempotency"] + 1}
+    assert await branch.counts() == before | kept
     assert await branch.said(unit, pay(branch.settlement, bob, 7)) == [
         "replayed", "insufficient_funds", "created",
     ]  # fmt: skip
-    assert await branch.said(unit) == ["replayed", "created"]
+    assert await branch.said(unit) == ["replayed", "insufficient_funds"]
+    other = Unit([pay(bob, alice, 7)], key=b"U", fingerprint=b"g")
+    assert await branch.said(other) == ["idempotency_conflict"]
+    await assert_sound(branch)
 
 
 async def test_a_holds_whole_life_over_several_batches(branch: Branch) -> None:

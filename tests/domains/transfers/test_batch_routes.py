@@ -2,7 +2,9 @@ import asyncio
 
 import pytest
 
+from guilder.domains.accounts.rules import account_number_of
 from guilder.domains.transfers.schemas import BatchOut
+from tests.db import owner
 from tests.support.teller import (
     NOBODYS,
     Body,
@@ -173,6 +175,73 @@ async def test_the_key_of_a_batch_gives_the_first_answer_again(desk: Desk, payer
     crossed = await payer.post("/transfers/batches", body, key="single")
     refused(crossed, 422, "idempotency_conflict")
     await desk.books()
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+async def test_the_key_of_a_batch_of_replays_is_kept(
+    desk: Desk, payer: Customer, atomic: bool
+) -> None:
+    a, b = await payer.open(funds=100), await payer.open()
+    items = [asked(a, b, amount, idempotency_key=f"item{amount}") for amount in (1, 2)]
+    for item in items:
+        await batch(payer, item)
+    body = {"transfers": items, "atomic": atomic}
+    first = await payer.post("/transfers/batches", body, key="batch")
+    assert told(first.json()) == [("replayed", 99), ("replayed", 97)]
+    assert "idempotency-replayed" not in first.headers
+    again = await payer.post("/transfers/batches", body, key="batch")
+    assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+    other = body | {"transfers": [asked(a, b, 50)]}
+    refused(await payer.post("/transfers/batches", other, key="batch"), 422, "idempotency_conflict")
+    assert await payer.balance(a) == 97
+    await desk.books()
+
+
+async def test_the_same_batch_in_another_form_gets_the_first_answer(
+    desk: Desk, payer: Customer
+) -> None:
+    a, b = await payer.open(funds=100), await payer.open()
+    plain = asked(a, b, 5, description="Rent")
+    first = await payer.post("/transfers/batches", {"transfers": [plain, plain]}, key="batch")
+    by_number = asked(a, b, 5, to_account_id=..., to_account_number=b["account_number"])
+    for same in (
+        plain | {"description": " Rent\u2003"}, plain | {"reference": None, "currency": "USD"},
+        by_number | {"description": "Rent"}, plain | {"to_account_number": None, "metadata": {}},
+        plain | {"from_account_id": a["id"].upper(), "reference": " "},
+    ):  # fmt: skip
+        body = {"transfers": [same, plain], "atomic": False}
+        again = await payer.post("/transfers/batches", body, key="batch")
+        assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+    for other in (
+        plain | {"description": "rent"}, plain | {"idempotency_key": "x"}, plain | {"amount": 6},
+        asked(b, a, 5, description="Rent"), plain | {"metadata": {"a": "b"}},
+    ):  # fmt: skip
+        body = {"transfers": [other, plain]}
+        refused(
+            await payer.post("/transfers/batches", body, key="batch"), 422, "idempotency_conflict"
+        )
+    await desk.books()
+
+
+async def test_a_batch_is_the_same_when_an_account_it_names_is_opened_meanwhile(
+    desk: Desk, payer: Customer
+) -> None:
+    a, b = await payer.open(funds=100), await payer.open()
+    coming = account_number_of(await newest_ledger_number(desk) + 1)
+    unknown = asked(a, b, 5, to_account_id=..., to_account_number=coming)
+    body = {"transfers": [asked(a, b, 1), unknown]}
+    first = await payer.post("/transfers/batches", body, key="batch")
+    assert told(first.json()) == [("created", 99), ("rejected", "account_not_found")]
+    assert (await payer.open())["account_number"] == coming
+    again = await payer.post("/transfers/batches", body, key="batch")
+    assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+    other = {"transfers": [asked(a, b, 1), unknown | {"to_account_number": b["account_number"]}]}
+    refused(await payer.post("/transfers/batches", other, key="batch"), 422, "idempotency_conflict")
+
+
+async def newest_ledger_number(desk: Desk) -> int:
+    ((number,),) = await owner.rows(desk.url, "SELECT max(id) FROM ledger_accounts")
+    return int(number)
 
 
 async def test_a_batch_that_was_wholly_refused_does_not_burn_its_key(

@@ -115,7 +115,8 @@ async def create_user(
     command = users.CreateUser(
         body.email, await authentication.hash_password(body.password, body.email), body.full_name
     )
-    return await once.run(users.create_user, command, actor, user_body, secrets=("password",))
+    secrets = {"password_hash": body.password}
+    return await once.run(users.create_user, command, actor, user_body, secrets=secrets)
 
 
 @router.post(

@@ -319,8 +319,8 @@ def _replayed(p: Posting, stored: StoredKey) -> PostingResult:
 
 
 def _accepted(outcome: UnitResult) -> bool:
-    """Whether the unit books something; what books nothing leaves no row, not even its key."""
-    return any(result.status == "created" for result in outcome.results)
+    """Whether something of the unit is booked, now or before; a refusal does not burn its key."""
+    return any(result.refusal is None for result in outcome.results)
 
 
 def _group_failed(results: list[PostingResult], count: int) -> list[PostingResult]:

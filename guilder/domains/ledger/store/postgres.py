@@ -20,6 +20,7 @@ from guilder.db.postgres import connect_postgres
 from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch
 from guilder.domains.ledger.ports import Batch, Head, NotCommitted, no_more
+from guilder.domains.ledger.rules.rows import NewKey
 from guilder.domains.ledger.rules.state import (
     COUNTERS,
     USED,
@@ -229,6 +230,9 @@ class PostgresBooks:
         _expect_balances(decision, int(status.rpartition(" ")[2]))
         await self._c.execute(_FINISH, *batch_values(batch), event_payload(batch))
 
+    async def keep(self, keys: list[NewKey]) -> None:
+        await self._rows(models.idempotency.name, keys)
+
     async def _write_at_once(self, decision: Decision, batch: Batch) -> None:
         values: list[Any] = []
         for columns, rows in zip(_COLUMNS.values(), _new_rows(decision), strict=True):
@@ -348,9 +352,11 @@ class PostgresStore:
         """Learn, under the head's lock and by our nonce, whether a commit without a reply took.
 
         Raises ``NotCommitted`` when it did not, ``OutcomeUnknown`` when that could not be learned
-        in time.
+        in time. Mere keys are written again: run again, a unit finds its own or keeps it.
         """
         if posted.batch is None:
+            if posted.keeps_keys:
+                raise NotCommitted("the keys may not be kept") from cause
             return
         found: bytes | None = None
         known = False

@@ -22,6 +22,7 @@ from guilder.db.sqlite_files import OpenFiles, SqliteFiles
 from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch, run_sync
 from guilder.domains.ledger.ports import Batch, Head, NotCommitted, no_more
+from guilder.domains.ledger.rules.rows import NewKey
 from guilder.domains.ledger.rules.state import (
     COUNTERS,
     USED,
@@ -121,6 +122,9 @@ class SqliteBooks:
         self._update(decision)
         self._finish(batch)
 
+    async def keep(self, keys: list[NewKey]) -> None:
+        self._c.executemany(_KEY, keys)
+
     def _update(self, decision: Decision) -> None:
         self._c.executemany(_BALANCES, balance_rows(decision))
         if self._c.rowcount != len(decision.changed_accounts):
@@ -197,11 +201,14 @@ class SqliteStore:
     def _resolve(self, cursor: Any, posted: Posted, cause: Exception) -> None:
         """After a failed commit, look from a new connection whether its batch is there.
 
-        Raises ``Unavailable`` when it is not, ``OutcomeUnknown`` when that cannot be seen.
+        Raises ``Unavailable`` when it is not, ``OutcomeUnknown`` when that cannot be seen, and
+        ``NotCommitted`` for mere keys: run again, a unit finds its own or keeps it.
         """
         self._rolled_back(cursor)
         self._disconnect()
         if posted.batch is None:
+            if posted.keeps_keys:
+                raise NotCommitted("the keys may not be kept") from cause
             return
         try:
             row = (
