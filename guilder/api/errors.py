@@ -51,6 +51,14 @@ class UnknownParameter(BadRequest):
     extra_example = MappingProxyType({"parameter": "page", "known": ["cursor", "limit", "offset"]})
 
 
+class DuplicateParameter(BadRequest):
+    """The query, or a form, names a parameter twice."""
+
+    code = "duplicate_parameter"
+    detail = "A parameter was sent more than once."
+    extra_example = MappingProxyType({"parameter": "limit"})
+
+
 class DuplicateHeader(BadRequest):
     """A header that may stand once stands twice."""
 

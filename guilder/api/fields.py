@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from guilder.core.clock import from_datetime
 from guilder.core.money import EXPONENTS, MAX_AMOUNT
+from guilder.core.text import is_blank
 
 BROKEN_RULE: Final = "guilder"
 """Marks the errors of Pydantic that stem from a rule of ours; holds the message."""
@@ -119,9 +120,13 @@ def parse_uuid(value: object) -> UUID:
 
 
 def text_parser(longest: int, shortest: int = 0) -> Callable[[object], str]:
-    """Text trimmed and in NFC, of ``shortest`` to ``longest`` characters; no control characters."""
+    """Text trimmed and in NFC, of ``shortest`` to ``longest`` characters; no control characters.
+
+    A text in which nothing can be seen is empty.
+    """
     too_long = ("too_long", f"The text must have at most {longest} characters.")
-    too_short = ("too_short", f"The text must have at least {shortest} characters.")
+    at_least = "not be empty" if shortest == 1 else f"have at least {shortest} characters"
+    too_short = ("too_short", f"The text must {at_least}.")
 
     def check(value: object) -> str:
         if type(value) is not str:
@@ -135,6 +140,8 @@ def text_parser(longest: int, shortest: int = 0) -> Callable[[object], str]:
                 raise InvalidValue(
                     "control_character", "The text must not have control characters."
                 )
+            if is_blank(text):
+                text = ""
         if len(text) > longest:
             raise InvalidValue(*too_long)
         if len(text) < shortest:

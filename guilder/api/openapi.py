@@ -16,6 +16,7 @@ from guilder.api.errors import (
     BodyTooSlow,
     DuplicateHeader,
     DuplicateKey,
+    DuplicateParameter,
     InvalidText,
     JsonTooDeep,
     MalformedJson,
@@ -55,7 +56,9 @@ REF_TEMPLATE: Final = "#/components/schemas/{model}"
 """Where the reference has a model, for Pydantic."""
 
 _FASTAPIS: Final = "Successful Response"
-_ALWAYS: Final = (BadRequest, DuplicateHeader, InvalidText, UnknownParameter, Unavailable)
+_ALWAYS: Final = (
+    BadRequest, DuplicateHeader, DuplicateParameter, InvalidText, UnknownParameter, Unavailable,
+)  # fmt: skip
 _READING: Final = (
     BodyTooSlow, BodyTooLarge, UnsupportedMediaType, MalformedJson, DuplicateKey, JsonTooDeep,
     NumberOutOfRange,

@@ -25,7 +25,12 @@ from guilder.api.auth import (
     require_step_up,
 )
 from guilder.api.deps import require_sandbox
-from guilder.api.errors import InvalidText, UnknownParameter, UnsupportedMediaType
+from guilder.api.errors import (
+    DuplicateParameter,
+    InvalidText,
+    UnknownParameter,
+    UnsupportedMediaType,
+)
 from guilder.api.exchange import MAX_BODY, Exchange
 from guilder.api.json_gate import parse
 from guilder.api.limits import RateLimits
@@ -149,9 +154,10 @@ async def enforce(requirements: RouteRequirements, exchange: Exchange) -> bytes 
 
 
 def read_query(raw: bytes, known: frozenset[str]) -> dict[str, str]:
-    """The query's parameters, the last of each name.
+    """The query's parameters.
 
-    Raises ``UnknownParameter``, ``InvalidText`` for NUL, and ``BadRequest`` for too many of them.
+    Raises ``UnknownParameter``, ``DuplicateParameter``, ``InvalidText`` for NUL, and ``BadRequest``
+    for too many of them.
     """
     if b"%00" in raw or b"\0" in raw:
         raise InvalidText()
@@ -166,6 +172,10 @@ def read_query(raw: bytes, known: frozenset[str]) -> dict[str, str]:
         unknown = next(name for name in query if name not in known)
         named = {"parameter": unknown} if _NAME.fullmatch(unknown) else {}
         raise UnknownParameter(extra={**named, "known": sorted(known)})
+    if len(query) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DuplicateParameter(extra={"parameter": twice})
     return query
 
 

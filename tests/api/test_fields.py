@@ -89,3 +89,19 @@ def test_an_error_of_a_model_hides_what_was_sent() -> None:
     with pytest.raises(ValidationError) as caught:
         Query.model_validate({"amount": "canary", "note": ["canary"], "x": "canary"})
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\u200f\u200e", "\u2060", "\ufeff \u00ad"])
+def test_a_text_in_which_nothing_can_be_seen_is_empty(blank: str) -> None:
+    assert fields.text_parser(255)(blank) == ""
+    with pytest.raises(InvalidValue) as refused:
+        fields.text_parser(100, 1)(blank)
+    assert (refused.value.code, refused.value.message) == (
+        "too_short",
+        "The text must not be empty.",
+    )
+
+
+def test_what_is_invisible_beside_something_else_stays() -> None:
+    for text in ("\U0001f469\u200d\U0001f680", "\u05e9\u200f", "a\u00adb"):
+        assert fields.text_parser(255)(text) == text

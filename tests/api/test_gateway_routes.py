@@ -51,6 +51,14 @@ async def test_unknown_parameter_is_refused(path: str, query: str) -> None:
         problem(await client.post(f"{path}?{query}", json=move()), 400, "unknown_parameter")
 
 
+@BOTH
+@pytest.mark.parametrize("again", ["dry_run=true", "dry_run=false", "dry%5Frun=", "dry_run"])
+async def test_a_parameter_that_comes_twice_is_refused(path: str, again: str) -> None:
+    async with client_of(make_app()) as client:
+        answer = await client.post(f"{path}?dry_run=true&{again}", json=move())
+        assert problem(answer, 400, "duplicate_parameter")["parameter"] == "dry_run"
+
+
 async def test_query_with_nul_or_without_end_is_refused() -> None:
     async with client_of(make_app()) as client:
         problem(await client.get("/odd/text?q=a%00b"), 400, "invalid_text")

@@ -31,6 +31,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"reference": "x" * 65}, "/reference", "too_long"),
     ({"name": "  "}, "/name", "too_short"),
+    *(({"name": blank}, "/name", "too_short") for blank in ("\u200b", " \u2060\ufeff", "\u00ad")),
+    ({"metadata": {"\u200b": ""}}, "/metadata/\u200b", "too_short"),
     ({"name": "x" * 101}, "/name", "too_long"),
     ({"metadata": []}, "/metadata", "wrong_type"),
     ({"metadata": {str(n): "" for n in range(21)}}, "/metadata", "too_many"),

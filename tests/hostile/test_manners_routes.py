@@ -152,6 +152,25 @@ async def test_a_deciding_header_that_comes_twice_is_refused_by_every_operation(
         assert (answer.status, answer.code) == (400, "duplicate_header"), operation.name
 
 
+async def test_a_parameter_that_comes_twice_is_refused_by_every_operation_that_has_it(
+    manners: Manners,
+) -> None:
+    """Whichever is taken, a proxy or a log may have seen the other."""
+    document = manners.app.openapi()
+    seen = 0
+    for operation in ALL:
+        for given in document["paths"][operation.path][operation.method.lower()]["parameters"]:
+            if given.get("in") != "query":
+                continue
+            for pair in (("1", "1"), ("", "x"), ("true", "false")):
+                query = "&".join(f"{given['name']}={value}" for value in pair)
+                answer = await manners.ask(operation.method, f"{manners.path(operation)}?{query}")
+                told = (answer.status, answer.code)
+                assert told == (400, "duplicate_parameter"), f"{operation.name} {query}"
+                seen += 1
+    assert seen > 60
+
+
 async def test_a_path_that_is_none_is_a_problem(manners: Manners) -> None:
     for path, method in product(NOWHERE, ("GET", "POST", "DELETE", "OPTIONS", "BREW")):
         answer = await manners.ask(method, path, b"{}", JSON)

@@ -24,7 +24,8 @@ async def history(walk: Walk) -> None:
     page = await walk.made(f"GET {mine}/transactions?limit=2", ada)
     await walk.ask(f"GET {mine}/transactions?limit=2&cursor={page['next_cursor']}", ada)
     for query in FILTERS:
-        await walk.ask(f"GET {mine}/transactions?limit=3&{query}", ada)
+        three = "" if "limit" in query else "limit=3&"
+        await walk.ask(f"GET {mine}/transactions?{three}{query}", ada)
     for part in ("transactions", "balance", "statement?month=2027-01"):
         for wrong in (bens, f"accounts/{NOBODYS}", "accounts/x"):
             await walk.ask(f"GET {wrong}/{part}", ada)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 
 from guilder.api.auth import AnonymousActor
 from guilder.api.deps import Part, TheExchange, TheRunner
-from guilder.api.errors import InvalidText, UnsupportedMediaType
+from guilder.api.errors import DuplicateParameter, InvalidText, UnsupportedMediaType
 from guilder.api.exchange import Exchange
 from guilder.api.idempotency import TheOnce
 from guilder.api.json_gate import parse
@@ -92,7 +92,7 @@ def _form(body: bytes) -> dict[str, str]:
         raise BadRequest("The form has too many fields.") from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise BadRequest("The form has the same field twice.")
+        raise DuplicateParameter()
     if any("\0" in value for value in fields.values()):
         raise InvalidText()
     return fields
