@@ -26,7 +26,8 @@ from guilder.api.replies import Reply
 from guilder.api.routing import enforce
 from guilder.api.table import RouteTable
 from guilder.api.validation import refusal_of
-from guilder.core.errors import NotFound, Refusal
+from guilder.core.errors import NotFound, Refusal, Unavailable, cause_of
+from guilder.core.sparse_log import SparseLog
 
 type RequestHook = Callable[[str, str, int, float], None]
 
@@ -37,6 +38,7 @@ CLIENT_GONE: Final = 499
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _access: Final = logging.getLogger("guilder.access")
 _log: Final = logging.getLogger("guilder.api")
+_sparse: Final = SparseLog(_log)
 
 
 def ignore_request(_method: str, _template: str, _status: int, _seconds: float) -> None:
@@ -168,10 +170,16 @@ class Gateway:
 
 
 def reply_to(error: Exception, exchange: Exchange) -> Reply | None:
-    """The problem that an exception becomes; None for a fault of ours."""
+    """The problem that an exception becomes; None for a fault of ours.
+
+    Why we cannot answer now is told in the log, once in a while.
+    """
     request_id = exchange.request_id
     match error:
         case Refusal():
+            if isinstance(error, Unavailable) and (error.__cause__ or type(error) is Unavailable):
+                fields = {"request_id": request_id, "route": exchange.template}
+                _sparse.tell("unavailable", cause_of(error), code=error.code, **fields)
             given = exchange.headers.get(b"authorization", b"")
             return problem_of(error, request_id, had_token=given[:7].lower() == b"bearer ")
         case RequestValidationError():

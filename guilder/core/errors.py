@@ -129,6 +129,19 @@ class Place(StrEnum):
     HEADER = "header"
 
 
+def cause_of(refusal: Refusal) -> str:
+    """Why somebody was refused, for the log: what was raised first of all, in one line.
+
+    An error of a database says more in its ``orig``, and never what was stored.
+    """
+    error: BaseException = refusal
+    while error.__cause__ is not None:
+        error = error.__cause__
+    error = getattr(error, "orig", None) or error
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class FieldError:
     """One broken field: ``where`` it is, a short stable ``code`` and a ``message``.
 

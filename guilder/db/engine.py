@@ -24,7 +24,8 @@ from guilder.db.audit import SQLITE_LINK, audit_chain_hash
 from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, LIMITS, connect_postgres
 from guilder.db.sqlite_files import SqliteFiles
 
-BUSY_TIMEOUT_MS: Final = 15_000
+BUSY_TIMEOUT_MS: Final = 5_000
+"""How long one statement waits on SQLite while somebody else writes."""
 VIEW_SECONDS: Final = 30.0
 """How long one statement of a view may take on PostgreSQL."""
 
@@ -216,7 +217,7 @@ def _sqlite_engine(url: str, files: SqliteFiles, begin: str, pool_size: int) -> 
         pool_size=pool_size,
         hide_parameters=True,  # an error in the log names the statement, never what was stored
         max_overflow=0,
-        pool_timeout=BUSY_TIMEOUT_MS / 1000,
+        pool_timeout=2 * BUSY_TIMEOUT_MS / 1000,
     )
     reading = begin == "BEGIN"
 

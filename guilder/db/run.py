@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, ClassVar, Concatenate, Final, Protocol
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from guilder.db.idempotency import Answer, Key, keep, replay
 from guilder.db.unit_of_work import NO_EVENT_ROUTES, UnitOfWork, View
 
 COMMAND_ATTEMPTS: Final = 4
+COMMAND_SECONDS: Final = 8.0
+"""After which a command that met a busy database is not run again."""
 
 
 class Command(Protocol):
@@ -148,11 +151,12 @@ class Runner:
     async def _retried[C: Command, T](
         self, call: _Call[C, T], attempt: _Attempt
     ) -> Done[T] | Replayed:
+        deadline = monotonic() + COMMAND_SECONDS
         for attempts_left in reversed(range(COMMAND_ATTEMPTS)):
             try:
                 return await self._once(call, attempt)
             except Exception as error:  # noqa: BLE001 - raised again, or run again
-                if attempts_left == 0 or not is_transient(error):
+                if attempts_left == 0 or not is_transient(error) or monotonic() > deadline:
                     raise_translated(error)
             await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from guilder.infra.process import descriptors
 from guilder.infra.process.server import CannotListen, Server, bind
 from tests.support.waiting import LONG
 
@@ -163,6 +164,29 @@ async def test_a_request_that_runs_is_given_its_time(monkeypatch: pytest.MonkeyP
     async with _connected() as (reader, writer):
         writer.write(later + later)
         assert (await reader.read()).count(b"HTTP/1.1 200 OK") == 2
+
+
+async def test_connections_beyond_the_descriptors_are_refused_at_once_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before there is none left for the database, or for an answer to who is in."""
+    monkeypatch.setattr("guilder.infra.process.server.most_connections", lambda: 1)
+    async with _connected() as (reader, writer):
+        address = writer.get_extra_info("peername")
+        for _ in range(3):
+            late, end = await asyncio.open_connection(*address)
+            assert (await late.read()).startswith(b"HTTP/1.1 503 ")
+            end.close()
+        writer.write(GET + b"\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    (line,) = [one for one in caplog.records if one.message == "connection refused"]
+    assert vars(line)["fields"] == {"cause": "1 are open, and more would leave no file"}
+
+
+def test_some_descriptors_are_kept_for_the_work_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, wanted in ((256, 192), (1024, 960), (40, 30)):
+        monkeypatch.setattr(descriptors, "most_descriptors", lambda most=most: most)
+        assert descriptors.most_connections() == wanted
 
 
 async def _all_of(reader: asyncio.StreamReader) -> bytes:

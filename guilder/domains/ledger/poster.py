@@ -66,6 +66,8 @@ class Poster:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._begun_at: float | None = None
+        self._ended_at: float | None = None
         self._closing = False
 
     def start(self) -> None:
@@ -77,6 +79,16 @@ class Poster:
     def alive(self) -> bool:
         """Whether it has been started and works."""
         return self._task is not None and not self._task.done()
+
+    @property
+    def batch_seconds(self) -> float:
+        """How long the batch in flight has taken until now; 0 when there is none."""
+        return 0.0 if self._begun_at is None else time.monotonic() - self._begun_at
+
+    @property
+    def last_batch_seconds(self) -> float | None:
+        """How long ago the last batch ended, None before the first one."""
+        return None if self._ended_at is None else time.monotonic() - self._ended_at
 
     async def stop(self) -> None:
         """Take in nothing more, finish what is queued, and close the store."""
@@ -116,7 +128,9 @@ class Poster:
                 while self._queue:
                     waiting = self._take()
                     started = time.perf_counter()
+                    self._begun_at = time.monotonic()
                     await self._post(waiting, may_grow=True)
+                    self._begun_at, self._ended_at = None, time.monotonic()
                     self._measure(_postings(waiting), started)
                 self._wake.clear()
         finally:  # a stop that is given up cancels this: nobody may wait for ever
@@ -126,13 +140,15 @@ class Poster:
 
     async def _refuse_late(self) -> None:
         """Answer those whose turn does not come, because the batch in flight does not end."""
+        refusal = Unavailable()
+        refusal.__cause__ = TimeoutError("the batch before this one does not end")
         while True:
             await asyncio.sleep(QUEUED_SECONDS / 10)
             late = time.monotonic() - QUEUED_SECONDS
             while self._queue and self._queue[0][2] < late:
                 unit, future, _ = self._queue.popleft()
                 self._queued -= len(unit.postings)
-                _refuse(future, Unavailable())
+                _refuse(future, refusal)
 
     def _take(self, room: int = MAX_BATCH) -> list[_Waiting]:
         """The next units that fit; to an empty batch, the next one even if it does not."""
@@ -207,9 +223,9 @@ def _postings(waiting: list[_Waiting]) -> int:
 def _refuse(future: asyncio.Future[UnitResult], refusal: Refusal) -> None:
     """A refusal of its own for every waiter: a raised exception collects its raiser's frames."""
     if not future.done():
-        future.set_exception(
-            type(refusal)(refusal.detail, retry_after_seconds=refusal.retry_after_seconds)
-        )
+        own = type(refusal)(refusal.detail, retry_after_seconds=refusal.retry_after_seconds)
+        own.__cause__ = refusal.__cause__
+        future.set_exception(own)
 
 
 def _fail(future: asyncio.Future[UnitResult], error: Exception) -> None:

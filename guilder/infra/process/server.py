@@ -14,6 +14,9 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from guilder.core.sparse_log import SparseLog
+from guilder.infra.process.descriptors import most_connections, raise_limit
+
 STOP_SECONDS: Final = 10.0
 """From the signal to the end of the process, whatever hangs."""
 REQUEST_SECONDS: Final = 6
@@ -29,6 +32,7 @@ ALIVE: Final = b"."
 ALIVE_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
+_sparse: Final = SparseLog(_log)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -48,8 +52,12 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request; close at once what there is no descriptor for."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        if len(self.connections) > (most := most_connections()):
+            _sparse.tell("connection refused", f"{most} are open, and more would leave no file")
+            self._refuse(b"503 Service Unavailable")
+            return
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -140,6 +148,7 @@ class Server(uvicorn.Server):
         What is there now stays: a collection that walks all of it would hold every request up for
         some 60 ms.
         """
+        raise_limit()
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
