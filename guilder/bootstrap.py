@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from guilder.api.auth import Principal, TokenCache
@@ -17,7 +18,7 @@ from guilder.core.ids import NumberCipher
 from guilder.core.parts import Parts
 from guilder.core.ports import Mailer, RateLimiter, SecretStore
 from guilder.db.deliveries import Deliveries
-from guilder.db.engine import Database
+from guilder.db.engine import Database, sqlite_path
 from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
@@ -38,6 +39,7 @@ from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.process.dispatcher import Dispatcher, event_routes
+from guilder.infra.process.health import HealthMonitor
 from guilder.infra.process.known_databases import KnownDatabases
 from guilder.infra.process.logging import show
 from guilder.infra.process.production import key_problems
@@ -91,6 +93,7 @@ class Bank:
     letters: LetterSender
     subscribers: tuple[Subscriber, ...]
     dispatcher: Dispatcher
+    health: HealthMonitor
 
     @property
     def parts(self) -> Parts:
@@ -110,6 +113,7 @@ class Bank:
             self.macs,
             self.telemetry,
             self.dispatcher,
+            self.health,
             self.letters,
             *([] if self.limits is None else [self.limits]),
         )
@@ -164,6 +168,7 @@ async def build_bank(
     access_tokens = AccessTokens(keys.signing, clock)
     poster = Poster(ledger_store(database, clock), telemetry)
     directory = AccountDirectory(runner)
+    dispatcher = Dispatcher(Deliveries(database, clock), [s.name for s in subscribers])
     redis_url = settings.redis_url.get_secret_value()
     redis = RedisRateLimiter(redis_url) if redis_url and settings.rate_limits else None
     return Bank(
@@ -186,8 +191,17 @@ async def build_bank(
         limits=_limits(settings, database, telemetry, redis) if settings.rate_limits else None,
         letters=_letters(settings, runner, keys),
         subscribers=subscribers,
-        dispatcher=Dispatcher(Deliveries(database, clock), [s.name for s in subscribers]),
+        dispatcher=dispatcher,
+        health=HealthMonitor(
+            database, clock, poster, dispatcher.backlog, _folders_of(settings, database)
+        ),
     )
+
+
+def _folders_of(settings: Settings, database: Database) -> tuple[Path, ...]:
+    """Where on this machine data is written."""
+    own = (sqlite_path(database.url).parent,) if database.sqlite else ()
+    return (settings.data_dir, *own)
 
 
 def _authentication(
@@ -369,6 +383,7 @@ async def open_bank(
 
 async def close(bank: Bank) -> None:
     """Finish accepted work, then close the pools; a part that fails does not stop the others."""
+    await _bounded("health", bank.health.close())
     await asyncio.gather(
         _bounded("dispatcher", bank.dispatcher.stop()), _bounded("commands", bank.runner.drain())
     )

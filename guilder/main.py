@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from time import perf_counter
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
@@ -19,13 +19,12 @@ from guilder.api.middleware import GatewayOptions
 from guilder.api.openapi import refusals
 from guilder.api.policies import READ, UNLIMITED, rate_limited
 from guilder.api.replies import Reply, json_response
-from guilder.api.schema import ResponseBody
+from guilder.api.schema import Count, ResponseBody
 from guilder.bootstrap import Bank, open_bank
-from guilder.core.errors import NotFound, Refusal, Unavailable
-from guilder.db.engine import Database
+from guilder.core.errors import NotFound, Unavailable
 from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS
-from guilder.domains.ledger.poster import Poster
 from guilder.infra.process.dispatcher import Dispatcher
+from guilder.infra.process.health import HealthMonitor, Status
 from guilder.infra.process.logging import line_handler
 from guilder.infra.process.settings import Settings, load_settings
 from guilder.infra.process.telemetry import METRICS_TYPE, Telemetry
@@ -40,13 +39,8 @@ DESCRIPTION: Final = (
 
 ABOUT: Final = "Guilder, a bank in a box."
 
-type HealthStatus = Annotated[
-    Literal["healthy", "degraded", "unhealthy"],
-    Field(description="`degraded` works, and somebody should look; `unhealthy` does not."),
-]
-TheDatabase = Annotated[Database, Depends(Part(Database))]
 TheDispatcher = Annotated[Dispatcher, Depends(Part(Dispatcher))]
-ThePoster = Annotated[Poster, Depends(Part(Poster))]
+TheHealthMonitor = Annotated[HealthMonitor, Depends(Part(HealthMonitor))]
 TheSettings = Annotated[Settings, Depends(Part(Settings))]
 TheTelemetry = Annotated[Telemetry, Depends(Part(Telemetry))]
 
@@ -121,16 +115,27 @@ class About(ResponseBody):
 
 
 class Check(ResponseBody):
-    """How one part is."""
+    """How one part is, and by what that is known; what says nothing of a part is left out."""
 
-    status: HealthStatus = Field(description="How the part is.")
-    latency_ms: float | None = Field(None, description="How long it took to answer.")
+    status: Status = Field(description="How the part is.")
+    latency_ms: float | None = Field(None, description="Until the database answered a query.")
+    waiting_seconds: float | None = Field(None, description="How long the batch in flight takes.")
+    last_batch_seconds: float | None = Field(
+        None, description="How long ago this process committed its last batch of transfers."
+    )
+    lag_seconds: float | None = Field(
+        None, description="Age of the oldest event that has not reached all its subscribers."
+    )
+    dead_letters: Count | None = Field(None, description="Deliveries that were given up.")
+    free_bytes: Count | None = Field(None, description="Left on the disk where data is written.")
+    open: Count | None = Field(None, description="Open files and connections of this process.")
+    limit: Count | None = Field(None, description="The most that it may have open.")
 
 
 class Health(ResponseBody):
-    """How all parts are."""
+    """How all parts are: `degraded` works, and will not for long unless somebody sees to it."""
 
-    status: HealthStatus = Field("healthy", description="How the whole is.", examples=["healthy"])
+    status: Status = Field(description="How the whole is.", examples=["healthy"])
     checks: dict[str, Check] = Field(
         description="Each part by its name.",
         examples=[{"database": {"status": "healthy", "latency_ms": 0.42}}],
@@ -171,16 +176,14 @@ async def get_about() -> Reply:
 
 @system.get("/health", response_model=Health, responses=refusals(Unhealthy))
 @rate_limited(UNLIMITED)
-async def get_health(database: TheDatabase, poster: ThePoster) -> Reply:
-    """Whether the parts work: each is tried."""
-    checks = {
-        "database": await _database_check(database),
-        "poster": Check(status="healthy" if poster.alive else "unhealthy"),
-    }
+async def get_health(monitor: TheHealthMonitor) -> Reply:
+    """How the parts are: each is tried, and a row is written and read now and then."""
+    status, parts = await monitor.look()
+    checks = {name: Check(**asdict(part)) for name, part in parts.items()}
     shown = {name: check.model_dump(exclude_none=True) for name, check in checks.items()}
-    if any(check.status == "unhealthy" for check in checks.values()):
+    if status is Status.UNHEALTHY:
         raise Unhealthy(extra={"checks": shown})
-    return json_response(200, {"status": "healthy", "checks": shown})
+    return json_response(200, {"status": status, "checks": shown})
 
 
 @system.get("/health/live", response_model=State)
@@ -216,12 +219,3 @@ async def get_metrics(
             backlog = await dispatcher.backlog()
         telemetry.outbox(backlog.lag_seconds, backlog.dead_letters)
     return Response(telemetry.render(), media_type=METRICS_TYPE)
-
-
-async def _database_check(database: Database) -> Check:
-    begun = perf_counter()
-    try:
-        await database.ping()
-    except (Refusal, TimeoutError):
-        return Check(status="unhealthy")
-    return Check(status="healthy", latency_ms=round((perf_counter() - begun) * 1000, 3))

@@ -27,7 +27,7 @@ from guilder.db.idempotency import Answer, Key, keep, replay
 from guilder.db.unit_of_work import NO_EVENT_ROUTES, UnitOfWork, View
 
 COMMAND_ATTEMPTS: Final = 4
-COMMAND_SECONDS: Final = 8.0
+RERUN_SECONDS: Final = 8.0
 """After which a command that met a busy database is not run again."""
 
 
@@ -151,7 +151,7 @@ class Runner:
     async def _retried[C: Command, T](
         self, call: _Call[C, T], attempt: _Attempt
     ) -> Done[T] | Replayed:
-        deadline = monotonic() + COMMAND_SECONDS
+        deadline = monotonic() + RERUN_SECONDS
         for attempts_left in reversed(range(COMMAND_ATTEMPTS)):
             try:
                 return await self._once(call, attempt)

@@ -28,7 +28,7 @@ SELF: Final = "the caller"
 OTHERS: Final = "others"
 """Whose a row is that was there before anybody was watched, when it does not tell."""
 
-APART: Final = ("audit_events", "audit_head")
+APART: Final = ("audit_events", "audit_head", "health_row")
 """Every attempt is told there, a refused one too; what stands there cannot be changed."""
 
 

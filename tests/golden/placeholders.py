@@ -17,6 +17,8 @@ _KINDS: Final = {
     "recovery": r"\b[A-HJ-NP-Z2-9]{5}(?:-[A-HJ-NP-Z2-9]{5}){3}\b",
     "drawing": r'(?<= d=\\")[^"\\]+',
     "latency": r'(?<="latency_ms":)[0-9.]+',
+    "measured": r'(?<="free_bytes":)[0-9]+|(?<="open":)[0-9]+|(?<="limit":)[0-9]{4,}(?=})'
+    r'|(?<="waiting_seconds":)[0-9.]+|(?<="batch_seconds":)[0-9.]+|(?<="lag_seconds":)[0-9.]+',
     "boundary": r"={15}[0-9]+==",
 }
 """In the order in which they are tried. Ids that the code or a test has written out stay."""
@@ -27,7 +29,7 @@ _ASKED: Final = re.compile(
     r'|(?P<recovery>(?<=code":")[a-z2-9-]{23}(?="))'
     r'|(?P<handle>(?<=":")[\w-]{22}(?="))'
 )
-_UNNUMBERED: Final = frozenset({"latency", "drawing", "boundary"})
+_UNNUMBERED: Final = frozenset({"latency", "measured", "drawing", "boundary"})
 
 
 class Placeholders:
