@@ -98,8 +98,8 @@ GUARDS: list[tuple[str, str, str]] = [
     ("guilder/api/idempotency.py", "digest(actor.scope, text)", "digest(text)"),
     ("guilder/domains/transfers/services.py", "p.key = digest(owner, key_text)",
      "p.key = digest(key_text)"),
-    ("guilder/domains/transfers/services.py", "unit.key = digest(payer.text, key_text)",
-     "unit.key = digest(key_text)"),
+    ("guilder/domains/transfers/services.py", "unit.key = digest(payer.text, BATCH, key_text)",
+     "unit.key = digest(BATCH, key_text)"),
 ]  # fmt: skip
 
 

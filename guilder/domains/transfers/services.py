@@ -26,6 +26,9 @@ from guilder.domains.ledger.rules.state import Posting, PostingResult, Unit, Uni
 type TransferFields = Mapping[str, Any]
 """The fields of a transfer asked for, checked and clean (``schemas.TransferCreate``)."""
 
+BATCH: Final = "batch"
+"""Sets the keys of batches apart: the same text may be the key of a transfer within."""
+
 UNKNOWN: Final = -1
 """A ledger number that no account has, for a payer that does not exist or is another's."""
 UNKNOWN_PAYEE: Final = -2
@@ -201,7 +204,7 @@ def batch_of(
     postings = [posting_of(item, known, payer, item["idempotency_key"]) for item in transfers]
     unit = Unit(postings, atomic, dry_run, label=label)
     if key_text is not None and not dry_run:
-        unit.key = digest(payer.text, key_text)
+        unit.key = digest(payer.text, BATCH, key_text)
         unit.fingerprint = fingerprint((atomic, [_facts(item, known) for item in transfers]))
     return unit
 

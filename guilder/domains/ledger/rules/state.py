@@ -87,7 +87,8 @@ class Unit:
     """What one caller posts together: never split over two batches.
 
     ``atomic`` posts all or none; ``dry_run`` decides and writes nothing. With a ``key`` the answer
-    to the whole unit is kept and replayed; ``label`` travels with that answer.
+    to the whole unit is kept and replayed; ``label`` travels with that answer. No posting has the
+    unit's own key: whoever makes keys sets those of units apart.
     """
 
     postings: list[Posting]
