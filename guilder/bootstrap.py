@@ -31,6 +31,7 @@ from guilder.domains.identity.services.passkeys import PasskeyService
 from guilder.domains.ledger.ports import Store
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.queries import number_cipher
+from guilder.domains.ledger.services import PastReader
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
 from guilder.domains.transfers.services import TransferService
@@ -108,6 +109,7 @@ class Bank:
             self.authentication.passkeys,
             self.tokens,
             self.transfers,
+            PastReader(self.runner, self.poster),
             self.cipher,
             self.cursors,
             self.macs,

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from guilder.api.auth import requires
-from guilder.api.deps import TheCipher, TheRunner
+from guilder.api.deps import Part, TheCipher, TheRunner
 from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
@@ -21,7 +21,7 @@ from guilder.api.schema import (
     Uuid,
 )
 from guilder.core.actor import Actor
-from guilder.core.clock import day_number
+from guilder.core.clock import day_number, day_start
 from guilder.core.errors import FieldError, Invalid, Place
 from guilder.core.page import Page
 from guilder.core.permissions import Permission
@@ -51,9 +51,11 @@ from guilder.domains.accounts.schemas import (
 )
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.queries import LineFilter
+from guilder.domains.ledger.services import PastReader
 
 AccountsReader = Annotated[Actor, requires(Permission.ACCOUNTS_READ)]
 AccountsWriter = Annotated[Actor, requires(Permission.ACCOUNTS_WRITE)]
+ThePast = Annotated[PastReader, Depends(Part(PastReader))]
 
 router = APIRouter(tags=["accounts"])
 
@@ -98,22 +100,27 @@ async def get_balance(
     account_id: Uuid,
     actor: AccountsReader,
     runner: TheRunner,
+    past: ThePast,
     at: Annotated[InstantInput | None, Query(description="Booked by this instant.")] = None,
     on: Annotated[Day | None, Query(description="At the end of this value date.")] = None,
 ) -> Reply:
-    """The balance now, at an instant of booking, or at the end of a value date."""
+    """The balance now, at an instant of booking, or at the end of a value date.
+
+    The answer for an instant that is over never changes.
+    """
     if at is not None and on is not None:
         message = "Ask for an instant or for a date, not for both."
         raise Invalid(fields=(FieldError("on", "not_with_at", message, Place.QUERY),))
     if at is not None:
-        row, past = await runner.view(queries.get_balance_at, actor, account_id, at)
-        return json_response(200, past_balance_body(row, past, at_us=at))
+        row, found = await past.view(at, queries.get_balance_at, actor, account_id, at)
+        return json_response(200, past_balance_body(row, found, at_us=at))
     if on is not None:
         day = day_number(on)
-        row, past = await runner.view(queries.get_balance_on, actor, account_id, day)
-        return json_response(200, past_balance_body(row, past, on=on))
-    found = await runner.view(queries.get_account, actor, account_id)
-    return json_response(200, balance_body(found))
+        end = day_start(day + 1) - 1
+        row, found = await past.view(end, queries.get_balance_on, actor, account_id, day)
+        return json_response(200, past_balance_body(row, found, on=on))
+    account = await runner.view(queries.get_account, actor, account_id)
+    return json_response(200, balance_body(account))
 
 
 @router.get(
@@ -124,7 +131,7 @@ async def get_balance(
 async def list_transactions(
     account_id: Uuid,
     actor: AccountsReader,
-    runner: TheRunner,
+    past: ThePast,
     cipher: TheCipher,
     page: PageQuery,
     from_: Annotated[
@@ -147,11 +154,20 @@ async def list_transactions(
         TransactionStatus | None, Query(description="Only what is booked, or only what is not yet.")
     ] = None,
 ) -> Reply:
-    """An account's lines, newest first. All filters can be combined."""
+    """An account's lines, newest first. All filters can be combined.
+
+    Up to a `to` that is over the lines never change.
+    """
     credit = None if type is None else type == "credit"
     wanted = LineFilter(from_, to, credit, min_amount, max_amount, q or None)
-    found = await runner.view(
-        queries.list_lines, actor, account_id, wanted, page, pending=status == "pending"
+    found = await past.view(
+        None if to is None else to - 1,
+        queries.list_lines,
+        actor,
+        account_id,
+        wanted,
+        page,
+        pending=status == "pending",
     )
     return json_response(200, page_body(found, lambda line: line_body(line, cipher)))
 
@@ -164,10 +180,15 @@ async def list_transactions(
 async def get_statement(
     account_id: Uuid,
     actor: AccountsReader,
-    runner: TheRunner,
+    past: ThePast,
     cipher: TheCipher,
     month: Annotated[QueryMonth, Query(description="A calendar month in UTC, `YYYY-MM`.")],
 ) -> Reply:
-    """A month of an account: balances before and after, the sums between, and the lines."""
-    found = await runner.view(queries.statement, actor, account_id, rules.Month(month))
+    """A month of an account: balances before and after, the sums between, and the lines.
+
+    The statement of a month that is over never changes.
+    """
+    wanted = rules.Month(month)
+    last_us = wanted.bounds[1] - 1
+    found = await past.view(last_us, queries.statement, actor, account_id, wanted)
     return json_response(200, statement_body(found, cipher))

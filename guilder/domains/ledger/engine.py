@@ -27,13 +27,13 @@ class InvariantViolated(RuntimeError):
 class Posted:
     """What a batch answered and the row that proves it, None when nothing was booked.
 
-    ``keeps_keys``: answers were kept all the same, of units whose postings had all been booked
-    before.
+    ``unproven``: something was written all the same, which no row proves: answers were kept, of
+    units whose postings had all been booked before, or an instant was closed.
     """
 
     results: list[UnitResult]
     batch: Batch | None
-    keeps_keys: bool = False
+    unproven: bool = False
 
 
 _encoder = msgspec.json.Encoder()
@@ -59,13 +59,17 @@ async def post_batch(
     """
     head = await books.lock()
     more()
-    state = await _load(books, head, units)
+    closed_us = max([head.closed_us, *[unit.closes_us for unit in units]])
+    state = await _load(books, head, units, closed_us)
     decision = decide(state, units, offset_now(clock, head.clock_offset_us))
     _prove(head, units, decision)
-    if not decision.transfers:
+    if not decision.transfers:  # else what is booked is later, and closes it
         if decision.keys:
             await books.keep(decision.keys)
-        return Posted(decision.results, None, keeps_keys=bool(decision.keys))
+        closes = closed_us > head.closed_us
+        if closes:
+            await books.close_until(closed_us)
+        return Posted(decision.results, None, unproven=closes or bool(decision.keys))
     batch = Batch(
         id=head.last_batch + 1,
         first_no=head.last_no + 1,
@@ -94,8 +98,8 @@ def run_sync[T](work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("the coroutine suspended")
 
 
-async def _load(books: Books, head: Head, units: list[Unit]) -> LedgerState:
-    state = LedgerState(head.last_no, head.clock_us)
+async def _load(books: Books, head: Head, units: list[Unit], closed_us: int) -> LedgerState:
+    state = LedgerState(head.last_no, max(head.clock_us, closed_us))
     postings = [posting for unit in units for posting in unit.postings]
     keys = {p.key for p in postings if p.key is not None}
     keys.update(unit.key for unit in units if unit.key is not None)

@@ -41,6 +41,7 @@ head = Table(
     _n("clock_offset_us", Big),
     _n("chain", Bytes),
     _n("id_key", Bytes),
+    _n("closed_us", Big, server_default=text("0")),
     **STRICT,
 )
 

@@ -19,11 +19,15 @@ from guilder.domains.ledger.rules.state import (
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head row as locked: the last number and batch, the bank's clock, and the chain."""
+    """The head row as locked: the last number and batch, the bank's clock, and the chain.
+
+    ``clock_us`` is the instant of the last booking. Nothing is booked at or before ``closed_us``.
+    """
 
     last_no: int
     last_batch: int
     clock_us: int
+    closed_us: int
     clock_offset_us: int
     chain: bytes
 
@@ -49,7 +53,8 @@ class Books(Protocol):
     """One transaction on the ledger's tables. ``lock`` comes first; what does not exist is absent.
 
     ``write`` stores rows, balances and head, and raises ``NotCommitted`` when a balance was not at
-    the version that was read. ``keep`` stores keys when nothing is booked beside them.
+    the version that was read. ``keep`` stores keys when nothing is booked beside them, and
+    ``close_until`` the head's ``closed_us``.
     """
 
     async def lock(self) -> Head: ...
@@ -67,6 +72,8 @@ class Books(Protocol):
     async def write(self, decision: Decision, batch: Batch) -> None: ...
 
     async def keep(self, keys: list[NewKey]) -> None: ...
+
+    async def close_until(self, at_us: int) -> None: ...
 
 
 def no_more() -> None:

@@ -113,7 +113,7 @@ class Poster:
         if self._closing:
             raise Unavailable()
         wait_seconds = self._queued * self._seconds_each
-        if self._queued > ALWAYS_QUEUED and wait_seconds > MAX_QUEUE_SECONDS:
+        if unit.postings and self._queued > ALWAYS_QUEUED and wait_seconds > MAX_QUEUE_SECONDS:
             raise Overloaded()
         future: asyncio.Future[UnitResult] = asyncio.get_running_loop().create_future()
         self._queue.append((unit, future, time.monotonic()))
@@ -163,8 +163,10 @@ class Poster:
         return taken
 
     def _measure(self, postings: int, started: float) -> None:
+        if not postings:
+            return
         seconds = time.perf_counter() - started
-        self._seconds_each += 0.1 * (seconds / max(1, postings) - self._seconds_each)
+        self._seconds_each += 0.1 * (seconds / postings - self._seconds_each)
         try:
             self._observer.batch(postings, seconds)
             self._observer.queue(self._queued)

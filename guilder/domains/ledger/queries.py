@@ -67,6 +67,13 @@ async def bank_now(view: View) -> int:
     return view.now_us + (await books.head_row(view)).clock_offset_us
 
 
+async def is_open(view: View, at_us: int) -> bool:
+    """Whether an instant is over, and something may still be booked at or before it."""
+    head = await books.head_row(view)
+    now_us = view.now_us + head.clock_offset_us
+    return max(head.clock_us, head.closed_us) < at_us <= now_us
+
+
 async def number_cipher(view: View) -> NumberCipher:
     """What turns transfer numbers into public ids and back; the key never changes."""
     return NumberCipher(await books.id_key(view))

@@ -22,6 +22,7 @@ class HeadRow(NamedTuple):
 
     last_no: int
     clock_us: int
+    closed_us: int
     clock_offset_us: int
 
 
@@ -36,7 +37,7 @@ async def lock_head(uow: UnitOfWork) -> HeadRow:
 
 
 async def update_head(uow: UnitOfWork, values: Mapping[str, int]) -> None:
-    """Change the head's clock offset."""
+    """Change the head's clock offset, or the instant up to which nothing is booked any more."""
     await uow.execute(head.update().where(head.c.lane == 0).values(**values))
 
 
@@ -76,6 +77,11 @@ async def insert_ledger_account(
         )
     )
     return number
+
+
+async def has_accounts(view: View) -> bool:
+    """Whether any account is open."""
+    return await view.scalar(select(ledger_accounts.c.id).limit(1)) is not None
 
 
 async def numbers_by_code(view: View, codes: Sequence[str]) -> dict[str, int]:

@@ -97,6 +97,8 @@ class Unit:
     key: bytes | None = None
     fingerprint: bytes = b""
     label: str = ""
+    closes_us: int = 0
+    """An instant that the unit closes: nothing is booked at or before it any more."""
 
 
 @dataclass(slots=True)

@@ -41,6 +41,7 @@ LIMITS_SQL: Final = f"SELECT {', '.join(names(Limit))} FROM ledger_limits WHERE 
 
 EVENT_SQL: Final = """INSERT INTO outbox (stream, type, payload, created_at)
   VALUES ('ledger', 'ledger.batch_posted',"""
+CLOSE_SQL: Final = "UPDATE ledger_head SET closed_us = {} WHERE lane = 0"
 HEAD_AFTER: Final = {
     "last_no": "last_no",
     "last_batch": "id",

@@ -35,6 +35,7 @@ from guilder.domains.ledger.rules.state import (
 )
 from guilder.domains.ledger.store.base import (
     ACCOUNTS_SQL,
+    CLOSE_SQL,
     EVENT_SQL,
     HEAD_AFTER,
     KEYS_SQL,
@@ -146,6 +147,7 @@ _BATCH_AND_EVENT: Final = f"""batch AS (
 )"""
 _AFTER: Final = ", ".join(f"{name} = {_BATCH[said]}" for name, said in HEAD_AFTER.items())
 _HEAD = f"UPDATE ledger_head SET {_AFTER} WHERE lane = 0"
+_CLOSE = CLOSE_SQL.format("$1")
 _FINISH = f"WITH {_BATCH_AND_EVENT} {_HEAD}"
 
 _NEW: Final = (models.transfers, models.entries, models.idempotency)
@@ -232,6 +234,9 @@ class PostgresBooks:
 
     async def keep(self, keys: list[NewKey]) -> None:
         await self._rows(models.idempotency.name, keys)
+
+    async def close_until(self, at_us: int) -> None:
+        await self._c.execute(_CLOSE, at_us)
 
     async def _write_at_once(self, decision: Decision, batch: Batch) -> None:
         values: list[Any] = []
@@ -355,8 +360,8 @@ class PostgresStore:
         in time. Mere keys are written again: run again, a unit finds its own or keeps it.
         """
         if posted.batch is None:
-            if posted.keeps_keys:
-                raise NotCommitted("the keys may not be kept") from cause
+            if posted.unproven:
+                raise NotCommitted("it may not be written") from cause
             return
         found: bytes | None = None
         known = False

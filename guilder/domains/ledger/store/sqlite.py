@@ -37,6 +37,7 @@ from guilder.domains.ledger.rules.state import (
 )
 from guilder.domains.ledger.store.base import (
     ACCOUNTS_SQL,
+    CLOSE_SQL,
     EVENT_SQL,
     HEAD_AFTER,
     KEYS_SQL,
@@ -86,6 +87,7 @@ _KEY = _insert_sql(models.idempotency)
 _BATCH = _insert_sql(models.batches)
 _EVENT = EVENT_SQL + " ?, ?)"
 _HEAD = f"UPDATE ledger_head SET {_set(HEAD_AFTER)} WHERE lane = 0"
+_CLOSE = CLOSE_SQL.format("?")
 _head = attrgetter(*HEAD_AFTER.values())
 
 _CACHE_KIB: Final = -65_536
@@ -124,6 +126,9 @@ class SqliteBooks:
 
     async def keep(self, keys: list[NewKey]) -> None:
         self._c.executemany(_KEY, keys)
+
+    async def close_until(self, at_us: int) -> None:
+        self._c.execute(_CLOSE, (at_us,))
 
     def _update(self, decision: Decision) -> None:
         self._c.executemany(_BALANCES, balance_rows(decision))
@@ -207,8 +212,8 @@ class SqliteStore:
         self._rolled_back(cursor)
         self._disconnect()
         if posted.batch is None:
-            if posted.keeps_keys:
-                raise NotCommitted("the keys may not be kept") from cause
+            if posted.unproven:
+                raise NotCommitted("it may not be written") from cause
             return
         try:
             row = (

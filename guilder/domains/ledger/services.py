@@ -1,0 +1,47 @@
+"""Reads of the past that never change once they were answered."""
+
+from collections.abc import Awaitable, Callable
+from typing import Concatenate
+
+from guilder.db.run import Runner
+from guilder.db.unit_of_work import View
+from guilder.domains.ledger import queries
+from guilder.domains.ledger.poster import Poster
+from guilder.domains.ledger.rules.state import Unit
+
+
+class PastReader:
+    """Answers what was booked by an instant, and closes that instant first if need be.
+
+    A transfer has its instant before it is committed, and the clocks of two processes differ: what
+    is read of the present may lack what will be booked for it. So an instant that is over, and is
+    younger than the last booking, is closed by the poster, in its turn among all batches: whatever
+    is booked later is later.
+    """
+
+    def __init__(self, runner: Runner, poster: Poster) -> None:
+        self._runner = runner
+        self._poster = poster
+
+    async def view[T, **P](
+        self,
+        until_us: int | None,
+        query: Callable[Concatenate[View, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a query of what was booked by ``until_us``, inclusive; None is an open end.
+
+        Nothing is closed for an instant still to come, nor for a caller whom the query refuses.
+        """
+
+        async def look(view: View) -> tuple[T, bool]:
+            found = await query(view, *args, **kwargs)
+            return found, until_us is not None and await queries.is_open(view, until_us)
+
+        found, is_open = await self._runner.view(look)
+        if is_open:
+            assert until_us is not None
+            await self._poster.submit(Unit([], closes_us=until_us))
+            found, _ = await self._runner.view(look)
+        return found
