@@ -53,6 +53,7 @@ ALSO: Final = (
     May(DEPOSIT, BANK, POSTED, "the same"),
     May(DEPOSIT, BANK, MOVED, "the money comes from the bank"),
     May(DEPOSIT, NAMED, MOVED, "an admin may give money to anybody"),
+    May("POST /api/v1/accounts", BANK, ("ledger_head",), "nothing is booked before its opening"),
     May("PUT /api/v1/simulations/clock", BANK, ("ledger_head",), "there is one clock for all"),
     May("POST /api/v1/users", NEW, SIGNED_UP, "nobody has signed in yet who could be the caller"),
     May("POST /api/v1/auth/signup", NEW, SIGNED_UP, "the same"),

@@ -69,7 +69,10 @@ class OpenLedgerAccount:
 
 
 async def open_ledger_account(uow: UnitOfWork, cmd: OpenLedgerAccount) -> Opened:
-    """Insert the account and its zero balance. Raises ``UnknownCurrency``."""
+    """Insert the account and its zero balance. Raises ``UnknownCurrency``.
+
+    Nothing is ever booked before ``opened_at``, whatever the clock of the process that books.
+    """
     exponent_of(cmd.asset)
     public_id = cmd.public_id or uuid7(cmd.opened_at)
     number = await books.insert_ledger_account(
@@ -86,7 +89,20 @@ async def open_ledger_account(uow: UnitOfWork, cmd: OpenLedgerAccount) -> Opened
         floor=cmd.floor,
         ceiling=cmd.ceiling,
     )
+    await _close_before(uow, cmd.opened_at)
     return Opened(number, public_id)
+
+
+async def _close_before(uow: UnitOfWork, at_us: int) -> None:
+    """Let nothing be booked before an instant of this transaction.
+
+    Raises ``RetryTransaction`` when the bank's clock was set back behind it meanwhile.
+    """
+    head = await lock_head(uow)
+    if at_us > uow.now_us + head.clock_offset_us:
+        raise RetryTransaction("the bank's clock was set back")
+    if head.closed_us < at_us - 1:
+        await books.update_head(uow, {"closed_us": at_us - 1})
 
 
 CHART: Final[dict[str, tuple[Category, str]]] = {
@@ -225,14 +241,15 @@ class SetBankClock:
 async def set_bank_clock(uow: UnitOfWork, cmd: SetBankClock) -> int:
     """Move the bank's time; returns the new time, in microseconds since 1970.
 
-    Raises ``ClockBackwards`` once something is booked, ``Invalid`` outside 1970 to 9000.
+    Raises ``ClockBackwards`` once an account is open, ``Invalid`` outside 1970 to 9000.
     """
     head = await lock_head(uow)
     before = uow.now_us + head.clock_offset_us
     wanted = before + cmd.advance_us if cmd.now_us is None else cmd.now_us
     if not 0 <= wanted < LAST_INSTANT:
         raise Invalid("The clock cannot be set to such an instant.")
-    if head.last_no and wanted < max(before, head.clock_us):
+    backwards = wanted < max(before, head.clock_us, head.closed_us)
+    if backwards and await books.has_accounts(uow):
         raise ClockBackwards()
     await books.update_head(uow, {"clock_offset_us": wanted - uow.now_us})
     return wanted

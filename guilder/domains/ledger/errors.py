@@ -150,10 +150,10 @@ class GroupFailed(Conflict):
 
 
 class ClockBackwards(Conflict):
-    """The bank's clock only moves forward once something is booked."""
+    """The bank's clock only moves forward once an account is open."""
 
     code = "clock_backwards"
-    detail = "The clock cannot be set back once something is booked."
+    detail = "The clock cannot be set back once an account has been opened."
 
 
 class BalanceNotZero(Conflict):

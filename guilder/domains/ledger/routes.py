@@ -37,8 +37,8 @@ async def get_clock(actor: ClockReader, runner: TheRunner) -> Reply:
 async def set_clock(body: ClockSet, actor: ClockWriter, runner: TheRunner, once: TheOnce) -> Reply:
     """Set the bank's time, or move it on, in every process.
 
-    Anywhere before the first booking, only forward after it. Sessions and tokens stay on real time.
-    To move it on is safe to repeat with an `Idempotency-Key` alone.
+    Anywhere before the first account is opened, only forward after it. Sessions and
+    tokens stay on real time. To move it on is safe to repeat with an `Idempotency-Key` alone.
     """
     command = SetBankClock(body.now, (body.advance_seconds or 0) * SECOND_US)
     clock = runner.clock

@@ -52,6 +52,19 @@ async def test_the_clock_is_moved_on_once_for_its_key(desk: Desk) -> None:
     refused(other, 422, "idempotency_conflict")
 
 
+async def test_the_clock_is_not_set_back_once_an_account_is_open(desk: Desk) -> None:
+    """Nothing was booked, so it could be, and then every statement was refused."""
+    ada = await desk.sign_up()
+    put = ada.client.put
+    answered(await put("/simulations/clock", json={"now": "2031-05-10T00:00:00Z"}), 200)
+    account = await ada.open()
+    back = await put("/simulations/clock", json={"now": "2031-04-10T00:00:00Z"})
+    refused(back, 409, "clock_backwards")
+    answered(await put("/simulations/clock", json={"advance_seconds": 60}), 200)
+    path = f"/accounts/{account['id']}/statement"
+    assert (await ada.read(path, month="2031-05"))["ending_balance"] == 0
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

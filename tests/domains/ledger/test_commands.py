@@ -15,6 +15,7 @@ from guilder.domains.ledger.commands import (
     Category,
     CloseLedgerAccount,
     EnsureBankAccounts,
+    Opened,
     OpenLedgerAccount,
     SetBankClock,
     SetBounds,
@@ -207,13 +208,57 @@ async def test_money_that_is_held_against_an_empty_account_keeps_it_open(branch:
         await branch.do(close_ledger_account, CloseLedgerAccount(alice))
 
 
-async def test_the_banks_clock_may_be_set_anywhere_before_the_first_booking(
-    branch: Branch,
+async def test_the_banks_clock_may_be_set_anywhere_before_the_first_account(
+    database_url: str,
 ) -> None:
+    empty = Branch(database_url)
     for to in (NOW - 400 * DAY_US, NOW + DAY_US, NOW - DAY_US):
-        assert await branch.do(set_bank_clock, SetBankClock(to)) == to
-        branch.clock.advance(seconds=7)
-        assert await branch.ask(queries.bank_now) == to + 7 * SECOND_US
+        assert await empty.do(set_bank_clock, SetBankClock(to)) == to
+        empty.clock.advance(seconds=7)
+        assert await empty.ask(queries.bank_now) == to + 7 * SECOND_US
+    await empty.close()
+
+
+async def test_the_banks_clock_is_not_set_back_before_an_accounts_opening(branch: Branch) -> None:
+    """Nothing is booked, and still every statement would be of before the opening."""
+    await branch.open()
+    for to in (NOW - 400 * DAY_US, NOW - 1):
+        with pytest.raises(ClockBackwards):
+            await branch.do(set_bank_clock, SetBankClock(to))
+    assert await branch.do(set_bank_clock, SetBankClock(NOW)) == NOW
+
+
+async def test_an_account_is_opened_before_its_first_booking_however_clocks_differ(
+    branch: Branch, sister: Branch
+) -> None:
+    sister.clock.advance(seconds=-5)
+    alice = await branch.open()
+    (booked,) = await sister.post(pay(branch.settlement, alice, 1))
+    facts = await branch.ask(queries.account_facts, [alice])
+    assert facts[alice].opened_at <= booked.booked_at < NOW + SECOND_US
+
+
+async def test_an_account_that_is_opened_while_the_clock_is_set_back_follows_it(
+    postgres_url: str,
+) -> None:
+    """On SQLite nobody sets the clock while another transaction writes."""
+    branch, sister = Branch(postgres_url), Branch(postgres_url)
+    tried: list[int] = []
+
+    async def opening(uow: UnitOfWork, _cmd: Note) -> Opened:
+        tried.append(await queries.bank_now(uow))
+        if len(tried) == 1:
+            await sister.do(set_bank_clock, SetBankClock(NOW - DAY_US))
+        return await open_ledger_account(
+            uow, OpenLedgerAccount("USD", Category.LIABILITY, "x", tried[-1])
+        )
+
+    opened = await branch.do(opening, Note("x"))
+    facts = await branch.ask(queries.account_facts, [opened.number])
+    assert tried == [NOW, NOW - DAY_US]
+    assert facts[opened.number].opened_at == NOW - DAY_US
+    await branch.close()
+    await sister.close()
 
 
 async def test_the_banks_clock_only_moves_forward_once_something_is_booked(
