@@ -6,7 +6,7 @@ from uuid import UUID
 
 from guilder.core.actor import Actor
 from guilder.core.ids import NumberCipher
-from guilder.core.ownership import sees_everything
+from guilder.core.ownership import owns, sees_everything
 from guilder.core.page import Page, PageRequest
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts import queries as accounts
@@ -19,12 +19,14 @@ class Transfer(NamedTuple):
     """A transfer as one of its sides may see it, with the ids of the accounts of payer and payee.
 
     ``balance_after`` is that of the actor's own side, the payer's if both are; None for others.
+    ``metadata`` is what its maker has noted, None for anybody else.
     """
 
     row: TransferRow
     payer: str
     payee: str
     balance_after: int | None
+    metadata: str | None
 
 
 async def get_transfer(view: View, actor: Actor, public_id: UUID, cipher: NumberCipher) -> Transfer:
@@ -36,17 +38,19 @@ async def get_transfer(view: View, actor: Actor, public_id: UUID, cipher: Number
     own = await accounts.own_numbers(view, actor, (row.debit_account, row.credit_account))
     if not own and not sees_everything(actor):
         raise TransferNotFound()
-    return (await _seen(view, [row], own))[0]
+    return (await _seen(view, actor, [row], own))[0]
 
 
 async def list_transfers(view: View, actor: Actor, page: PageRequest) -> Page[Transfer]:
     """A page of the transfers that touch any of the actor's accounts, newest first."""
     own = set(await accounts.numbers_of(view, actor))
     found = await ledger.transfers_of(view, sorted(own), page)
-    return Page(await _seen(view, found.items, own), found.next_cursor)
+    return Page(await _seen(view, actor, found.items, own), found.next_cursor)
 
 
-async def _seen(view: View, rows: Sequence[TransferRow], own: Collection[int]) -> list[Transfer]:
+async def _seen(
+    view: View, actor: Actor, rows: Sequence[TransferRow], own: Collection[int]
+) -> list[Transfer]:
     numbers = {n for row in rows for n in (row.debit_account, row.credit_account)}
     facts = await ledger.account_facts(view, sorted(numbers))
     mine = {row.id: _own_side(row, own) for row in rows}
@@ -58,6 +62,7 @@ async def _seen(view: View, rows: Sequence[TransferRow], own: Collection[int]) -
             str(facts[row.debit_account].public_id),
             str(facts[row.credit_account].public_id),
             None if (side := mine[row.id]) is None else after[side, row.id],
+            row.metadata if owns(actor, row.created_by) else None,
         )
         for row in rows
     ]

@@ -160,7 +160,8 @@ class DepositCreate(RequestBody):
 
 
 class TransferOut(ResponseBody):
-    """``balance_after`` is of the caller's own side and absent for the other's.
+    """``balance_after`` is of the caller's own side and absent for the other's. ``metadata`` is its
+    maker's alone: empty for everybody else.
 
     A dry run answers with ``dry_run`` and without an id.
     """
@@ -312,7 +313,7 @@ def transfer_body(transfer: Transfer, cipher: NumberCipher) -> JsonObject:
         cipher.uuid_text(row.id, row.booked_at),
         (transfer.payer, transfer.payee),
         (row.amount, row.asset),
-        (row.description, row.reference, row.metadata),
+        (row.description, row.reference, transfer.metadata),
         row.booked_at,
         row.value_on,
     )

@@ -45,6 +45,25 @@ async def test_an_id_that_was_not_given_out_finds_nothing(desk: Desk, payer: Cus
     assert (await payer.read(f"/transfers/{made.upper()}"))["id"] == made
 
 
+async def test_metadata_is_its_makers_alone(desk: Desk, payer: Customer) -> None:
+    """The payee once read what the payer had noted for themselves."""
+    payee, admin = await desk.sign_up(), await desk.sign_up(Role.ADMIN)
+    a, b = await payer.open(funds=100), await payee.open()
+    noted = {"case": "what I think of them"}
+    made = await payer.pay(a, b, 30, metadata=noted)
+    path = f"/transfers/{made['id']}"
+    assert made["metadata"] == noted
+    assert (await payer.read(path))["metadata"] == noted
+    assert (await payer.read("/transfers"))["items"][0]["metadata"] == noted
+    for other in (payee, admin):
+        seen = await other.read(path)
+        conforms(TransferOut, seen)
+        assert seen["metadata"] == {}
+    assert (await payee.read("/transfers"))["items"][0]["metadata"] == {}
+    lines = await payee.get(f"/accounts/{b['id']}/transactions")
+    assert noted["case"] not in lines.text
+
+
 async def test_each_side_sees_its_own_balance(desk: Desk, payer: Customer) -> None:
     payee, admin = await desk.sign_up(), await desk.sign_up(Role.ADMIN)
     a, a2, b = await payer.open(funds=100), await payer.open(), await payee.open(funds=5)
