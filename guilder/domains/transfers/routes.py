@@ -21,6 +21,7 @@ from guilder.core.ids import NumberCipher
 from guilder.core.permissions import Permission
 from guilder.domains.ledger import errors as refused
 from guilder.domains.transfers import queries
+from guilder.domains.transfers.errors import BatchRejected
 from guilder.domains.transfers.schemas import (
     BatchCreate,
     BatchOut,
@@ -32,6 +33,7 @@ from guilder.domains.transfers.schemas import (
     posted_body,
     read_batch,
     read_transfer,
+    rejected,
     transfer_body,
 )
 from guilder.domains.transfers.services import Deposit, TransferService
@@ -74,6 +76,8 @@ async def post_transfers(exchange: Exchange) -> Reply:
     values = read_batch(exchange.document)
     outcome = await parts[TransferService].batch(values, exchange.actor, key, dry_run=dry_run)
     body = batch_body(outcome, parts[NumberCipher], dry_run=dry_run)
+    if values["atomic"] and body["rejected"]:
+        raise rejected(body)
     return _answer(body, dry_run=dry_run, replayed=outcome.replayed)
 
 
@@ -94,7 +98,7 @@ async def create_transfer(
     "/transfers/batches",
     status_code=201,
     response_model=BatchOut,
-    responses=_dry(BatchOut) | refusals(Invalid, Overloaded, OutcomeUnknown),
+    responses=_dry(BatchOut) | refusals(Invalid, BatchRejected, Overloaded, OutcomeUnknown),
     max_body_size=BATCH_BYTES,
 )
 @rate_limited(BULK)
@@ -104,8 +108,9 @@ async def create_batch(
 ) -> None:
     """Post up to 2,000 transfers at once, in order; `atomic` posts all or none.
 
-    A transfer that is refused is a result with a `code`; only a body that breaks the rules of its
-    fields is refused as a whole.
+    A transfer that is refused is a result with a `code`. Refused as a whole are a body that breaks
+    the rules of its fields, and an atomic batch of which one transfer is refused: that problem has
+    the same `results`.
     """
 
 

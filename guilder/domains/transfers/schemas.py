@@ -39,6 +39,7 @@ from guilder.core.ids import NumberCipher
 from guilder.core.money import EXPONENTS
 from guilder.domains.accounts.rules import ACCOUNT_NUMBER, EXAMPLE_PAYEE, EXAMPLE_PAYER
 from guilder.domains.ledger.rules.state import UnitResult
+from guilder.domains.transfers.errors import BatchRejected
 from guilder.domains.transfers.queries import Transfer
 from guilder.domains.transfers.services import PostedTransfer
 
@@ -349,6 +350,11 @@ def batch_body(outcome: UnitResult, cipher: NumberCipher, *, dry_run: bool) -> J
         "rejected": rejected,
         "results": results,
     }
+
+
+def rejected(body: JsonObject) -> BatchRejected:
+    """The refusal of an atomic batch, with what ``batch_body`` tells of each of its transfers."""
+    return BatchRejected(extra={name: body[name] for name in ("accepted", "rejected", "results")})
 
 
 def _body(
