@@ -1,9 +1,11 @@
 """The bounds of amounts, which are integers of minor units, and the exponents of ISO 4217 codes.
 
-Source of the table: ISO 4217:2015 list one (SIX, maintenance agency). Codes without a minor unit
-that money cannot be held in (XXX, XTS, and the precious metals) are left out.
+Source of the table: list one of ISO 4217 as of 2026, to amendment 180 (SIX, maintenance agency),
+and what it has dropped since the bank first took it, each with its last day. Codes without a minor
+unit that money cannot be held in (XXX, XTS, and the precious metals) are left out.
 """
 
+from datetime import date
 from typing import Final
 
 from guilder.core.errors import Invalid
@@ -23,8 +25,8 @@ _TWO = (
     " GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP"
     " LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR"
     " NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN"
-    " SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR"
-    " ZMW ZWG"
+    " SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG YER"
+    " ZAR ZMW ZWG"
 )
 
 EXPONENTS: Final[dict[str, int]] = {
@@ -34,11 +36,20 @@ EXPONENTS: Final[dict[str, int]] = {
 }
 
 
+VALID_UNTIL: Final[dict[str, date]] = {"ANG": date(2025, 6, 30), "BGN": date(2025, 12, 31)}
+"""The last day of codes that are gone: accounts in them stay as they are, and none is opened."""
+
+
 class UnknownCurrency(Invalid):
     """The code is not an ISO 4217 currency that accounts can be held in."""
 
     code = "unknown_currency"
     detail = "The currency is not a known ISO 4217 code."
+
+
+def is_valid(currency: str, on: date) -> bool:
+    """Whether a known code is one of the standard's on a day."""
+    return on <= VALID_UNTIL.get(currency, date.max)
 
 
 def exponent_of(currency: str) -> int:

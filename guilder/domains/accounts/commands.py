@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
+from guilder.core.clock import day_date, day_of
 from guilder.core.errors import Forbidden
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.accounts import repository
@@ -41,12 +42,12 @@ async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
     Raises ``CurrencyNotOffered``, and ``Forbidden`` without a user.
     """
     product = PRODUCTS[cmd.product_code]
-    if cmd.currency not in product.currencies:
+    now_us = await bank_now(uow)
+    if cmd.currency not in product.currencies_on(day_date(day_of(now_us))):
         raise at("/currency", CurrencyNotOffered)
     owner = uow.actor.acts_for
     if owner is None:
         raise Forbidden("An account needs an owner.")
-    now_us = await bank_now(uow)
     await ensure_bank_accounts(uow, EnsureBankAccounts(cmd.currency, now_us))
     opened = await open_ledger_account(
         uow,

@@ -21,7 +21,7 @@ from guilder.api.schema import (
     Uuid,
 )
 from guilder.core.actor import Actor
-from guilder.core.clock import day_number, day_start
+from guilder.core.clock import day_date, day_number, day_of, day_start
 from guilder.core.errors import FieldError, Invalid, Place
 from guilder.core.page import Page
 from guilder.core.permissions import Permission
@@ -50,7 +50,7 @@ from guilder.domains.accounts.schemas import (
     statement_body,
 )
 from guilder.domains.ledger.errors import AccountNotFound
-from guilder.domains.ledger.queries import LineFilter
+from guilder.domains.ledger.queries import LineFilter, bank_now
 from guilder.domains.ledger.services import PastReader
 
 AccountsReader = Annotated[Actor, requires(Permission.ACCOUNTS_READ)]
@@ -63,10 +63,11 @@ _NOT_FOUND: Final = refusals(AccountNotFound)
 
 
 @router.get("/products", response_model=PageOut[ProductOut])
-async def list_products(_actor: AccountsReader) -> Reply:
-    """What kinds of accounts can be opened, and in which currencies."""
+async def list_products(_actor: AccountsReader, runner: TheRunner) -> Reply:
+    """What kinds of accounts can be opened, and in which currencies: those of ISO 4217 today."""
+    today = day_date(day_of(await runner.view(bank_now)))
     page = Page(list(rules.PRODUCTS.values()), None)
-    return json_response(200, page_body(page, product_body))
+    return json_response(200, page_body(page, lambda product: product_body(product, today)))
 
 
 @router.post(

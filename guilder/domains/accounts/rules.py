@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from guilder.core.clock import day_date, day_number, day_of, day_start
-from guilder.core.money import EXPONENTS
+from guilder.core.money import EXPONENTS, is_valid
 from guilder.domains.ledger.rules.state import Kind
 
 ACTIVE: Final = "active"
@@ -19,7 +19,8 @@ ACTIVE: Final = "active"
 class Product:
     """What can be opened: its id never changes, ``name`` is for people.
 
-    ``floor`` is the lowest available balance; the built-in products have no other limits.
+    ``floor`` is the lowest available balance; the built-in products have no other limits. The
+    ``currencies`` are all that accounts may be in, those included that are gone.
     """
 
     id: UUID
@@ -28,6 +29,10 @@ class Product:
     name: str
     currencies: tuple[str, ...]
     floor: int = 0
+
+    def currencies_on(self, day: date) -> tuple[str, ...]:
+        """In which currencies an account can be opened on a day."""
+        return tuple(code for code in self.currencies if is_valid(code, day))
 
 
 _CURRENCIES: Final = tuple(sorted(EXPONENTS))

@@ -167,14 +167,14 @@ class StatementOut(ResponseBody):
     )
 
 
-def product_body(product: Product) -> JsonObject:
-    """A product in its wire form."""
+def product_body(product: Product, today: date) -> JsonObject:
+    """A product in its wire form, with the currencies that it can be opened in today."""
     return {
         "id": product.id,
         "code": product.code,
         "type": product.type,
         "name": product.name,
-        "currencies": product.currencies,
+        "currencies": product.currencies_on(today),
     }
 
 

@@ -284,3 +284,29 @@ async def test_a_slash_at_the_end_changes_nothing(desk: Desk, path: str) -> None
     customer: Customer = await desk.sign_up()
     plain, slashed = await customer.get(path), await customer.get(path + "/")
     assert answered(plain, 200) == answered(slashed, 200)
+
+
+async def test_no_account_is_opened_in_a_currency_that_is_gone(desk: Desk) -> None:
+    customer = await desk.sign_up()
+    for product in (await customer.read("/products"))["items"]:
+        assert {"XAD", "EUR"} <= set(product["currencies"])
+        assert not {"BGN", "ANG"} & set(product["currencies"])
+    for gone in ("BGN", "ANG"):
+        answer = await customer.post("/accounts", {"type": "checking", "currency": gone})
+        assert pointers(refused(answer, 422, "currency_not_offered")) == [
+            ("/currency", "currency_not_offered")
+        ]
+    assert (await customer.open("XAD"))["exponent"] == 2
+
+
+async def test_an_account_in_a_currency_that_is_gone_stays_what_it_is(desk: Desk) -> None:
+    await desk.set_clock("2025-12-31T12:00:00Z")
+    customer = await desk.sign_up()
+    a, b = await customer.open("BGN", funds=500), await customer.open("BGN")
+    await desk.set_clock("2026-01-01T00:00:00Z")
+    made = await customer.pay(a, b, 200, currency="BGN")
+    assert (made["currency"], made["exponent"], made["balance_after"]) == ("BGN", 2, 300)
+    statement = await customer.read(f"/accounts/{b['id']}/statement", month="2026-01")
+    assert (statement["currency"], statement["ending_balance"]) == ("BGN", 200)
+    answer = await customer.post("/accounts", {"type": "checking", "currency": "BGN"})
+    refused(answer, 422, "currency_not_offered")
