@@ -180,9 +180,16 @@ def _balances(books: Books) -> Iterator[str]:
 
 
 def _floors(books: Books) -> Iterator[str]:
+    parties = {t.id: t for t in books.transfers}
+    lapsed: Counter[tuple[int, int]] = Counter()  # whose time was over at the last booking
+    for hold in books.holds:
+        over = hold.expires_at is not None and hold.expires_at <= books.head.clock_us
+        if hold.state == OPEN and over and hold.id in parties:
+            lapsed[parties[hold.id].debit_account, 1] += hold.remaining
+            lapsed[parties[hold.id].credit_account, -1] += hold.remaining
     for b in books.balances:
         held = b.debits_pending if b.normal > 0 else b.credits_pending
-        available = (b.credits - b.debits) * b.normal - held
+        available = (b.credits - b.debits) * b.normal - held + lapsed[b.account_id, b.normal]
         if b.floor is not None and available < b.floor:
             yield f"balance {b.account_id}: {available} available is below the floor {b.floor}"
 

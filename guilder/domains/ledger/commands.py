@@ -219,8 +219,11 @@ class CloseLedgerAccount:
 
 async def close_ledger_account(uow: UnitOfWork, cmd: CloseLedgerAccount) -> None:
     """Close it. Raises ``BalanceNotZero`` while money is on the account or held."""
+    head = await lock_head(uow)
     b = await _locked_balance(uow, cmd.number)
-    if b.debits != b.credits or b.debits_pending or b.credits_pending:
+    lapsed = await books.lapsed(uow, [cmd.number], uow.now_us + head.clock_offset_us)
+    pending = (b.debits_pending, b.credits_pending)
+    if b.debits != b.credits or pending != lapsed.get(cmd.number, (0, 0)):
         raise BalanceNotZero()
     await books.update_balance(uow, cmd.number, {"flags": int(b.flags | AccountFlag.CLOSED)})
 

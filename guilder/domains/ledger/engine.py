@@ -60,8 +60,10 @@ async def post_batch(
     head = await books.lock()
     more()
     closed_us = max([head.closed_us, *[unit.closes_us for unit in units]])
-    state = await _load(books, head, units, closed_us)
-    decision = decide(state, units, offset_now(clock, head.clock_offset_us))
+    now_us = offset_now(clock, head.clock_offset_us)
+    state = LedgerState(head.last_no, max(head.clock_us, closed_us))
+    await _load(books, state, units, now_us)
+    decision = decide(state, units, now_us)
     _prove(head, units, decision)
     if not decision.transfers:  # else what is booked is later, and closes it
         if decision.keys:
@@ -98,8 +100,7 @@ def run_sync[T](work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("the coroutine suspended")
 
 
-async def _load(books: Books, head: Head, units: list[Unit], closed_us: int) -> LedgerState:
-    state = LedgerState(head.last_no, max(head.clock_us, closed_us))
+async def _load(books: Books, state: LedgerState, units: list[Unit], now_us: int) -> None:
     postings = [posting for unit in units for posting in unit.postings]
     keys = {p.key for p in postings if p.key is not None}
     keys.update(unit.key for unit in units if unit.key is not None)
@@ -116,7 +117,11 @@ async def _load(books: Books, head: Head, units: list[Unit], closed_us: int) -> 
     limited = [a.id for a in state.accounts.values() if a.flags & AccountFlag.LIMITED]
     if limited:
         state.limits = await books.limits(limited)
-    return state
+    pending = [a.id for a in state.accounts.values() if a.debits_pending or a.credits_pending]
+    if pending:  # each transfer is at most a microsecond after the one before, or now
+        last_us = max(state.clock_us, now_us) + len(postings)
+        for hold in await books.lapsing(pending, last_us):
+            state.watch(state.holds.setdefault(hold.id, hold))
 
 
 def _prove(head: Head, units: list[Unit], decision: Decision) -> None:

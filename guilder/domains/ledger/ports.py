@@ -54,7 +54,8 @@ class Books(Protocol):
 
     ``write`` stores rows, balances and head, and raises ``NotCommitted`` when a balance was not at
     the version that was read. ``keep`` stores keys when nothing is booked beside them, and
-    ``close_until`` the head's ``closed_us``.
+    ``close_until`` the head's ``closed_us``. ``lapsing`` are open holds on any of the accounts that
+    expire by an instant, inclusive.
     """
 
     async def lock(self) -> Head: ...
@@ -66,6 +67,8 @@ class Books(Protocol):
     ) -> tuple[dict[int, Hold], dict[int, Original]]: ...
 
     async def accounts(self, ids: Collection[int]) -> dict[int, LedgerAccount]: ...
+
+    async def lapsing(self, ids: Collection[int], until_us: int) -> list[Hold]: ...
 
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]: ...
 

@@ -91,9 +91,11 @@ async def bank_account(view: View, asset: str, role: str) -> int | None:
 
 
 async def balances_of(view: View, numbers: Sequence[int]) -> dict[int, Balance]:
-    """Balances by ledger number; unknown numbers are absent."""
+    """Balances by ledger number; unknown numbers are absent. A hold whose time is over is none."""
     rows = await books.balance_rows(view, numbers)
-    return {number: _balance(row) for number, row in rows.items()}
+    pending = [row.account_id for row in rows.values() if row.debits_pending or row.credits_pending]
+    lapsed = await books.lapsed(view, pending, await bank_now(view)) if pending else {}
+    return {number: _balance(row, lapsed.get(number, (0, 0))) for number, row in rows.items()}
 
 
 async def balance_at(view: View, number: int, at_us: int) -> int:
@@ -183,7 +185,8 @@ def value_day(row: TransferRow) -> int:
     return row.value_on if row.value_on is not None else day_of(row.booked_at)
 
 
-def _balance(row: BalanceRow) -> Balance:
+def _balance(row: BalanceRow, lapsed: tuple[int, int]) -> Balance:
     posted = (row.credits - row.debits) * row.normal
-    held = row.debits_pending if row.normal > 0 else row.credits_pending
+    out, into = row.debits_pending - lapsed[0], row.credits_pending - lapsed[1]
+    held = out if row.normal > 0 else into
     return Balance(posted, held, posted - held, row.version, row.flags, row.asset, row.floor)

@@ -124,7 +124,7 @@ class Model:
         if {a.asset, b.asset} != {p.asset}:
             raise Refused("currency_mismatch")
         unblocked(a, b)
-        funded(a, b, p.amount)
+        funded(a, b, p.amount, *self.lapsed(p.debit, p.credit, at))
         within_limits(a, p.amount, at)
         hold = p.kind == Kind.HOLD
         satisfied(p.conditions, a, 0 if hold else p.amount)
@@ -154,9 +154,18 @@ class Model:
             raise Refused("already_reversed")
         if gone + wanted > amount:
             raise Refused("exceeds_original")
-        funded(a, b, wanted)
+        funded(a, b, wanted, *self.lapsed(credit, debit, at))
         satisfied(p.conditions, a, wanted)
         return self.book(p, credit, debit, wanted, True, group, at)
+
+    def lapsed(self, debit: int, credit: int, at: int) -> tuple[int, int]:
+        """Of what is held on either side, how much no longer counts."""
+        over = [
+            hold for hold in self.books.holds.values()
+            if hold["state"] == 0 and hold["expires_at"] is not None and hold["expires_at"] <= at
+        ]  # fmt: skip
+        out = sum(hold["left"] for hold in over if hold["debit"] == debit)
+        return out, sum(hold["left"] for hold in over if hold["credit"] == credit)
 
     def spend(self, p: Posting, group: int | None, at: int) -> Outcome:
         hold = self.books.holds.get(p.ref or 0)
@@ -223,16 +232,17 @@ def unblocked(a: Acct, b: Acct) -> None:
         raise Refused("account_frozen")
 
 
-def funded(a: Acct, b: Acct, amount: int) -> None:
+def funded(a: Acct, b: Acct, amount: int, out: int, into: int) -> None:
     if a.debits + a.held_out + amount > HUGE or b.credits + b.held_in + amount > HUGE:
         raise Refused("amount_overflow")
-    paying = (a, a.natural() - a.held_out) if a.normal > 0 else None
-    drained = (b, b.natural() - b.held_in) if b.normal < 0 else None
+    leaving, coming = a.held_out - out, b.held_in - into
+    paying = (a, a.natural() - leaving) if a.normal > 0 else None
+    drained = (b, b.natural() - coming) if b.normal < 0 else None
     for side in (paying, drained):
         if side and side[0].floor is not None and side[1] - amount < side[0].floor:
             raise Refused("insufficient_funds")
-    growing = (a, a.natural() + a.held_out) if a.normal < 0 else None
-    filling = (b, b.natural() + b.held_in) if b.normal > 0 else None
+    growing = (a, a.natural() + leaving) if a.normal < 0 else None
+    filling = (b, b.natural() + coming) if b.normal > 0 else None
     for side in (growing, filling):
         if side and side[0].ceiling is not None and side[1] + amount > side[0].ceiling:
             raise Refused("balance_ceiling")

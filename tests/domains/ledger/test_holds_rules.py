@@ -1,9 +1,19 @@
 """Money set aside: it counts at once, and it is spent once."""
 
+from collections.abc import Callable
+
 import pytest
 
 from guilder.core.clock import SECOND_US
-from guilder.domains.ledger.rules.state import AccountFlag, Hold, HoldState, Kind, LedgerState
+from guilder.domains.ledger.rules.state import (
+    AccountFlag,
+    Hold,
+    HoldState,
+    Kind,
+    LedgerState,
+    Posting,
+    Unit,
+)
 from tests.domains.ledger.desk import (
     ALICE,
     BOB,
@@ -188,3 +198,44 @@ def test_a_capture_that_refers_to_nothing_finds_no_hold() -> None:
     posting = capture(1)
     posting.debit, posting.ref = ALICE, None
     assert ask(state, posting) == ["hold_not_found"]
+
+
+@pytest.mark.parametrize("make", [pay, hold])
+def test_a_hold_does_not_count_from_its_time_on_though_no_expiry_is_booked(
+    make: Callable[..., Posting],
+) -> None:
+    state = held(expires_at=LATER)
+    assert ask(state, make(ALICE, BOB, 41), now_us=LATER - 1) == ["insufficient_funds"]
+    assert ask(state, make(ALICE, BOB, 101), now_us=LATER) == ["insufficient_funds"]
+    assert ask(state, make(ALICE, BOB, 100), now_us=LATER) == ["created"]
+    assert ask(state, make(ALICE, BOB, 1), about(Kind.EXPIRY, 1), now_us=LATER) == [
+        "insufficient_funds", "created",
+    ]  # fmt: skip
+    assert ask(state, make(ALICE, BOB, 1), now_us=LATER) == ["insufficient_funds"]
+
+
+def test_what_a_lapsed_hold_had_left_is_free_and_what_was_captured_is_not() -> None:
+    state = held(expires_at=LATER)
+    assert ask(state, capture(1, 20)) == ["created"]
+    assert ask(state, pay(ALICE, BOB, 81), pay(ALICE, BOB, 80), now_us=LATER) == [
+        "insufficient_funds", "created",
+    ]  # fmt: skip
+
+
+def test_what_a_lapsed_hold_would_have_brought_does_not_fill_an_account() -> None:
+    state = held(expires_at=LATER)
+    state.accounts[BOB].ceiling = 100
+    assert ask(state, pay(ALICE, BOB, 41), now_us=LATER - 1) == ["insufficient_funds"]
+    state.accounts[ALICE].floor = None
+    assert ask(state, pay(ALICE, BOB, 41), now_us=LATER - 1) == ["balance_ceiling"]
+    assert ask(state, pay(ALICE, BOB, 100), pay(ALICE, BOB, 1), now_us=LATER) == [
+        "created", "balance_ceiling",
+    ]  # fmt: skip
+
+
+def test_a_hold_that_was_taken_back_frees_nothing_when_it_would_have_lapsed() -> None:
+    state = books(account(ALICE, 100), account(BOB))
+    undone = [hold(ALICE, BOB, 60, expires_at=NOW), pay(ALICE, BOB, 1_000)]
+    assert ask(state, Unit(undone, atomic=True)) == ["group_failed", "insufficient_funds"]
+    assert ask(state, pay(ALICE, BOB, 101), now_us=LATER) == ["insufficient_funds"]
+    assert counters(state) == (0, 100, 0, 0)

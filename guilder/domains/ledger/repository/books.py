@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import and_, func, literal_column, select
+from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select
 
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.ledger.models import (
@@ -12,6 +12,7 @@ from guilder.domains.ledger.models import (
     holds,
     ledger_accounts,
     limits,
+    transfers,
 )
 from guilder.domains.ledger.rules.rows import BalanceRow, LedgerAccountRow
 from guilder.domains.ledger.rules.state import COUNTERS, USED
@@ -138,17 +139,31 @@ async def set_limit(
     return left > 0
 
 
+async def lapsed(view: View, numbers: Sequence[int], now_us: int) -> dict[int, tuple[int, int]]:
+    """Of some accounts, what stands as held and as coming in though its time is over."""
+    c, t = holds.c, transfers.c
+    rows = await view.all(
+        select(t.debit_account, t.credit_account, c.remaining)
+        .join(transfers, t.id == c.id)
+        .where(*_due(now_us), or_(t.debit_account.in_(numbers), t.credit_account.in_(numbers)))
+    )
+    found: dict[int, tuple[int, int]] = {}
+    for debit, credit, remaining in rows:
+        out, into = found.get(debit, (0, 0))
+        found[debit] = out + remaining, into
+        out, into = found.get(credit, (0, 0))
+        found[credit] = out, into + remaining
+    return found
+
+
 async def due_holds(view: View, now_us: int, count: int) -> list[int]:
     """Open holds whose time has come, oldest first."""
     c = holds.c
-    rows = await view.all(
-        select(c.id)
-        .where(
-            c.state == literal_column("0"),  # as the index says it
-            c.expires_at.is_not(None),
-            c.expires_at <= now_us,
-        )
-        .order_by(c.expires_at)
-        .limit(count)
-    )
+    rows = await view.all(select(c.id).where(*_due(now_us)).order_by(c.expires_at).limit(count))
     return [row.id for row in rows]
+
+
+def _due(now_us: int) -> tuple[ColumnElement[bool], ...]:
+    """Open, and its time has come; said as the index says it."""
+    c = holds.c
+    return c.state == literal_column("0"), c.expires_at.is_not(None), c.expires_at <= now_us

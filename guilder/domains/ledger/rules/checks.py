@@ -35,28 +35,35 @@ def blocked(debit: LedgerAccount, credit: LedgerAccount) -> Refused | None:
     return None
 
 
-def funds(debit: LedgerAccount, credit: LedgerAccount, amount: int) -> Refused | None:
-    """Overflow, then floors, then ceilings, with what is held counted against either."""
+def funds(
+    debit: LedgerAccount, credit: LedgerAccount, amount: int, lapsed: tuple[int, int] = (0, 0)
+) -> Refused | None:
+    """Overflow, then floors, then ceilings, with what is held counted against either.
+
+    ``lapsed`` is what still stands as held on the debit side, and as coming in on the credit side,
+    though its time is over: it does not count.
+    """
     if _overflows(
         debit.debits + debit.debits_pending + amount,
         credit.credits + credit.credits_pending + amount,
     ):
         return AmountOverflow
+    leaving, coming = debit.debits_pending - lapsed[0], credit.credits_pending - lapsed[1]
     if debit.normal > 0:
-        available = debit.credits - debit.debits - debit.debits_pending
+        available = debit.credits - debit.debits - leaving
         if debit.floor is not None and available - amount < debit.floor:
             return InsufficientFunds
     if credit.normal < 0:
-        available = credit.debits - credit.credits - credit.credits_pending
+        available = credit.debits - credit.credits - coming
         if credit.floor is not None and available - amount < credit.floor:
             return InsufficientFunds
     if debit.normal < 0 and debit.ceiling is not None:
-        coming = debit.debits + debit.debits_pending - debit.credits
-        if coming + amount > debit.ceiling:
+        balance = debit.debits + leaving - debit.credits
+        if balance + amount > debit.ceiling:
             return BalanceCeiling
     if credit.normal > 0 and credit.ceiling is not None:
-        coming = credit.credits + credit.credits_pending - credit.debits
-        if coming + amount > credit.ceiling:
+        balance = credit.credits + coming - credit.debits
+        if balance + amount > credit.ceiling:
             return BalanceCeiling
     return None
 

@@ -5,6 +5,8 @@ Refusals come in the order of ``errors.REFUSAL_ORDER``. A unit that is atomic or
 an overlay: every object is remembered before its first change and put back when the unit fails.
 """
 
+from collections.abc import Iterator
+
 from guilder.core.errors import IdempotencyConflict
 from guilder.domains.ledger.errors import (
     AccountNotFound,
@@ -146,7 +148,7 @@ class _Decider:
             return AccountNotFound
         if debit.asset != p.asset or credit.asset != p.asset:
             return CurrencyMismatch
-        refused = blocked(debit, credit) or funds(debit, credit, p.amount)
+        refused = blocked(debit, credit) or self._funds(debit, credit, p.amount)
         if refused is None and debit.flags & _LIMITED:
             refused = self._limits(debit, p.amount)
         if refused is None and p.conditions is not None:
@@ -172,7 +174,7 @@ class _Decider:
         amount = p.amount or left
         if amount > left:
             return ExceedsOriginal
-        refused = funds(debit, credit, amount)
+        refused = self._funds(debit, credit, amount)
         if refused is None and p.conditions is not None:
             refused = conditions(p, debit, amount)
         if refused is not None:
@@ -234,6 +236,20 @@ class _Decider:
     def _clock(self) -> int:
         return max(self.out.clock_us + 1, self.now_us)
 
+    def _funds(self, debit: LedgerAccount, credit: LedgerAccount, amount: int) -> Refused | None:
+        if not self.state.lapsing:
+            return funds(debit, credit, amount)
+        at_us = self._clock()
+        out = sum(h.remaining for h in self._lapsed(debit, at_us) if h.debit == debit.id)
+        into = sum(h.remaining for h in self._lapsed(credit, at_us) if h.credit == credit.id)
+        return funds(debit, credit, amount, (out, into))
+
+    def _lapsed(self, account: LedgerAccount, at_us: int) -> Iterator[Hold]:
+        """Holds of an account that stand as open, though their time is over."""
+        for hold in self.state.lapsing.get(account.id, ()):
+            if hold.state == _OPEN and hold.expires_at is not None and hold.expires_at <= at_us:
+                yield hold
+
     def _limits(self, debit: LedgerAccount, amount: int) -> Refused | None:
         at_us = self._clock()
         for limit in self.state.limits.get(debit.id, ()):
@@ -261,6 +277,8 @@ class _Decider:
         hold = Hold(result.number, debit.id, credit.id, p.asset, p.amount, expires_at=p.expires_at)
         self.out.new_holds.append(hold)
         self.state.holds[hold.id] = hold
+        if hold.expires_at is not None:
+            self.state.watch(hold)
         return result
 
     def _book(

@@ -42,6 +42,8 @@ class Overlay:
                 setattr(thing, slot.name, value)
         for hold in out.new_holds[new_holds:]:
             del state.holds[hold.id]
+            if hold.expires_at is not None:
+                state.forget(hold)
         for row in out.transfers[transfers:]:
             state.originals.pop(row[0], None)
         for kept in out.keys[keys:]:

@@ -220,7 +220,10 @@ USED: Final = ("window_start", "used_amount", "used_count")
 
 @dataclass(slots=True)
 class LedgerState:
-    """Everything a batch may look at, loaded under the lock of the head."""
+    """Everything a batch may look at, loaded under the lock of the head.
+
+    ``lapsing`` are an account's open holds that may lapse before the batch ends; see ``watch``.
+    """
 
     last_no: int
     clock_us: int
@@ -229,6 +232,19 @@ class LedgerState:
     holds: dict[int, Hold] = field(default_factory=dict)
     originals: dict[int, Original] = field(default_factory=dict)
     limits: dict[int, list[Limit]] = field(default_factory=dict)
+    lapsing: dict[int, list[Hold]] = field(default_factory=dict)
+
+    def watch(self, hold: Hold) -> None:
+        """From the instant on at which it expires, the hold counts no more on either side."""
+        for number in (hold.debit, hold.credit):
+            self.lapsing.setdefault(number, []).append(hold)
+
+    def forget(self, hold: Hold) -> None:
+        """Take back ``watch``."""
+        for number in (hold.debit, hold.credit):
+            self.lapsing[number].remove(hold)
+            if not self.lapsing[number]:
+                del self.lapsing[number]
 
 
 @dataclass(slots=True)

@@ -41,6 +41,10 @@ LIMITS_SQL: Final = f"SELECT {', '.join(names(Limit))} FROM ledger_limits WHERE 
 
 EVENT_SQL: Final = """INSERT INTO outbox (stream, type, payload, created_at)
   VALUES ('ledger', 'ledger.batch_posted',"""
+LAPSING_SQL: Final = """
+SELECT t.id, t.debit_account, t.credit_account, t.asset, h.remaining, h.state, h.expires_at
+  FROM ledger_holds h JOIN ledger_transfers t ON t.id = h.id
+ WHERE h.state = 0 AND h.expires_at IS NOT NULL AND h.expires_at <= """
 CLOSE_SQL: Final = "UPDATE ledger_head SET closed_us = {} WHERE lane = 0"
 HEAD_AFTER: Final = {
     "last_no": "last_no",

@@ -39,6 +39,7 @@ from guilder.domains.ledger.store.base import (
     EVENT_SQL,
     HEAD_AFTER,
     KEYS_SQL,
+    LAPSING_SQL,
     LIMIT,
     LIMITS_SQL,
     LOCK_SQL,
@@ -107,6 +108,8 @@ _LOCK = LOCK_SQL + " FOR UPDATE"
 _KEYS = KEYS_SQL + "= ANY($1::bytea[])"
 _REFS = REFS_SQL + "= ANY($1::bigint[])"
 _ACCOUNTS = ACCOUNTS_SQL + "= ANY($1::bigint[])"
+_OF_ANY = "$1 AND (t.debit_account = ANY($2::bigint[]) OR t.credit_account = ANY($2::bigint[]))"
+_LAPSING = LAPSING_SQL + _OF_ANY
 _LIMITS = LIMITS_SQL + "= ANY($1::bigint[])"
 
 
@@ -149,6 +152,7 @@ _AFTER: Final = ", ".join(f"{name} = {_BATCH[said]}" for name, said in HEAD_AFTE
 _HEAD = f"UPDATE ledger_head SET {_AFTER} WHERE lane = 0"
 _CLOSE = CLOSE_SQL.format("$1")
 _FINISH = f"WITH {_BATCH_AND_EVENT} {_HEAD}"
+_FINISH_PARTS = f"{_BATCH_AND_EVENT}, head AS ({_HEAD})"
 
 _NEW: Final = (models.transfers, models.entries, models.idempotency)
 _COLUMNS: Final = {table.name: table.c.keys() for table in _NEW}
@@ -171,17 +175,16 @@ def _beside(*statements: str) -> list[str]:
 
 def _at_once_sql() -> str:
     """All that a small batch writes, as one statement; it tells how many balances it changed."""
-    finish = f"{_BATCH_AND_EVENT}, head AS ({_HEAD})"
-    *inserts, balances, finish = _beside(*_INSERTS.values(), _BALANCES, finish)
+    *inserts, balances, finish = _beside(*_INSERTS.values(), _BALANCES, _FINISH_PARTS)
     parts = [f"{table} AS ({sql})" for table, sql in zip(_INSERTS, inserts, strict=True)]
     parts += [f"balances AS ({balances} RETURNING 1)", finish]
     return f"WITH {', '.join(parts)} SELECT count(*) FROM balances"
 
 
 def _balances_and_more_sql() -> str:
-    """Balances with the holds and limits that changed."""
-    holds, used, balances = _beside(_HOLDS, _USED, _BALANCES)
-    return f"WITH holds AS ({holds}), used AS ({used}) {balances}"
+    """Balances with the holds and limits that changed, and all that ends a batch."""
+    holds, used, finish, balances = _beside(_HOLDS, _USED, _FINISH_PARTS, _BALANCES)
+    return f"WITH holds AS ({holds}), used AS ({used}), {finish} {balances}"
 
 
 _AT_ONCE: Final = _at_once_sql()
@@ -208,6 +211,9 @@ class PostgresBooks:
         rows = await self._c.fetch(_ACCOUNTS, list(ids))
         return {row[0]: LedgerAccount(*row) for row in rows}
 
+    async def lapsing(self, ids: Collection[int], until_us: int) -> list[Hold]:
+        return [Hold(*row) for row in await self._c.fetch(_LAPSING, until_us, list(ids))]
+
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]:
         return limits_by_account(await self._c.fetch(_LIMITS, list(ids)))
 
@@ -220,17 +226,20 @@ class PostgresBooks:
         for table, rows in zip(_COLUMNS, _new_rows(decision), strict=True):
             await self._rows(table, rows)
         balances = _transposed(balance_rows(decision))
+        finish = (*batch_values(batch), event_payload(batch))
         if plain:
             status = await self._c.execute(_BALANCES, *balances)
-        else:
-            status = await self._c.execute(
-                _BALANCES_AND_MORE,
-                *_arrays(holds, len(models.holds.c)),
-                *_arrays(used_rows(decision), len(LIMIT)),
-                *balances,
-            )
-        _expect_balances(decision, int(status.rpartition(" ")[2]))
-        await self._c.execute(_FINISH, *batch_values(batch), event_payload(batch))
+            _expect_balances(decision, _count(status))
+            await self._c.execute(_FINISH, *finish)
+            return
+        status = await self._c.execute(
+            _BALANCES_AND_MORE,
+            *_arrays(holds, len(models.holds.c)),
+            *_arrays(used_rows(decision), len(LIMIT)),
+            *finish,
+            *balances,
+        )
+        _expect_balances(decision, _count(status))
 
     async def keep(self, keys: list[NewKey]) -> None:
         await self._rows(models.idempotency.name, keys)
@@ -263,6 +272,11 @@ def _new_rows(decision: Decision) -> tuple[Sequence[tuple[Any, ...]], ...]:
 def _expect_balances(decision: Decision, changed: int) -> None:
     if changed != len(decision.changed_accounts):
         raise NotCommitted("a balance was not at the version that was read")
+
+
+def _count(status: str) -> int:
+    """The rows that a statement's tag counts, such as ``UPDATE 7``."""
+    return int(status.rpartition(" ")[2])
 
 
 def _arrays(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

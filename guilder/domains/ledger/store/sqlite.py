@@ -41,6 +41,7 @@ from guilder.domains.ledger.store.base import (
     EVENT_SQL,
     HEAD_AFTER,
     KEYS_SQL,
+    LAPSING_SQL,
     LIMITS_SQL,
     LOCK_SQL,
     REFS_SQL,
@@ -87,6 +88,7 @@ _KEY = _insert_sql(models.idempotency)
 _BATCH = _insert_sql(models.batches)
 _EVENT = EVENT_SQL + " ?, ?)"
 _HEAD = f"UPDATE ledger_head SET {_set(HEAD_AFTER)} WHERE lane = 0"
+_LAPSING = LAPSING_SQL + "?"
 _CLOSE = CLOSE_SQL.format("?")
 _head = attrgetter(*HEAD_AFTER.values())
 
@@ -112,6 +114,12 @@ class SqliteBooks:
 
     async def accounts(self, ids: Collection[int]) -> dict[int, LedgerAccount]:
         return {row[0]: LedgerAccount(*row) for row in self._in(ACCOUNTS_SQL, ids)}
+
+    async def lapsing(self, ids: Collection[int], until_us: int) -> list[Hold]:
+        wanted = frozenset(ids)
+        self._c.execute(_LAPSING, (until_us,))
+        holds = [Hold(*row) for row in self._c.fetchall()]
+        return [hold for hold in holds if hold.debit in wanted or hold.credit in wanted]
 
     async def limits(self, ids: Collection[int]) -> dict[int, list[Limit]]:
         return limits_by_account(self._in(LIMITS_SQL, ids))
