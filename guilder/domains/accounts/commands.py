@@ -57,6 +57,7 @@ async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
             product.name,
             now_us,
             floor=product.floor,
+            ceiling=product.ceiling,
             public_id=cmd.account_id,
         ),
     )

@@ -199,3 +199,11 @@ async def bank_fact(view: View, asset: str, role: str) -> AccountRef:
         raise AccountNotFound()
     row = (await ledger.account_facts(view, [number]))[number]
     return AccountRef(str(row.public_id), number, None, asset)
+
+
+async def payer_of(view: View, number: int) -> str:
+    """The id of the account that a transfer was debited to."""
+    row = await ledger.transfer(view, number)
+    assert row is not None
+    facts = await ledger.account_facts(view, [row.debit_account])
+    return str(facts[row.debit_account].public_id)

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from guilder.core.clock import day_date, day_number, day_of, day_start
-from guilder.core.money import EXPONENTS, is_valid
+from guilder.core.money import EXPONENTS, MAX_AMOUNT, is_valid
 from guilder.domains.ledger.rules.state import Kind
 
 ACTIVE: Final = "active"
@@ -19,7 +19,8 @@ ACTIVE: Final = "active"
 class Product:
     """What can be opened: its id never changes, ``name`` is for people.
 
-    ``floor`` is the lowest available balance; the built-in products have no other limits. The
+    ``floor`` is the lowest available balance, ``ceiling`` the highest balance, with what is on its
+    way in; the built-in products have no other limits. The
     ``currencies`` are all that accounts may be in, those included that are gone.
     """
 
@@ -29,6 +30,7 @@ class Product:
     name: str
     currencies: tuple[str, ...]
     floor: int = 0
+    ceiling: int = MAX_AMOUNT
 
     def currencies_on(self, day: date) -> tuple[str, ...]:
         """In which currencies an account can be opened on a day."""
@@ -128,7 +130,8 @@ _CATEGORIES: Final = {
 def category(kind: int, bank_code: str | None, credit: bool) -> str:
     """The word for a line: by the kind of transfer, then by the bank's account on the other side.
 
-    ``bank_code`` is the code of that account (``USD.settlement``), None for a customer's.
+    ``bank_code`` is the code of that account (``USD.settlement``, ``USD.settlement.2``), None for a
+    customer's.
     """
     if kind == Kind.REVERSAL:
         return "reversal"
@@ -136,7 +139,7 @@ def category(kind: int, bank_code: str | None, credit: bool) -> str:
         return "payment"
     if bank_code is None:
         return "transfer"
-    words = _CATEGORIES.get(bank_code.partition(".")[2])
+    words = _CATEGORIES.get(bank_code.split(".")[1])
     return words[credit] if words is not None else "transfer"
 
 

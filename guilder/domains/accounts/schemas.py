@@ -21,7 +21,7 @@ from guilder.api.schema import (
 )
 from guilder.core.clock import day_date, iso_instant
 from guilder.core.ids import NumberCipher
-from guilder.core.money import exponent_of
+from guilder.core.money import MAX_AMOUNT, exponent_of
 from guilder.domains.accounts.queries import Account, Line, Statement
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import PRODUCTS, Product, category, line_id
@@ -148,7 +148,10 @@ class PeriodOut(ResponseBody):
 
 
 class StatementOut(ResponseBody):
-    """The sums are of the whole month, also when the list of transactions is cut short."""
+    """The sums are of the whole month, also when the list of transactions is cut short.
+
+    A sum that would pass 2^53-1 is given as that, and ``totals_truncated`` is true.
+    """
 
     account: AccountPart = Field(description="The account.")
     period: PeriodOut = Field(description="The month.")
@@ -164,6 +167,10 @@ class StatementOut(ResponseBody):
     transactions: list[LineOut] = Field(description="The lines, in order of booking.")
     transactions_truncated: bool = Field(
         description="Whether the month has more lines than are listed.", examples=[False]
+    )
+    totals_truncated: bool = Field(
+        description="Whether a sum is larger than the largest number that JSON holds.",
+        examples=[False],
     )
 
 
@@ -252,11 +259,12 @@ def statement_body(statement: Statement, cipher: NumberCipher) -> JsonObject:
         "exponent": part["exponent"],
         "starting_balance": totals.starting,
         "ending_balance": totals.ending,
-        "total_credits": totals.credits,
-        "total_debits": totals.debits,
+        "total_credits": min(totals.credits, MAX_AMOUNT),
+        "total_debits": min(totals.debits, MAX_AMOUNT),
         "transaction_count": totals.count,
         "transactions": [line_body(line, cipher) for line in statement.lines],
         "transactions_truncated": statement.truncated,
+        "totals_truncated": max(totals.credits, totals.debits) > MAX_AMOUNT,
     }
 
 

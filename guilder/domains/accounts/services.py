@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
+from guilder.core.actor import SYSTEM
 from guilder.db.run import Runner
 from guilder.domains.accounts import repository
-from guilder.domains.accounts.queries import AccountRef, bank_fact
+from guilder.domains.accounts.queries import AccountRef, bank_fact, payer_of
 from guilder.domains.accounts.rules import is_account_number
+from guilder.domains.ledger.commands import ContinueBankAccount, continue_bank_account
 
 _ID_LENGTH: Final = 36
 
@@ -48,13 +50,26 @@ class AccountDirectory:
         return found
 
     async def bank(self, asset: str, role: str) -> AccountRef:
-        """One of the bank's own accounts, by its role in the chart; it has no owner."""
+        """One of the bank's own accounts, by its role in the chart; it has no owner.
+
+        It may be full, and go on in another: see ``next_bank``.
+        """
         code = f"{asset}.{role}"
         fact = self._facts.get(code)
         if fact is None:
             fact = await self._runner.view(bank_fact, asset, role)
             self._facts[code] = fact
         return fact
+
+    async def next_bank(self, asset: str, role: str) -> AccountRef:
+        """The account in which one of the bank's own goes on, or the same while it has room."""
+        await self._runner.run(continue_bank_account, ContinueBankAccount(asset, role), SYSTEM)
+        self._facts.pop(f"{asset}.{role}", None)
+        return await self.bank(asset, role)
+
+    async def payer(self, transfer: int) -> str:
+        """The id of the account that a transfer was debited to, whatever it was."""
+        return await self._runner.view(payer_of, transfer)
 
     async def _load(self, names: list[str]) -> dict[str, AccountRef]:
         numbers = {name for name in names if is_account_number(name)}

@@ -13,14 +13,14 @@ from uuid import UUID
 from guilder.core.clock import Clock, from_datetime
 from guilder.core.errors import Invalid
 from guilder.core.ids import uuid7
-from guilder.core.money import exponent_of
+from guilder.core.money import MAX_AMOUNT, MAX_BOOK, exponent_of
 from guilder.db.engine import RetryTransaction
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.ledger.engine import Posted, post_batch, run_sync
 from guilder.domains.ledger.errors import AccountNotFound, BalanceNotZero, ClockBackwards
 from guilder.domains.ledger.ports import NotCommitted
 from guilder.domains.ledger.repository import books
-from guilder.domains.ledger.rules.rows import BalanceRow
+from guilder.domains.ledger.rules.rows import BalanceRow, bank_code
 from guilder.domains.ledger.rules.state import AccountFlag, Unit, UnitResult
 from guilder.domains.ledger.rules.windows import PERIODS
 from guilder.domains.ledger.store.postgres import PostgresBooks
@@ -113,7 +113,8 @@ CHART: Final[dict[str, tuple[Category, str]]] = {
     "exchange": (Category.EQUITY, "Exchange position"),
     "equity": (Category.EQUITY, "Equity"),
 }
-"""The bank's own accounts, one of each per asset, with the code ``<asset>.<role>``."""
+"""The bank's own accounts, one of each per asset, with the code ``<asset>.<role>``. One that is
+full goes on in another, ``<asset>.<role>.2`` and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,8 @@ class EnsureBankAccounts:
 
 
 async def ensure_bank_accounts(uow: UnitOfWork, cmd: EnsureBankAccounts) -> dict[str, int]:
-    """The ledger number of each role of the chart; the same answer every time."""
-    codes = {f"{cmd.asset}.{role}": role for role in CHART}
+    """The number of the first account of each role of the chart; the same answer every time."""
+    codes = {bank_code(cmd.asset, role): role for role in CHART}
     found = await books.numbers_by_code(uow, list(codes))
     if len(found) < len(codes):
         await lock_head(uow)
@@ -143,6 +144,38 @@ async def ensure_bank_accounts(uow: UnitOfWork, cmd: EnsureBankAccounts) -> dict
             )
             found[code] = opened.number
     return {role: found[code] for code, role in codes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueBankAccount:
+    """Open the account in which one of the bank's own goes on, when that is full."""
+
+    action: ClassVar[str] = "ledger.continue_bank_account"
+    asset: str
+    role: str
+
+
+async def continue_bank_account(uow: UnitOfWork, cmd: ContinueBankAccount) -> int:
+    """The number of the account to book on; a new one when the last has no room for any amount."""
+    head = await lock_head(uow)
+    numbers = await books.bank_accounts(uow, cmd.asset, cmd.role)
+    last = await _locked_balance(uow, numbers[-1])
+    counted = max(last.debits + last.debits_pending, last.credits + last.credits_pending)
+    if counted <= MAX_BOOK - MAX_AMOUNT:
+        return numbers[-1]
+    category, name = CHART[cmd.role]
+    opened = await open_ledger_account(
+        uow,
+        OpenLedgerAccount(
+            cmd.asset,
+            category,
+            f"{name} {cmd.asset}",
+            uow.now_us + head.clock_offset_us,
+            bank_code(cmd.asset, cmd.role, len(numbers) + 1),
+            floor=None,
+        ),
+    )
+    return opened.number
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,9 +85,12 @@ async def account_facts(view: View, numbers: Sequence[int]) -> dict[int, LedgerA
 
 
 async def bank_account(view: View, asset: str, role: str) -> int | None:
-    """The number of one of the bank's own accounts (see the chart), None before it is opened."""
-    code = f"{asset}.{role}"
-    return (await books.numbers_by_code(view, [code])).get(code)
+    """The number of one of the bank's own accounts (see the chart), None before it is opened.
+
+    Of those that go on in another, the last.
+    """
+    numbers = await books.bank_accounts(view, asset, role)
+    return numbers[-1] if numbers else None
 
 
 async def balances_of(view: View, numbers: Sequence[int]) -> dict[int, Balance]:

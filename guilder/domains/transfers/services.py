@@ -19,7 +19,7 @@ from guilder.core.ownership import may_read, owns
 from guilder.db.idempotency import digest, fingerprint
 from guilder.domains.accounts.queries import AccountRef
 from guilder.domains.accounts.services import AccountDirectory
-from guilder.domains.ledger.errors import AccountNotFound, CurrencyMismatch
+from guilder.domains.ledger.errors import AccountNotFound, AmountOverflow, CurrencyMismatch
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Posting, PostingResult, Unit, UnitResult
 
@@ -102,7 +102,9 @@ class TransferService:
     ) -> PostedTransfer:
         """Post money from outside, for the account's owner or an administrator.
 
-        Raises ``AccountNotFound`` for anybody else, and ``CurrencyMismatch``.
+        Raises ``AccountNotFound`` for anybody else, and ``CurrencyMismatch``. When the bank's own
+        account is full, the deposit comes from the one in which it goes on; only a dry run opens
+        none.
         """
         account = (await self._directory.resolve((wanted.account_id,))).get(wanted.account_id)
         if account is None or not may_read(actor, account.owner):
@@ -110,10 +112,23 @@ class TransferService:
         if account.currency != wanted.currency:
             raise CurrencyMismatch()
         bank = await self._directory.bank(wanted.currency, SETTLEMENT)
-        posting = deposit_of(bank, account, actor, wanted, key_text)
-        result = await self._post(posting, dry_run=dry_run)
+        try:
+            posting = deposit_of(bank, account, actor, wanted, key_text)
+            result = await self._post(posting, dry_run=dry_run)
+        except AmountOverflow:
+            following = bank if dry_run else await self._next(bank)
+            if following == bank:
+                raise
+            posting = deposit_of(following, account, actor, wanted, key_text)
+            result, bank = await self._post(posting, dry_run=dry_run), following
+        payer = bank.id
+        if result.status == "replayed":  # it may have come from an account that is full by now
+            payer = await self._directory.payer(result.number)
         after = result.credit_after if owns(actor, account.owner) else None
-        return PostedTransfer(posting, result, bank.id, account.id, after)
+        return PostedTransfer(posting, result, payer, account.id, after)
+
+    async def _next(self, bank: AccountRef) -> AccountRef:
+        return await self._directory.next_bank(bank.currency, SETTLEMENT)
 
     async def _post(self, posting: Posting, *, dry_run: bool) -> PostingResult:
         if dry_run:
@@ -182,10 +197,15 @@ def posting_of(
     return posting
 
 
-def key_posting(posting: Posting, owner: str, key_text: str) -> None:
-    """Give a posting its key in its owner's scope and the fingerprint of what it would do."""
+def key_posting(
+    posting: Posting, owner: str, key_text: str, source: int | str | None = None
+) -> None:
+    """Give a posting its key in its owner's scope and the fingerprint of what it would do.
+
+    ``source`` stands for the account that it is debited to, where that may be another next time.
+    """
     p = posting
-    facts = (p.debit, p.credit, p.amount, p.asset, p.description, p.reference, p.metadata)
+    facts = (source or p.debit, p.credit, p.amount, p.asset, p.description, p.reference, p.metadata)
     p.key = digest(owner, key_text)
     p.fingerprint = fingerprint(facts)
 
@@ -240,5 +260,5 @@ def deposit_of(
         description=wanted.description or None,
     )
     if key_text is not None:
-        key_posting(posting, str(actor.user_id), key_text)
+        key_posting(posting, str(actor.user_id), key_text, SETTLEMENT)
     return posting

@@ -5,6 +5,7 @@ import pytest
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Forbidden
+from guilder.core.money import MAX_AMOUNT
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.accounts import queries
@@ -48,7 +49,9 @@ async def test_an_account_stands_on_a_ledger_account_of_its_own(runner: Runner) 
     assert is_account_number(row.account_number)
     books = await read_books(runner.database.url)
     [balance] = [b for b in books.balances if b.account_id == row.ledger_number]
-    assert (balance.floor, balance.ceiling, balance.flags, balance.normal) == (0, None, 0, 1)
+    assert (balance.floor, balance.ceiling, balance.flags, balance.normal) == (
+        0, MAX_AMOUNT, 0, 1,
+    )  # fmt: skip
 
 
 async def test_the_banks_own_accounts_are_opened_once_for_each_currency(runner: Runner) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from guilder.core.clock import DAY_US, from_datetime
-from guilder.core.money import MAX_BOOK
+from guilder.core.money import MAX_AMOUNT
 from guilder.domains.ledger.rules.state import AccountFlag, LedgerState, Limit, Unit
 from guilder.domains.ledger.rules.windows import PERIODS, exceeded, use, used, window_start
 from tests.domains.ledger.desk import (
@@ -163,6 +163,6 @@ def test_a_window_changes_within_a_batch_when_the_books_clock_passes_midnight() 
 
 
 def test_what_a_window_has_used_never_passes_the_largest_counter() -> None:
-    limit = Limit(ALICE, "day", None, 10**6, window_start("day", NOW), MAX_BOOK - 1, 1)
+    limit = Limit(ALICE, "day", None, 10**6, window_start("day", NOW), MAX_AMOUNT - 1, 1)
     use(limit, 5, NOW)
-    assert (limit.used_amount, limit.used_count) == (MAX_BOOK, 2)
+    assert (limit.used_amount, limit.used_count) == (MAX_AMOUNT, 2)

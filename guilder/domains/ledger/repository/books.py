@@ -14,7 +14,7 @@ from guilder.domains.ledger.models import (
     limits,
     transfers,
 )
-from guilder.domains.ledger.rules.rows import BalanceRow, LedgerAccountRow
+from guilder.domains.ledger.rules.rows import BalanceRow, LedgerAccountRow, bank_code
 from guilder.domains.ledger.rules.state import COUNTERS, USED
 
 
@@ -93,6 +93,17 @@ async def numbers_by_code(view: View, codes: Sequence[str]) -> dict[str, int]:
         )
     )
     return {row.code: row.id for row in rows}
+
+
+async def bank_accounts(view: View, asset: str, role: str) -> list[int]:
+    """Numbers of the bank's own accounts of a role, each before the one in which it goes on."""
+    numbers: list[int] = []
+    while True:
+        codes = [bank_code(asset, role, len(numbers) + place) for place in range(1, 9)]
+        found = await numbers_by_code(view, codes)
+        numbers += [found[code] for code in codes if code in found]
+        if len(found) < len(codes):
+            return numbers
 
 
 async def account_rows(view: View, numbers: Sequence[int]) -> dict[int, LedgerAccountRow]:

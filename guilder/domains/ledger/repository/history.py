@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import batched
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, and_, case, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, union_all
 
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.models import (
@@ -16,6 +16,10 @@ from guilder.domains.ledger.rules.rows import TransferRow
 
 ACCOUNTS_A_STATEMENT: Final = 100
 """Both engines bound the parts and the parameters of one statement."""
+
+
+_HALF: Final = 1 << 32
+"""Sums are taken of upper and lower halves: SQLite's overflow at 2^63."""
 
 
 class LineRow(NamedTuple):
@@ -73,13 +77,22 @@ async def value_dated(view: View, account: int, number: int, day: int) -> int:
     c = entries.c
     late = and_(c.transfer_id > number, c.value_on <= day)
     early = and_(c.transfer_id <= number, c.value_on > day)
-    return int(
-        await view.scalar(
-            select(
-                func.coalesce(func.sum(case((late, c.delta), (early, -c.delta), else_=0)), 0)
-            ).where(c.account_id == account, c.value_on.is_not(None))
-        )
+    moved = case((late, c.delta), (early, -c.delta), else_=0)
+    row = await view.first(
+        select(*_sum(moved)).where(c.account_id == account, c.value_on.is_not(None))
     )
+    assert row is not None
+    return _whole(*row)
+
+
+def _sum(number: ColumnElement[int]) -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """A sum in two halves; ``_whole`` is the sum. No sum of halves comes near 2^63."""
+    upper, lower = func.sum(number // _HALF), func.sum(number % _HALF)
+    return func.coalesce(upper, 0), func.coalesce(lower, 0)
+
+
+def _whole(upper: int, lower: int) -> int:
+    return int(upper) * _HALF + int(lower)
 
 
 def lines(account: int) -> Select[Any]:
@@ -144,8 +157,8 @@ async def totals(view: View, account: int, after: int, until: int) -> tuple[int,
     c = entries.c
     row = await view.first(
         select(
-            func.coalesce(func.sum(case((c.delta > 0, c.delta), else_=0)), 0),
-            func.coalesce(func.sum(case((c.delta < 0, -c.delta), else_=0)), 0),
+            *_sum(case((c.delta > 0, c.delta), else_=0)),
+            *_sum(case((c.delta < 0, -c.delta), else_=0)),
             func.count(),
         ).where(
             c.account_id == account,
@@ -155,7 +168,7 @@ async def totals(view: View, account: int, after: int, until: int) -> tuple[int,
         )
     )
     assert row is not None
-    return int(row[0]), int(row[1]), int(row[2])
+    return _whole(row[0], row[1]), _whole(row[2], row[3]), int(row[4])
 
 
 async def transfer_rows(view: View, numbers: Sequence[int]) -> dict[int, TransferRow]:

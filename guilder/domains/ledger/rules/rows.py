@@ -21,6 +21,11 @@ class LedgerAccountRow(NamedTuple):
     opened_at: int
 
 
+def bank_code(asset: str, role: str, place: int = 1) -> str:
+    """The code of one of the bank's own accounts; ``place`` counts those of one role."""
+    return f"{asset}.{role}" if place == 1 else f"{asset}.{role}.{place}"
+
+
 class BalanceRow(NamedTuple):
     """Counters, bounds and state of one account."""
 

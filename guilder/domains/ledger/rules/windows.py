@@ -3,7 +3,7 @@
 from typing import Final
 
 from guilder.core.clock import day_date, day_number, day_of
-from guilder.core.money import MAX_BOOK
+from guilder.core.money import MAX_AMOUNT
 from guilder.domains.ledger.rules.state import Limit
 
 PERIODS: Final = ("transaction", "day", "week", "month")
@@ -46,7 +46,7 @@ def use(limit: Limit, amount: int, at_us: int) -> None:
     """Count one posting in its window, beginning the window anew when it has passed."""
     used_amount, used_count = used(limit, at_us)
     limit.window_start = window_start(limit.period, at_us)
-    limit.used_amount = min(used_amount + amount, MAX_BOOK)  # holds given back stay counted
+    limit.used_amount = min(used_amount + amount, MAX_AMOUNT)  # holds given back stay counted
     limit.used_count = used_count + 1
 
 
