@@ -57,7 +57,11 @@ simulations_router = APIRouter(
 )
 
 DryRun = Annotated[
-    QueryBoolean, Query(description="Check and answer all the same, with 200, and write nothing.")
+    QueryBoolean,
+    Query(
+        description="Check and answer all the same, with 200, and write nothing. A key that was "
+        "used before gives its first answer, or `idempotency_conflict`; any other stays free."
+    ),
 ]
 
 
@@ -171,6 +175,7 @@ def _dry_run(exchange: Exchange) -> bool:
 
 def _answer(body: dict[str, Any], *, dry_run: bool, replayed: bool) -> Reply:
     """201, or 200 for a dry run; a body that was given before says so in a header."""
+    headers = REPLAYED if replayed else None
     if dry_run:
-        return json_response(200, dry_run_body(body))
-    return json_response(201, body, REPLAYED if replayed else None)
+        return json_response(200, dry_run_body(body), headers)
+    return json_response(201, body, headers)

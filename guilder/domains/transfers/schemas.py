@@ -164,7 +164,7 @@ class TransferOut(ResponseBody):
     """``balance_after`` is of the caller's own side and absent for the other's. ``metadata`` is its
     maker's alone: empty for everybody else.
 
-    A dry run answers with ``dry_run`` and without an id.
+    A dry run answers with ``dry_run``, and without an id unless its key was used before.
     """
 
     id: UUID | None = Field(description="The transfer's id; null in a dry run.")
@@ -345,7 +345,7 @@ def batch_body(outcome: UnitResult, cipher: NumberCipher, *, dry_run: bool) -> J
             rejected += 1
             results.append({"index": index, "status": "rejected", "code": refusal.code})
     return {
-        "id": None if dry_run else outcome.label,
+        "id": None if dry_run and not outcome.replayed else outcome.label,
         "accepted": len(results) - rejected,
         "rejected": rejected,
         "results": results,

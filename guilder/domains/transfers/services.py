@@ -72,7 +72,7 @@ class TransferService:
     async def transfer(
         self, values: TransferFields, actor: Actor, key_text: str | None, *, dry_run: bool
     ) -> PostedTransfer:
-        """Post one transfer and raise its refusal, if there is one. A dry run uses no key."""
+        """Post one transfer and raise its refusal, if there is one. A dry run keeps no key."""
         payer_name, payee_name = values["from_account_id"], payee_of(values)
         known = await self._directory.resolve((payer_name, payee_name))
         posting = posting_of(values, known, Payer.of(actor), key_text)
@@ -131,8 +131,6 @@ class TransferService:
         return await self._directory.next_bank(bank.currency, SETTLEMENT)
 
     async def _post(self, posting: Posting, *, dry_run: bool) -> PostingResult:
-        if dry_run:
-            posting.key = None
         result = (await self._poster.submit(Unit([posting], dry_run=dry_run))).results[0]
         result.raise_refused()
         return result
@@ -223,7 +221,7 @@ def batch_of(
     transfers, atomic = values["transfers"], values["atomic"]
     postings = [posting_of(item, known, payer, item["idempotency_key"]) for item in transfers]
     unit = Unit(postings, atomic, dry_run, label=label)
-    if key_text is not None and not dry_run:
+    if key_text is not None:
         unit.key = digest(payer.text, BATCH, key_text)
         unit.fingerprint = fingerprint((atomic, [_facts(item, known) for item in transfers]))
     return unit

@@ -304,6 +304,37 @@ async def test_a_dry_batch_writes_nothing(desk: Desk, payer: Customer) -> None:
     assert told(real)[0] == ("created", 40)
 
 
+async def test_a_dry_run_answers_what_the_request_would_also_with_a_used_key(
+    desk: Desk, payer: Customer
+) -> None:
+    """It answered 200 where the request was a conflict, and 400 where it was given again."""
+    a, b = await payer.open(funds=100), await payer.open()
+    item = asked(a, b, 60)
+    transfers = {"transfers": [item | {"idempotency_key": "i"}, asked(a, b, 40)]}
+    deposit = {"account_id": b["id"], "amount": 5, "currency": "USD"}
+    requests = [
+        ("/transfers/batches", transfers, {"transfers": [item]}),
+        ("/transfers", item, item | {"amount": 61}),
+        ("/simulations/deposits", deposit, deposit | {"amount": 6}),
+    ]
+    for path, body, other in requests:
+        key = "i" if path == "/transfers" else path
+        made = answered(await payer.post(path, body, key=key), 201)
+        before = await desk.books()
+        dry = await payer.post(path, body, key=key, dry_run="true")
+        assert answered(dry, 200) == made | {"dry_run": True}
+        assert dry.headers["idempotency-replayed"] == "true"
+        for query in ({}, {"dry_run": "true"}):
+            answer = await payer.post(path, other, key=key, **query)
+            refused(answer, 422, "idempotency_conflict")
+        assert await desk.books() == before
+    items = {"transfers": [item | {"idempotency_key": "i"}, item | {"idempotency_key": "new"}]}
+    for query in ({"dry_run": "true"}, {}, {"dry_run": "true"}):
+        found = (await payer.post("/transfers/batches", items, **query)).json()
+        assert told(found) == [("replayed", 40), ("rejected", "insufficient_funds")]
+        assert found["results"][0]["transfer_id"] is not None
+
+
 async def test_the_largest_batch_is_posted_while_others_are(desk: Desk, payer: Customer) -> None:
     a, b, c = await payer.open(funds=2_000), await payer.open(), await payer.open(funds=50)
     items = [asked(a, b, 1, description="é" * 255) for _ in range(2_000)]
