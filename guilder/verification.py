@@ -1,4 +1,4 @@
-"""What ``guilder verify`` looks at and what it says: the ledger and the audit trail, one snapshot.
+"""What ``guilder verify`` looks at and what it says: ledger, audit trail and guards, one snapshot.
 
 Open attempts are told and are no breach: a process that was killed leaves one, and nothing of what
 it did was kept.
@@ -10,33 +10,37 @@ from typing import Any
 
 from guilder.core.clock import SystemClock
 from guilder.db.engine import Database, is_sqlite, sqlite_path
+from guilder.db.guards import broken_guard
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.audit.verify import AuditReport, verify_audit
 from guilder.domains.ledger.verify import BrokenRow, Report, verify_ledger
+from guilder.tables import metadata
 
 type Anchor = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Both reports."""
+    """Both reports, and the first of the database's guards that is not as it was made."""
 
     books: Report
     audit: AuditReport
+    guard: BrokenRow | None
 
     @property
     def broken(self) -> BrokenRow | None:
-        """The first row that does not hold, of the books before the audit trail."""
-        return self.books.broken or self.audit.broken
+        """What does not hold: the first row of the books, else of the audit trail, else a guard."""
+        return self.books.broken or self.audit.broken or self.guard
 
     def document(self) -> dict[str, Any]:
-        """For machines: the ledger's report, and the audit trail's under ``audit``."""
+        """For machines: the ledger's report, the audit trail's under ``audit``, and the guard."""
         return {
             "holds": self.broken is None,
             **asdict(self.books),
             "broken": None if self.broken is None else asdict(self.broken),
             "audit": asdict(self.audit),
+            "guard": None if self.guard is None else asdict(self.guard),
         }
 
     def lines(self) -> Iterator[str]:
@@ -47,6 +51,8 @@ class Verification:
             yield f"{books.accounts} accounts. Anchor: {books.batch}:{books.chain}"
         else:
             yield f"The books are broken: {_named(books.broken)}"
+        if self.guard is not None:
+            yield f"History is not guarded: {_named(self.guard)}"
         if audit.broken is not None:
             yield f"The audit trail is broken: {_named(audit.broken)}"
             return
@@ -70,14 +76,26 @@ async def verify_database(
         raise FileNotFoundError(f"there is none at {sqlite_path(url)}")
 
     async def check(view: View) -> Verification:
-        books = await verify_ledger(view, anchor=anchor, progress=progress)
-        return Verification(books, await verify_audit(view, anchor=audit_anchor, progress=progress))
+        return await verify_view(view, anchor, audit_anchor, progress)
 
     database = Database(url)
     try:
         return await Runner(database, SystemClock()).view(check)
     finally:
         await database.close()
+
+
+async def verify_view(
+    view: View,
+    anchor: Anchor | None = None,
+    audit_anchor: Anchor | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> Verification:
+    """Check everything through one view."""
+    books = await verify_ledger(view, anchor=anchor, progress=progress)
+    audit = await verify_audit(view, anchor=audit_anchor, progress=progress)
+    guard = await broken_guard(view, metadata.tables.values())
+    return Verification(books, audit, None if guard is None else BrokenRow(*guard))
 
 
 def _named(broken: BrokenRow) -> str:

@@ -7,14 +7,22 @@ from alembic import op
 from guilder.db.application_role import for_the_application
 
 
+def sqlite_triggers(table: str) -> dict[str, str]:
+    """What makes SQLite refuse, by the names of the triggers."""
+    return {
+        f"{table}_no_{verb.lower()}": (
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table}: history is final'); END"
+        )
+        for verb in ("UPDATE", "DELETE")
+    }
+
+
 def protect(table: str) -> None:
     """Refuse UPDATE, DELETE and TRUNCATE of a table that is marked ``APPEND_ONLY``."""
     if op.get_bind().dialect.name == "sqlite":
-        for verb in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table}: history is final'); END"
-            )
+        for statement in sqlite_triggers(table).values():
+            op.execute(statement)
         return
     for name, verbs, each in (
         ("is_final", "UPDATE OR DELETE", "ROW"),

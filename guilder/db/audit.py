@@ -28,7 +28,17 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
-from guilder.db.base import APPEND_ONLY, STRICT, Big, Bytes, Guid, Small, String, metadata
+from guilder.db.base import (
+    APPEND_ONLY,
+    STRICT,
+    Big,
+    Bytes,
+    Guid,
+    Small,
+    String,
+    metadata,
+    only_changes,
+)
 
 _HAS_SUBJECT: Final = text("subject IS NOT NULL")
 _FAILED: Final = text("phase = 'failed'")
@@ -68,6 +78,7 @@ audit_head = Table(
     Column("last_id", Big, nullable=False),
     Column("chain", Bytes, nullable=False),
     CheckConstraint("lane = 0", name="single"),
+    **only_changes("last_id", "chain"),
     **STRICT,
 )
 

@@ -44,9 +44,28 @@ APPEND_ONLY: Final[dict[str, Any]] = {"info": {"append_only": True}}
 """Table options: rows are only ever inserted, triggers refuse all else (see ``append_only``)."""
 
 
+def only_changes(*columns: str, rows_stay: bool = True) -> dict[str, Any]:
+    """Table options: of a row's columns these alone change, and no row is deleted if they stay.
+
+    PostgreSQL's role of the application may do no more than that.
+    """
+    return {"info": {"only_changes": columns, "rows_stay": rows_stay}}
+
+
 def is_append_only(table: Table) -> bool:
     """Whether the model is marked with ``APPEND_ONLY``."""
     return bool(table.info.get("append_only"))
+
+
+def changing_columns(table: Table) -> tuple[str, ...] | None:
+    """The columns that change, none of a final table; None where any may."""
+    found: tuple[str, ...] | None = table.info.get("only_changes")
+    return () if is_append_only(table) else found
+
+
+def rows_stay(table: Table) -> bool:
+    """Whether no row is ever deleted."""
+    return is_append_only(table) or bool(table.info.get("rows_stay"))
 
 
 class Guid(TypeDecorator[UUID]):

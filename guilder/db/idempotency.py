@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Column, Table
 
 from guilder.core.errors import IdempotencyConflict
-from guilder.db.base import STRICT, Big, Bytes, Small, metadata
+from guilder.db.base import STRICT, Big, Bytes, Small, metadata, only_changes
 from guilder.db.unit_of_work import UnitOfWork
 
 idempotency_keys = Table(
@@ -22,6 +22,7 @@ idempotency_keys = Table(
     Column("status", Small, nullable=False),
     Column("body", Bytes, nullable=False),
     Column("created_at", Big, nullable=False),
+    **only_changes(rows_stay=False),
     **STRICT,
 )
 

@@ -9,7 +9,7 @@ import json
 from sqlalchemy import Column, Identity, Insert, Table
 
 from guilder.core.events import Event
-from guilder.db.base import STRICT, Big, String, metadata
+from guilder.db.base import STRICT, Big, String, metadata, only_changes
 
 outbox = Table(
     "outbox",
@@ -19,6 +19,7 @@ outbox = Table(
     Column("type", String, nullable=False),
     Column("payload", String, nullable=False),
     Column("created_at", Big, nullable=False),
+    **only_changes(rows_stay=False),
     **STRICT,
 )
 

@@ -15,7 +15,7 @@ from guilder.db.unit_of_work import UnitOfWork
 from tests.db import owner
 from tests.db.house import TELLER, House, Note, created, key, write_note
 
-TOUCH = text("UPDATE idempotency_keys SET status = status WHERE key = :key")
+TOUCH = text("UPDATE identity_failures SET in_a_row = in_a_row WHERE key = :key")
 
 
 class Rival:
@@ -131,7 +131,7 @@ async def test_a_row_locked_by_another_is_tried_again_and_then_given_up(
     async def impatient(uow: UnitOfWork, cmd: Note) -> None:
         tries.append(cmd)
         await write_note(uow, cmd)
-        await uow.first(text("SELECT 1 FROM idempotency_keys FOR UPDATE NOWAIT"))
+        await uow.first(text("SELECT 1 FROM identity_failures FOR UPDATE NOWAIT"))
 
     async with house.database.begin() as rival:
         await rival.execute(TOUCH, {"key": b"a"})
@@ -141,7 +141,7 @@ async def test_a_row_locked_by_another_is_tried_again_and_then_given_up(
             )
     assert len(tries) == COMMAND_ATTEMPTS
     assert await house.notes() == []
-    assert await house.kept_keys() == 2
+    assert await house.kept_keys() == 0
     assert await house.phases() == [("attempted", None), ("failed", "unavailable")]
     await house.database.close()
 
@@ -149,6 +149,6 @@ async def test_a_row_locked_by_another_is_tried_again_and_then_given_up(
 async def two_keys(house: House) -> None:
     await owner.execute(
         house.url,
-        "INSERT INTO idempotency_keys (key, fingerprint, status, body, created_at) "
-        "VALUES ('a', '', 0, '', 0), ('b', '', 0, '', 0)",
+        "INSERT INTO identity_failures (key, in_a_row, last_at, locked_until) "
+        "VALUES ('a', 0, 0, 0), ('b', 0, 0, 0)",
     )

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, ForeignKey, Index, Table
 
-from guilder.db.base import STRICT, Big, Guid, String, metadata
+from guilder.db.base import STRICT, Big, Guid, String, metadata, only_changes
 
 accounts = Table(
     "accounts",
@@ -18,5 +18,6 @@ accounts = Table(
     Column("created_at", Big, nullable=False),
     # An owner's accounts, newest first: the ledger's numbers follow the order of opening.
     Index(None, "owner_user_id", "ledger_number"),
+    **only_changes("name", "status"),
     **STRICT,
 )

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, ForeignKey, Index, Table, text
 
-from guilder.db.base import STRICT, Big, Bytes, Flagged, Guid, String, metadata
+from guilder.db.base import STRICT, Big, Bytes, Flagged, Guid, String, metadata, only_changes
 
 users = Table(
     "identity_users",
@@ -52,6 +52,7 @@ rotations = Table(
     Column("created_at", Big, nullable=False),
     Column("effective_at", Big, nullable=False),
     Index(None, "user_id", "version"),
+    **only_changes(),
     **STRICT,
 )
 
@@ -108,6 +109,7 @@ recovery_codes = Table(
     metadata,
     Column("hash", Bytes, primary_key=True),
     Column("user_id", Guid, ForeignKey("identity_users.id"), nullable=False, index=True),
+    **only_changes(rows_stay=False),
     **STRICT,
 )
 
@@ -123,6 +125,7 @@ passkeys = Table(
     Column("created_at", Big, nullable=False),
     Column("last_used_at", Big),
     Index(None, "user_id", "id"),
+    **only_changes("name", "sign_count", "last_used_at", rows_stay=False),
     **STRICT,
 )
 

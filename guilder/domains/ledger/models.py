@@ -9,7 +9,17 @@ from typing import Any, Final
 
 from sqlalchemy import CheckConstraint, Column, Identity, Index, Integer, Table, text
 
-from guilder.db.base import APPEND_ONLY, STRICT, Big, Bytes, Guid, Small, String, metadata
+from guilder.db.base import (
+    APPEND_ONLY,
+    STRICT,
+    Big,
+    Bytes,
+    Guid,
+    Small,
+    String,
+    metadata,
+    only_changes,
+)
 from guilder.domains.ledger.ports import Batch
 from guilder.domains.ledger.rules.rows import (
     BalanceRow,
@@ -19,7 +29,7 @@ from guilder.domains.ledger.rules.rows import (
     LedgerAccountRow,
     TransferRow,
 )
-from guilder.domains.ledger.rules.state import Limit
+from guilder.domains.ledger.rules.state import COUNTERS, Limit
 
 
 def _n(name: str, type_: Any, **options: Any) -> Column[Any]:
@@ -42,6 +52,7 @@ head = Table(
     _n("chain", Bytes),
     _n("id_key", Bytes),
     _n("closed_us", Big, server_default=text("0")),
+    **only_changes("last_no", "last_batch", "clock_us", "clock_offset_us", "chain", "closed_us"),
     **STRICT,
 )
 
@@ -55,6 +66,7 @@ ledger_accounts = Table(
     _n("category", String),
     _n("name", String),
     _n("opened_at", Big),
+    **only_changes(),
     **STRICT,
 )
 
@@ -76,6 +88,7 @@ balances = Table(
         "debits >= 0 AND credits >= 0 AND debits_pending >= 0 AND credits_pending >= 0",
         name="counters",
     ),
+    **only_changes(*COUNTERS, "floor", "ceiling", "flags"),
     postgresql_with={"fillfactor": 50},
     **STRICT,
 )
@@ -145,6 +158,7 @@ holds = Table(
     _n("state", Small),
     Column("expires_at", Big),
     _partial("ix_ledger_holds_expires_at", "state = 0 AND expires_at IS NOT NULL", "expires_at"),
+    **only_changes("remaining", "state"),
     **STRICT,
 )
 

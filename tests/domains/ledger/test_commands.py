@@ -356,7 +356,9 @@ async def test_a_posting_in_a_command_that_deadlocks_runs_again(postgres_url: st
 
     async def row_then_books(uow: UnitOfWork, cmd: Note) -> None:
         tries.append(cmd)
-        await uow.execute(text("UPDATE outbox SET stream = stream WHERE id = 1"))
+        await uow.execute(
+            text(f"UPDATE ledger_balances SET flags = flags WHERE account_id = {alice}")
+        )
         if len(tries) <= 2:
             await met.wait()
         await post(uow, branch.clock, [Unit([pay(alice, bob, 1)])])
@@ -367,7 +369,9 @@ async def test_a_posting_in_a_command_that_deadlocks_runs_again(postgres_url: st
         if len(tries) <= 2:
             await met.wait()
         await asyncio.sleep(0.2)  # the other waits for the head first and is the one to notice
-        await uow.execute(text("UPDATE outbox SET stream = stream WHERE id = 1"))
+        await uow.execute(
+            text(f"UPDATE ledger_balances SET flags = flags WHERE account_id = {alice}")
+        )
 
     await asyncio.gather(branch.do(row_then_books, Note("x")), branch.do(books_then_row, Note("y")))
     assert len(tries) == 3
