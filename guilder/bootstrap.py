@@ -12,6 +12,7 @@ from typing import Any, Final
 from guilder.api.auth import Principal, TokenCache
 from guilder.api.limits import RateLimits
 from guilder.api.policies import RouteClass
+from guilder.core.actor import SYSTEM
 from guilder.core.clock import SECOND_US, Clock, SystemClock
 from guilder.core.events import Subscriber
 from guilder.core.ids import NumberCipher
@@ -23,6 +24,8 @@ from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
 from guilder.domains.accounts.services import AccountDirectory
+from guilder.domains.audit.commands import BeginSigning, begin_signing
+from guilder.domains.audit.queries import trail_lacks_keys
 from guilder.domains.identity.queries import session_user, unknown_keys
 from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.domains.identity.services.factors import SecondFactorService
@@ -61,6 +64,7 @@ from guilder.infra.security.passwords import (
 from guilder.infra.security.qr import qr_svg
 from guilder.infra.security.ratelimit import FallbackRateLimiter, LocalRateLimiter, RedisRateLimiter
 from guilder.infra.security.secrets import FolderSecrets, MountedSecrets, StaticSecrets
+from guilder.infra.security.signing import RingAuditSigner
 from guilder.infra.security.tokens import KEEP_SECONDS, AccessTokens, LetterTokens, RefreshTokens
 from guilder.slices import SLICES
 
@@ -157,7 +161,7 @@ async def build_bank(
     routes = event_routes(subscribers)
     keys = await asyncio.to_thread(open_keys, settings, clock)
     database = Database(settings.database)
-    runner = Runner(database, clock, routes)
+    runner = Runner(database, clock, routes, audit_signer(settings, keys))
     try:
         await _expect_keys(runner, keys.encryption, settings.lost_keys)
         cipher = await runner.view(number_cipher)
@@ -265,6 +269,11 @@ def open_keys(settings: Settings, clock: Clock) -> Keys:
     return keys
 
 
+def audit_signer(settings: Settings, keys: Keys) -> RingAuditSigner:
+    """What signs the audit trail: the encryption key, which is kept as long as what it protects."""
+    return RingAuditSigner(keys.encryption, settings.lost_keys)
+
+
 async def check_stored_keys(settings: Settings, keys: Keys) -> None:
     """Raises ``InvalidSettings`` when what is stored names an encryption key that is not there."""
     database = Database(settings.database)
@@ -358,7 +367,24 @@ async def migrate_bank(settings: Settings, *, new: bool = False) -> bool:
         settings.database, before_first=(lambda: None) if new else known.refuse_if_known
     )
     known.remember()
+    if changed:
+        await _begin_signing(settings)
     return changed
+
+
+async def _begin_signing(settings: Settings) -> None:
+    """Where the trail is older than its keys, let the first row that carries one be of now."""
+    database = Database(settings.database)
+    try:
+        clock = SystemClock()
+        if not await Runner(database, clock).view(trail_lacks_keys):
+            return
+        keys = await asyncio.to_thread(open_keys, settings, clock)
+        await check_stored_keys(settings, keys)
+        runner = Runner(database, clock, signer=audit_signer(settings, keys))
+        await runner.run(begin_signing, BeginSigning(), SYSTEM)
+    finally:
+        await database.close()
 
 
 @asynccontextmanager

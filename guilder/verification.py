@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from guilder.core.clock import SystemClock
+from guilder.core.ports import AuditSigner
 from guilder.db.engine import Database, is_sqlite, sqlite_path
 from guilder.db.guards import broken_guard
 from guilder.db.run import Runner
@@ -57,6 +58,10 @@ class Verification:
             yield f"The audit trail is broken: {_named(audit.broken)}"
             return
         yield f"The audit trail holds: {audit.number} rows."
+        if audit.keyed_from is not None and audit.keyed_from > 1:
+            yield f"Rows before {audit.keyed_from} carry no key: only an anchor proves them."
+        if audit.under_lost_keys:
+            yield f"Rows under lost keys, which only an anchor proves: {audit.under_lost_keys}"
         yield f"Audit anchor: {audit.number}:{audit.chain}"
         if audit.open_attempts:
             yield f"Attempts without an outcome, of which nothing was kept: {audit.open_attempts}"
@@ -67,16 +72,22 @@ class Verification:
 
 async def verify_database(
     url: str,
+    signer_of: Callable[[], AuditSigner] | None = None,
     anchor: Anchor | None = None,
     audit_anchor: Anchor | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> Verification:
-    """Check the whole database. Raises ``FileNotFoundError`` when there is none."""
+    """Check the whole database; with ``signer_of`` the audit trail's keys, too.
+
+    Raises ``FileNotFoundError`` when there is none.
+    """
     if is_sqlite(url) and not sqlite_path(url).exists():
         raise FileNotFoundError(f"there is none at {sqlite_path(url)}")
 
+    signer = None if signer_of is None else signer_of()
+
     async def check(view: View) -> Verification:
-        return await verify_view(view, anchor, audit_anchor, progress)
+        return await verify_view(view, signer, anchor, audit_anchor, progress)
 
     database = Database(url)
     try:
@@ -87,13 +98,14 @@ async def verify_database(
 
 async def verify_view(
     view: View,
+    signer: AuditSigner | None = None,
     anchor: Anchor | None = None,
     audit_anchor: Anchor | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> Verification:
     """Check everything through one view."""
     books = await verify_ledger(view, anchor=anchor, progress=progress)
-    audit = await verify_audit(view, anchor=audit_anchor, progress=progress)
+    audit = await verify_audit(view, signer=signer, anchor=audit_anchor, progress=progress)
     guard = await broken_guard(view, metadata.tables.values())
     return Verification(books, audit, None if guard is None else BrokenRow(*guard))
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from guilder import __version__
-from guilder.bootstrap import check_stored_keys, migrate_bank, open_bank, open_keys
+from guilder.bootstrap import audit_signer, check_stored_keys, migrate_bank, open_bank, open_keys
 from guilder.cli import keys, shell
 from guilder.cli.troubles import REFUSED, reported_errors
 from guilder.core.actor import SYSTEM
@@ -183,7 +183,12 @@ def verify(
         anchors = _anchor_of(anchor, "--anchor"), _anchor_of(audit_anchor, "--audit-anchor")
         with _progress() as bar:
             found = asyncio.run(
-                verify_database(settings.database, *anchors, lambda name, n: bar(name, n, None))
+                verify_database(
+                    settings.database,
+                    lambda: audit_signer(settings, open_keys(settings, SystemClock())),
+                    *anchors,
+                    lambda name, n: bar(name, n, None),
+                )
             )
         print(json.dumps(found.document()) if as_json else "\n".join(found.lines()))
     raise typer.Exit(REFUSED if found.broken else 0)

@@ -55,6 +55,21 @@ class Sealer(Protocol):
         ...
 
 
+class AuditSigner(Protocol):
+    """Signs rows of the audit trail with a key that the database does not hold."""
+
+    def sign(self, content: bytes) -> tuple[bytes, bytes]:
+        """The name of the key that is used, and the MAC of the content."""
+        ...
+
+    def sign_again(self, key: bytes, content: bytes) -> bytes | None:
+        """The MAC under the key of a name, None when that key is lost for good.
+
+        Raises ``KeyMissing`` when it is not there.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SecretVersion:
     """One version of a secret.

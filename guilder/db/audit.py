@@ -1,8 +1,10 @@
 """The audit trail: what was attempted, by whom, and how it ended.
 
 Rows are numbered without gaps and each carries the SHA-256 of the row before and of itself, so that
-none can be changed, taken out or put in unseen. ``audit_head`` holds the last number and hash:
-whoever appends locks it, as the last thing before the commit, so nobody who holds it waits.
+none can be changed, taken out or put in unseen. The hash covers a MAC of the row that is stored
+nowhere and whose key the database does not hold, so that the database alone cannot make one.
+``audit_head`` holds the last number and hash: whoever appends locks it, as the last thing before
+the commit, so nobody who holds it waits.
 """
 
 import hashlib
@@ -28,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
+from guilder.core.ports import AuditSigner
 from guilder.db.base import (
     APPEND_ONLY,
     STRICT,
@@ -59,6 +62,7 @@ audit_events = Table(
     Column("ip_address", String, nullable=False),
     Column("detail", String),
     Column("chain", Bytes, nullable=False),
+    Column("key_id", Bytes),
     CheckConstraint("phase IN ('attempted', 'succeeded', 'failed')", name="phase"),
     Index(None, "at", "id"),
     Index(None, "actor", "at", "id"),
@@ -153,7 +157,7 @@ def content(columns: Mapping[str, Any]) -> bytes:
 
 
 def audit_chain_hash(previous: bytes, number: int, row: bytes) -> bytes:
-    """SHA-256 of the hash before, the row's number in 8 bytes, and its ``content``."""
+    """SHA-256 of the hash before, the row's number in 8 bytes, and its ``content`` with its MAC."""
     return hashlib.sha256(previous + number.to_bytes(8) + row).digest()
 
 
@@ -172,12 +176,19 @@ def change_details(
     }
 
 
-async def append(connection: AsyncConnection, entry: AuditEntry) -> None:
-    """Add a row to the trail of this transaction; call it last, for it locks the trail's head."""
+async def append(
+    connection: AsyncConnection, entry: AuditEntry, signer: AuditSigner | None = None
+) -> None:
+    """Add a row to the trail of this transaction; call it last, for it locks the trail's head.
+
+    The MAC goes to the database only to be hashed: it holds for this row and nowhere else.
+    """
     columns = entry.columns()
+    row = content(columns)
+    key, mac = (None, b"") if signer is None else signer.sign(row)
     values = {f"new_{name}": value for name, value in columns.items()}
     added = await connection.execute(
-        _APPEND[connection.dialect.name], {**values, "content": content(columns)}
+        _APPEND[connection.dialect.name], {**values, "new_key_id": key, "content": row + mac}
     )
     if added.rowcount != 1:
         raise RuntimeError("audit_head has no row")
@@ -208,10 +219,9 @@ def _sqlite_append() -> Insert:
 
 
 def _insert(number: ColumnElement[int], chain: ColumnElement[bytes]) -> Insert:
-    given = [bindparam(f"new_{name}", type_=audit_events.c[name].type) for name in COVERED]
-    return audit_events.insert().from_select(
-        ["id", *COVERED, "chain"], select(number, *given, chain)
-    )
+    names = (*COVERED, "key_id")
+    given = [bindparam(f"new_{name}", type_=audit_events.c[name].type) for name in names]
+    return audit_events.insert().from_select(["id", *names, "chain"], select(number, *given, chain))
 
 
 def _json(value: object) -> str:

@@ -20,6 +20,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import Refusal
 from guilder.core.events import EventRoutes
 from guilder.core.ids import uuid7
+from guilder.core.ports import AuditSigner
 from guilder.db.audit import AuditDetails, AuditEntry, Phase, append
 from guilder.db.deliveries import check_event_routes
 from guilder.db.engine import Database, is_transient, raise_translated
@@ -79,14 +80,20 @@ class _Attempt:
 class Runner:
     """Runs commands in units of work and queries in views.
 
-    ``routes`` tells whom their events are delivered to; without any they are only kept.
+    ``routes`` tells whom their events are delivered to; without any they are only kept. Without a
+    ``signer`` the trail's rows carry no key.
     """
 
     def __init__(
-        self, database: Database, clock: Clock, routes: EventRoutes = NO_EVENT_ROUTES
+        self,
+        database: Database,
+        clock: Clock,
+        routes: EventRoutes = NO_EVENT_ROUTES,
+        signer: AuditSigner | None = None,
     ) -> None:
         self.database = database
         self.clock = clock
+        self.signer = signer
         self._routes = check_event_routes(routes)
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -178,7 +185,9 @@ class Runner:
                     await keep(uow, call.key, outcome.answer)
                 if uow.audit_details.subject is None:
                     uow.audit(subject=getattr(value, "id", None))
-            await append(connection, _entry(call, attempt, Phase.SUCCEEDED, uow.now_us))
+            await append(
+                connection, _entry(call, attempt, Phase.SUCCEEDED, uow.now_us), self.signer
+            )
         return outcome
 
     async def _audit(
@@ -187,7 +196,7 @@ class Runner:
         entry = _entry(call, attempt, phase, self.clock.now_us(), code)
         try:
             async with self.database.single() as connection:
-                await append(connection, entry)
+                await append(connection, entry, self.signer)
         except Exception as error:  # noqa: BLE001 - raised again
             raise_translated(error)
 

@@ -57,7 +57,7 @@ class Happening:
 async def seed_demo(bank: Bank, progress: DemoProgress | None = None) -> bool:
     """Make the demo bank where it is not complete; tells whether anything was added."""
     clock = FixedClock(await _first_day(bank))
-    runner = Runner(bank.database, clock)
+    runner = Runner(bank.database, clock, signer=bank.runner.signer)
     store = ledger_store(bank.database, clock)
     try:
         before = await bank.runner.view(user_by_email, PEOPLE[-1].email)

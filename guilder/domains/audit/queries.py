@@ -28,6 +28,11 @@ async def list_audit_events(
     return paginate(rows, page, lambda event: f"{event.at}.{event.number}")
 
 
+async def trail_lacks_keys(view: View) -> bool:
+    """Whether there are rows and the last of them carries no key."""
+    return await repository.trail_lacks_keys(view)
+
+
 def _instant_and_number(page: PageRequest) -> tuple[int, int] | None:
     if page.after is None:
         return None

@@ -48,7 +48,7 @@ async def every_event(view: View) -> AsyncIterator[Sequence[Any]]:
         cast(_C[name], String).label(name) if isinstance(_C[name].type, Guid) else _C[name]
         for name in COVERED
     ]
-    statement = select(_C.id, *raw, _C.chain).order_by(_C.id).limit(EVENTS_PER_PAGE)
+    statement = select(_C.id, *raw, _C.chain, _C.key_id).order_by(_C.id).limit(EVENTS_PER_PAGE)
     after = None
     while True:
         rows = await view.all(statement if after is None else statement.where(_C.id > after))
@@ -57,6 +57,12 @@ async def every_event(view: View) -> AsyncIterator[Sequence[Any]]:
             after = rows[-1].id
         if len(rows) < EVENTS_PER_PAGE:
             return
+
+
+async def trail_lacks_keys(view: View) -> bool:
+    """Whether there are rows and the last of them carries no key."""
+    last = await view.first(select(_C.key_id).order_by(_C.id.desc()).limit(1))
+    return last is not None and last.key_id is None
 
 
 async def audit_trail_head(view: View) -> Any:

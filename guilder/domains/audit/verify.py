@@ -3,10 +3,12 @@
 Pages of rows over one snapshot; memory does not grow with the trail.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from guilder.core.clock import MINUTE_US, iso_instant
+from guilder.core.ports import AuditSigner, CannotUnseal, KeyMissing
 from guilder.db.audit import FIRST_LINK, audit_chain_hash, content
 from guilder.db.unit_of_work import View
 from guilder.domains.audit import repository
@@ -32,32 +34,73 @@ class AuditReport:
     """What was found; ``broken`` is None when the trail holds.
 
     ``chain`` is the hash of the last row: kept elsewhere with its ``number``, it proves later that
-    the trail up to there is still what it was. ``open`` names the newest of ``open_attempts``.
+    the trail up to there is still what it was. Rows from ``keyed_from`` on cannot be made by who
+    has the database alone, but for those under keys that are lost for good. ``open`` names the
+    newest of ``open_attempts``.
     """
 
     number: int = 0
     chain: str = FIRST_LINK.hex()
+    keyed_from: int | None = None
+    under_lost_keys: int = 0
     open_attempts: int = 0
     open: list[OpenAttempt] = field(default_factory=list)
     broken: BrokenRow | None = None
 
 
 async def verify_audit(
-    view: View, *, anchor: tuple[int, str] | None = None, progress: VerifyProgress | None = None
+    view: View,
+    *,
+    signer: AuditSigner | None = None,
+    anchor: tuple[int, str] | None = None,
+    progress: VerifyProgress | None = None,
 ) -> AuditReport:
     """Check every row of the audit trail in one snapshot, and look for open attempts.
 
-    ``anchor`` is a number and its hash as an earlier report gave them.
+    With a ``signer`` rows have to carry keys, from the first that does. ``anchor`` is a number and
+    its hash as an earlier report gave them.
     """
     report = AuditReport()
-    report.broken = await _chain(view, report, anchor, progress or (lambda _name, _count: None))
+    link = _Links(report, signer).next
+    progress = progress or (lambda _name, _count: None)
+    report.broken = await _chain(view, report, link, anchor, progress)
+    if report.broken is None and signer is not None and report.number and not report.keyed_from:
+        report.broken = BrokenRow("audit_events", "1", "no row carries a key")
     if report.broken is None:
         await _open_attempts(view, report)
     return report
 
 
+class _Links:
+    """The hash that each row should have, of the hash before and its MAC."""
+
+    def __init__(self, report: AuditReport, signer: AuditSigner | None) -> None:
+        self._report = report
+        self._signer = signer
+
+    def next(self, chain: bytes, number: int, row: Any) -> bytes:
+        """What the row's hash should be. Raises ``CannotUnseal`` where nobody can tell."""
+        told, mac = content(row._mapping), b""
+        if row.key_id is None and self._report.keyed_from is not None:
+            raise CannotUnseal("it carries no key, and rows before it do")
+        if row.key_id is not None:
+            if self._signer is None:
+                raise KeyMissing(f"it names the key {row.key_id.hex()}, which is not there")
+            self._report.keyed_from = self._report.keyed_from or number
+            found = self._signer.sign_again(row.key_id, told)
+            if found is None:
+                self._report.under_lost_keys += 1
+                return bytes(row.chain)
+            mac = found
+        return audit_chain_hash(chain, number, told + mac)
+
+
 async def _chain(
-    view: View, report: AuditReport, anchor: tuple[int, str] | None, progress: VerifyProgress
+    view: View,
+    report: AuditReport,
+    link: Callable[[bytes, int, Any], bytes],
+    anchor: tuple[int, str] | None,
+    progress: VerifyProgress,
 ) -> BrokenRow | None:
     """Follow the chain and name the first row that does not fit."""
     number, chain = 0, FIRST_LINK
@@ -66,7 +109,10 @@ async def _chain(
             number += 1
             if row.id != number:
                 return _bad_number(row.id, number)
-            chain = audit_chain_hash(chain, number, content(row._mapping))
+            try:
+                chain = link(chain, number, row)
+            except CannotUnseal as problem:
+                return BrokenRow("audit_events", str(number), str(problem))
             if chain != row.chain:
                 return BrokenRow("audit_events", str(number), "the hash does not fit the row")
             if anchor is not None and anchor[0] == number and anchor[1].lower() != chain.hex():

@@ -36,6 +36,7 @@ TAMPERED = {
     "ip_address": "'192.0.2.8'",
     "detail": "coalesce(detail, '{}') || ' '",
     "chain": "(SELECT chain FROM audit_head)",
+    "key_id": "(SELECT chain FROM audit_head)",
 }
 NULLABLE = ("session_id", "subject", "code", "detail")
 
