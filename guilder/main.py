@@ -14,15 +14,17 @@ from pydantic import Field
 from guilder import __version__
 from guilder.api.app import Api
 from guilder.api.auth import anonymous_actor
+from guilder.api.client import address_key, is_trusted
 from guilder.api.deps import Part
 from guilder.api.middleware import GatewayOptions
 from guilder.api.openapi import refusals
-from guilder.api.policies import READ, UNLIMITED, rate_limited
+from guilder.api.policies import HEALTH, READ, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import Count, ResponseBody
 from guilder.bootstrap import Bank, open_bank
 from guilder.core.errors import NotFound, Unavailable
 from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS
+from guilder.infra.process.connections import ConnectionBounds
 from guilder.infra.process.dispatcher import Dispatcher
 from guilder.infra.process.health import HealthMonitor, Status
 from guilder.infra.process.logging import line_handler
@@ -82,6 +84,17 @@ def _tags() -> dict[str, str]:
     for one in SLICES:
         found |= one.tags
     return found | {"system": "What the bank says of itself, and how it is."}
+
+
+def connection_bounds(settings: Settings) -> ConnectionBounds:
+    """How many connections a server has with one address; proxies stand for many."""
+
+    def speaks_for_others(address: str) -> bool:
+        return is_trusted(address, settings.trusted_proxies)
+
+    return ConnectionBounds(
+        most_of_one=settings.connections_per_address, key_of=address_key, shared=speaks_for_others
+    )
 
 
 def stop_accepting(app: FastAPI) -> None:
@@ -175,7 +188,7 @@ async def get_about() -> Reply:
 
 
 @system.get("/health", response_model=Health, responses=refusals(Unhealthy))
-@rate_limited(UNLIMITED)
+@rate_limited(HEALTH)
 async def get_health(monitor: TheHealthMonitor) -> Reply:
     """How the parts are: each is tried, and a row is written and read now and then."""
     status, parts = await monitor.look()
@@ -187,14 +200,14 @@ async def get_health(monitor: TheHealthMonitor) -> Reply:
 
 
 @system.get("/health/live", response_model=State)
-@rate_limited(UNLIMITED)
+@rate_limited(HEALTH)
 async def get_liveness() -> Reply:
     """That the process answers."""
     return json_response(200, {"status": "alive"})
 
 
 @system.get("/health/ready", response_model=State, responses=refusals(NotReady))
-@rate_limited(UNLIMITED)
+@rate_limited(HEALTH)
 async def get_readiness(request: Request) -> Reply:
     """Whether requests should come here: not before the start is over, nor once it stops."""
     if not request.app.state.ready:
@@ -207,7 +220,7 @@ async def get_readiness(request: Request) -> Reply:
     response_class=PlainTextResponse,
     responses=_shown("guilder_requests_total 42.0\n") | refusals(NotFound),
 )
-@rate_limited(UNLIMITED)
+@rate_limited(HEALTH)
 async def get_metrics(
     settings: TheSettings, dispatcher: TheDispatcher, telemetry: TheTelemetry
 ) -> Response:

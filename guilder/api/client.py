@@ -43,6 +43,12 @@ def client_address(
     return str(known)
 
 
+def is_trusted(address: str, trusted: Sequence[TrustedNetwork]) -> bool:
+    """Whether an address is that of a proxy which speaks for many clients."""
+    known = read_address(address)
+    return known is not None and _is_in(known, trusted)
+
+
 @lru_cache(4096)
 def address_key(address: str) -> str:
     """What one client cannot change at will: the address, or the site of a version 6 one."""

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from guilder.infra.process import descriptors
+from guilder.infra.process.connections import ConnectionBounds
 from guilder.infra.process.server import CannotListen, Server, bind
-from tests.support.waiting import LONG
+from tests.support.waiting import LONG, until
 
 pytestmark = pytest.mark.integration  # sockets and processes
 
@@ -124,9 +125,14 @@ async def _answer(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": f"lifespan.{kind}.complete"})
         return
     await asyncio.sleep(0.8 if scope["path"] == "/later" else 0)
-    headers = [(b"content-length", b"2")]
+    bodies = {
+        "/long": b"x" * LONG_ANSWER,
+        "/client": f"{scope['client'][0]} {scope['scheme']}".encode(),
+    }
+    body = bodies.get(scope["path"], b"ok")
+    headers = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"ok"})
+    await send({"type": "http.response.body", "body": body})
 
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
@@ -158,6 +164,69 @@ async def test_a_connection_without_a_running_request_is_closed_in_time(
         assert (await closed).count(b"HTTP/1.1 200 OK") == (b"\r\n\r\n" in first)
 
 
+LONG_ANSWER = 4_000_000
+
+
+@pytest.mark.parametrize("head", [b"", b"connection: close\r\n"], ids=["kept", "closed"])
+async def test_who_does_not_read_an_answer_is_cut_off(
+    head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guilder.infra.process.server.UNREAD_SECONDS", 0.2)
+    async with _served() as (server, address):
+        with socket.create_connection(address) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(b"GET /long HTTP/1.1\r\nhost: x\r\n" + head + b"\r\n")
+            await until(lambda: server.server_state.connections)
+            await until(lambda: not server.server_state.connections)
+
+
+@pytest.mark.parametrize("head", [b"", b"connection: close\r\n"], ids=["kept", "closed"])
+async def test_who_reads_slowly_is_not_cut_off(
+    head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guilder.infra.process.server.UNREAD_SECONDS", 0.2)
+    async with _served() as (_, address):
+        reader, writer = await asyncio.open_connection(*address, limit=65_536)
+        writer.write(b"GET /long HTTP/1.1\r\nhost: x\r\n" + head + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        read = 0
+        while read < LONG_ANSWER:
+            part = await reader.read(60_000)
+            assert part
+            read += len(part)
+            await asyncio.sleep(0.01)
+        assert read == LONG_ANSWER
+        writer.close()
+
+
+async def test_a_full_server_makes_room_for_who_asks() -> None:
+    async with _served(ConnectionBounds(4)) as (server, address):
+        idle = [await asyncio.open_connection(*address) for _ in range(2)]
+        await until(lambda: len(server.server_state.connections) == 2)
+        _, refused = await asyncio.open_connection(*address)
+        await until(lambda: len(server.server_state.connections) == 2)
+        for _, writer in idle:
+            writer.close()
+        await until(lambda: not server.server_state.connections)
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert b"200 OK" in await reader.read()
+        writer.close()
+        refused.close()
+
+
+async def test_the_address_of_a_client_is_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody but the application reads who a proxy says it asks for, and only of those it knows."""
+    async with _served() as (_, address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(
+            b"GET /client HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.9\r\n"
+            b"x-forwarded-proto: https\r\nforwarded: for=203.0.113.9\r\nconnection: close\r\n\r\n"
+        )
+        assert (await reader.read()).endswith(b"\r\n\r\n127.0.0.1 http")
+        writer.close()
+
+
 async def test_a_request_that_runs_is_given_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guilder.infra.process.server.HEAD_SECONDS", 0.5)
     later = b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -167,18 +236,19 @@ async def test_a_request_that_runs_is_given_its_time(monkeypatch: pytest.MonkeyP
 
 
 async def test_connections_beyond_the_descriptors_are_refused_at_once_and_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Before there is none left for the database, or for an answer to who is in."""
-    monkeypatch.setattr("guilder.infra.process.server.most_connections", lambda: 1)
-    async with _connected() as (reader, writer):
-        address = writer.get_extra_info("peername")
+    """Before there is none left for the database, or for an answer to who is in and at work."""
+    async with _served(ConnectionBounds(1, shared=lambda _: True)) as (server, address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n")
+        await until(lambda: server.server_state.tasks)
         for _ in range(3):
             late, end = await asyncio.open_connection(*address)
             assert (await late.read()).startswith(b"HTTP/1.1 503 ")
             end.close()
-        writer.write(GET + b"\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
     (line,) = [one for one in caplog.records if one.message == "connection refused"]
     assert vars(line)["fields"] == {"cause": "1 are open, and more would leave no file"}
 
@@ -199,18 +269,29 @@ async def _all_of(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def _connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a server in this loop."""
-    server = Server(_answer, lambda: None)
+async def _served(
+    bounds: ConnectionBounds | None = None,
+) -> AsyncIterator[tuple[Server, tuple[str, int]]]:
+    """A server in this loop, and its address."""
+    server = Server(_answer, lambda: None, bounds=bounds)
     with bound() as sockets:
         serving = asyncio.create_task(server.serve(sockets))
         while not server.started:
             await asyncio.sleep(0.01)
         gc.unfreeze()
-        reader, writer = await asyncio.open_connection(*sockets[0].getsockname())
+        try:
+            yield server, sockets[0].getsockname()
+        finally:
+            server.should_exit = True
+            await serving
+
+
+@asynccontextmanager
+async def _connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server in this loop."""
+    async with _served() as (_, address):
+        reader, writer = await asyncio.open_connection(*address)
         try:
             yield reader, writer
         finally:
             writer.close()
-            server.should_exit = True
-            await serving

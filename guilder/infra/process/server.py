@@ -9,13 +9,15 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from guilder.core.sparse_log import SparseLog
-from guilder.infra.process.descriptors import most_connections, raise_limit
+from guilder.infra.process.connections import ConnectionBounds
+from guilder.infra.process.descriptors import raise_limit
 
 STOP_SECONDS: Final = 10.0
 """From the signal to the end of the process, whatever hangs."""
@@ -24,6 +26,9 @@ REQUEST_SECONDS: Final = 6
 BACKLOG: Final = 2048
 HEAD_SECONDS: Final = 30.0
 """How long a connection may be open without a request that runs: idle, or with half a head."""
+UNREAD_SECONDS: Final = 30.0
+READ_BYTES: Final = 30_000
+"""A client that is sent more than fits reads at least so much of it in that time."""
 MAX_HEAD_BYTES: Final = 65_536
 """Bytes of a request's line and headers, to within what arrives at once."""
 READY: Final = b"R"
@@ -33,6 +38,9 @@ ALIVE_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 _sparse: Final = SparseLog(_log)
+_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
+SHORT_DIGITS: Final = 4
+"""Of a length: so short a body mostly comes with its head, and there is nothing to gain."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -43,27 +51,57 @@ class CannotListen(Exception):
 class Connection(HttpToolsProtocol):
     """A connection with bounds on what comes before a request is known, in time and in bytes.
 
-    The body's bounds are the application's. What is no HTTP is answered with a bare status.
+    The body's bounds are the application's. What is no HTTP is answered with a bare status. Who
+    does not read what they are answered is cut off.
     """
 
     _bound: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+    _unread_bytes = 0
     _heads = 0
     _in_head = True
     _head_bytes = 0
 
+    def __init__(self, *args: Any, bounds: ConnectionBounds, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._bounds = bounds
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first request; close at once what there is no descriptor for."""
+        """Begin to wait for the first request, if there is room for one more."""
         super().connection_made(transport)  # type: ignore[arg-type]
-        if len(self.connections) > (most := most_connections()):
-            _sparse.tell("connection refused", f"{most} are open, and more would leave no file")
+        cause = self._bounds.enter(self, self.client[0] if self.client else "")
+        if cause is None:
+            self._wait()
+        else:
+            _sparse.tell("connection refused", cause)
             self._refuse(b"503 Service Unavailable")
-            return
-        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
+        self._bounds.leave(self)
         self._wait_no_longer()
+        self._is_read()
         super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close at once, whatever is still to be sent."""
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered; it has to go on in time."""
+        super().pause_writing()
+        self._is_unread()
+
+    def resume_writing(self) -> None:
+        """The client has read; after the last answer it has to read the rest, too."""
+        super().resume_writing()
+        self._is_read()
+        if self.transport.is_closing():
+            self._is_unread()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more was asked for."""
+        self._end()
 
     def data_received(self, data: bytes) -> None:
         """Read; answer a head that does not end with 431."""
@@ -77,11 +115,16 @@ class Connection(HttpToolsProtocol):
             self._refuse(b"431 Request Header Fields Too Large")
 
     def on_headers_complete(self) -> None:
-        """A request begins to run, or to wait for the one before it."""
+        """A request begins to run, or to wait for the one before it.
+
+        Of a body nothing more is read before the application asks for it.
+        """
         self._heads += 1
         self._in_head = False
         self._wait_no_longer()
         super().on_headers_complete()
+        if any(name in _BODY and len(value) > SHORT_DIGITS for name, value in self.headers):
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         """What comes next is another head."""
@@ -92,6 +135,10 @@ class Connection(HttpToolsProtocol):
         """Wait for the next request; what is left of this one's body does not count as one."""
         super().on_response_complete()
         if self.cycle.response_complete:
+            self.cycle.body = bytearray()  # nobody reads what is left of it
+        if self.transport.is_closing():
+            self._is_unread()
+        elif self.cycle.response_complete:
             self._wait()
 
     def send_400_response(self, msg: str) -> None:
@@ -101,17 +148,47 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, status: bytes) -> None:
         head = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         self.transport.write(head % status)
+        self._end()
+
+    def _end(self) -> None:
+        """Close; what is left to be sent is sent if the client reads it in time."""
         self.transport.close()
+        self._is_unread()
 
     def _wait(self) -> None:
         self._wait_no_longer()
         if not self.transport.is_closing():
-            self._bound = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+            self._bound = self.loop.call_later(HEAD_SECONDS, self._end)
+            self._tell_bounds()
 
     def _wait_no_longer(self) -> None:
         if self._bound is not None:
             self._bound.cancel()
             self._bound = None
+            self._tell_bounds()
+
+    def _is_unread(self) -> None:
+        if self._unread is None:
+            self._unread_bytes = self.transport.get_write_buffer_size()
+            self._unread = self.loop.call_later(UNREAD_SECONDS, self._look_again)
+            self._tell_bounds()
+
+    def _look_again(self) -> None:
+        self._unread = None
+        if self.transport.get_write_buffer_size() > self._unread_bytes - READ_BYTES:
+            self.abort()
+        else:
+            self._is_unread()
+
+    def _is_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+            self._tell_bounds()
+
+    def _tell_bounds(self) -> None:
+        waiting = self._bound is not None or self._unread is not None
+        self._bounds.waits(self, waiting=waiting)
 
 
 class Server(uvicorn.Server):
@@ -123,12 +200,16 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, app: Any, stopping: Callable[[], None], control: socket.socket | None = None
+        self,
+        app: Any,
+        stopping: Callable[[], None],
+        control: socket.socket | None = None,
+        bounds: ConnectionBounds | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Connection,
+                http=partial(Connection, bounds=bounds or ConnectionBounds()),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="on",
                 log_config=None,
