@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from guilder.core.errors import Unavailable
 from guilder.db.audit import SQLITE_LINK, audit_chain_hash
+from guilder.db.files import make_private_file, make_private_folder
 from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, LIMITS, connect_postgres
 from guilder.db.sqlite_files import SqliteFiles
 
@@ -77,6 +78,19 @@ def sqlite_path(url: str) -> Path:
 def existing_file(path: Path) -> str:
     """The address by which SQLite opens a file that is there, and never makes one."""
     return f"file:{quote(str(path.absolute()))}?mode=rw"
+
+
+def make_sqlite_file(url: str) -> None:
+    """Make the file of an SQLite address and its folder, for their owner only, where none is."""
+    path = sqlite_path(url)
+    make_private_folder(path.parent)
+    make_private_file(path)
+
+
+def sqlite_files(url: str) -> tuple[Path, ...]:
+    """The files of an SQLite database: itself, its log and the log's index."""
+    path = sqlite_path(url)
+    return path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))
 
 
 def check_sqlite_library(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:

@@ -15,7 +15,13 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from guilder.db.engine import check_sqlite_library, is_sqlite, prepare_sqlite, sqlite_path
+from guilder.db.engine import (
+    check_sqlite_library,
+    is_sqlite,
+    make_sqlite_file,
+    prepare_sqlite,
+    sqlite_path,
+)
 from guilder.db.postgres import connect_postgres
 
 _LOCK: Final = 0x6775696C646572  # "guilder"
@@ -111,7 +117,7 @@ def migration_engine(url: str) -> AsyncEngine:
             poolclass=NullPool,
         )
     check_sqlite_library()
-    sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+    make_sqlite_file(url)
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(sqlite_path(url))), poolclass=NullPool
     )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from guilder.db.files import make_private_folder
+
 
 @contextmanager
 def draft_of(path: Path, data: bytes) -> Iterator[Path]:
@@ -14,7 +16,7 @@ def draft_of(path: Path, data: bytes) -> Iterator[Path]:
 
     What is left of it at the end is removed.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guilder.db.engine import check_sqlite_library
+from guilder.db.files import make_private_file, make_private_folder
 from guilder.infra.process import production
 from guilder.infra.process.origins import is_safe, origin_of
 from guilder.infra.process.production import is_weak, production_warnings
@@ -19,6 +20,7 @@ from tests.support.app import PRODUCTION
 
 SECRET, ENCRYPTION = str(PRODUCTION["secret_key"]), str(PRODUCTION["encryption_key"])
 POSTGRES = "postgresql://bank:{}@db.internal/bank"
+NO_USER = "postgresql://db.internal/bank"
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +36,14 @@ def said(**changes: Any) -> list[str]:
     except InvalidSettings as refused:
         return str(refused).splitlines()
     return []
+
+
+def private(path: Path, text: str = "") -> Path:
+    """A file as Guilder makes one."""
+    make_private_folder(path.parent)
+    make_private_file(path)
+    path.write_text(text)
+    return path
 
 
 def test_what_is_safe_starts() -> None:
@@ -63,6 +73,12 @@ def test_what_is_safe_starts() -> None:
         ({"database_url": POSTGRES.format("bank")}, "GUILDER_DATABASE_URL has a password that"),
         ({"database_url": POSTGRES.format("p%61ssword")}, "GUILDER_DATABASE_URL has a password"),
         ({"database_url": POSTGRES.format("Bank")}, "GUILDER_DATABASE_URL has a password that"),
+        ({"database_url": NO_USER + "?password=postgres"}, "GUILDER_DATABASE_URL has a password"),
+        ({"database_url": NO_USER + "?user=x1&password=X1"}, "GUILDER_DATABASE_URL has a password"),
+        (
+            {"database_url": POSTGRES.format("Zk3vQ9sLw0aTn7yRb5xHd1cG") + "?password=p%61ssword"},
+            "GUILDER_DATABASE_URL has a password",
+        ),
         (
             {"secrets_url": "aws-secrets-manager:bank"},
             "GUILDER_SECRET_KEY, GUILDER_SECRET_KEY_FILE and GUILDER_SECRETS_URL: set one",
@@ -120,7 +136,7 @@ def test_keys_in_files_are_held_to_the_same(tmp_path: Path) -> None:
     path = tmp_path / "key"
     files = {"secret_key": ..., "secret_key_file": path}
     assert said(**files) == ["GUILDER_SECRET_KEY_FILE: cannot be read"]
-    path.write_text("canary")
+    private(path, "canary")
     assert said(**files) == ["GUILDER_SECRET_KEY_FILE: needs at least 32 bytes"]
     path.write_bytes(b"\xff" * 40)
     assert said(**files) == ["GUILDER_SECRET_KEY_FILE: cannot be read"]
@@ -135,12 +151,40 @@ def test_keys_in_files_are_held_to_the_same(tmp_path: Path) -> None:
 
 
 def test_a_key_of_the_sandbox_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data" / "keys").mkdir(parents=True)
     made = secrets.token_urlsafe(48)
-    (tmp_path / "data" / "keys" / "secret_key").write_text(made)
+    private(tmp_path / "data" / "keys" / "secret_key", made)
     (told,) = said(secret_key=f"{SECRET},{made}")
     assert told.startswith("GUILDER_SECRET_KEY was generated for the sandbox")
     assert said() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "loose", "mode"),
+    [
+        ("data", 0o750, 0o700),
+        ("data", 0o701, 0o700),
+        ("data/guilder.db", 0o644, 0o600),
+        ("data/guilder.db-wal", 0o640, 0o600),
+        ("data/guilder.db-shm", 0o602, 0o600),
+        ("data/keys", 0o711, 0o700),
+        ("data/keys/encryption_key", 0o604, 0o600),
+        ("mounted", 0o640, 0o600),
+    ],
+)
+def test_files_that_others_can_read_are_refused(
+    tmp_path: Path, name: str, loose: int, mode: int
+) -> None:
+    mounted = private(tmp_path / "mounted", SECRET)
+    for each in ("guilder.db", "guilder.db-wal", "guilder.db-shm", "keys/encryption_key"):
+        private(tmp_path / "data" / each, secrets.token_urlsafe(48))
+    files = {"data_dir": tmp_path / "data", "secret_key": ..., "secret_key_file": mounted}
+    assert said(**files) == []
+    path = tmp_path / name
+    path.chmod(loose)
+    told = f"{path} is open to others than its owner: chmod {mode:o} {path}"
+    assert said(**files) == [told]
+    path.chmod(mode)
+    assert said(**files) == []
 
 
 def test_an_affected_sqlite_is_refused_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,10 +210,37 @@ def test_what_is_doubtful_is_told_and_not_refused() -> None:
     assert [line.split()[0] for line in told] == [
         "GUILDER_MAIL_URL", "GUILDER_METRICS_PUBLIC", "GUILDER_TRUSTED_PROXIES",
     ]  # fmt: skip
-    sound = {
-        "mail_url": "smtp://relay", "mail_from": "bank@bank.example", "trusted_proxies": "10.0.0.1",
-    }  # fmt: skip
-    assert production_warnings(load_settings(**PRODUCTION, **sound)) == []
+    assert production_warnings(load_settings(**PRODUCTION, **SOUND)) == []
+
+
+SOUND = {
+    "mail_url": "smtps://relay", "mail_from": "bank@bank.example", "trusted_proxies": "10.0.0.1",
+}  # fmt: skip
+POSTGRES_SAFE = POSTGRES.format("Zk3vQ9sLw0aTn7yRb5xHd1cG")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "doubtful"),
+    [
+        ("redis_url", "redis://cache.internal:6379/0", True),
+        ("redis_url", "redis://127.0.0.1:6379/0", False),
+        ("redis_url", "rediss://cache.internal", False),
+        ("redis_url", "unix:///run/redis.sock", False),
+        ("database_url", POSTGRES_SAFE, True),
+        ("database_url", POSTGRES_SAFE + "?sslmode=prefer", True),
+        ("database_url", POSTGRES_SAFE + "?sslmode=verify-full", False),
+        ("database_url", POSTGRES_SAFE + "?ssl=require", False),
+        ("database_url", "postgresql://bank@localhost/bank", False),
+        ("database_url", "postgresql://bank@/bank?host=/run/postgresql", False),
+        ("database_url", "postgresql://bank@/bank?host=db.internal", True),
+        ("mail_url", "smtp://relay", True),
+        ("mail_url", "smtp://bank:pass@relay", False),
+        ("mail_url", "smtp://localhost", False),
+    ],
+)
+def test_clear_text_to_another_host_is_doubted_aloud(name: str, value: str, doubtful: bool) -> None:
+    told = production_warnings(load_settings(**PRODUCTION, **(SOUND | {name: value})))
+    assert [line.split()[0] for line in told] == [f"GUILDER_{name.upper()}"] * doubtful
 
 
 @pytest.mark.parametrize(

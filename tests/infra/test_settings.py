@@ -135,6 +135,8 @@ def test_proxies_are_read_from_a_list_of_addresses_and_networks(
     [
         ("redis://:canary@h:1/0", "redis://:********@h:1/0"),
         ("rediss://u:canary@h", "rediss://u:********@h"),
+        ("redis://h?db=1&password=canary", "redis://h?db=1&password=********"),
+        ("redis://h?Password=canary&db=1", "redis://h?Password=********&db=1"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock"),
         ("", ""),
     ],
@@ -225,3 +227,7 @@ def test_the_log_format_follows_the_terminal() -> None:
 
 def test_an_address_without_a_password_stays_as_it_is() -> None:
     assert masked_url("sqlite:////a/b.db") == "sqlite:////a/b.db"
+    url = "postgresql://u:can%40ary@h/d?password=canary&sslmode=require&sslpassword=canary"
+    assert masked_url(url) == (
+        "postgresql://u:********@h/d?password=********&sslmode=require&sslpassword=********"
+    )

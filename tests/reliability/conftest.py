@@ -25,7 +25,7 @@ def another_url(request: pytest.FixtureRequest, database_url: str) -> Iterator[s
     if is_sqlite(database_url):
         template: Path = request.getfixturevalue("sqlite_template")
         folder: Path = request.getfixturevalue("tmp_path")
-        shutil.copyfile(template, folder / "another.db")
+        shutil.copy(template, folder / "another.db")
         yield f"sqlite:///{folder}/another.db"
         return
     server: Server = request.getfixturevalue("postgres_server")

@@ -1,5 +1,6 @@
 """The settings as people are shown them: where each comes from, and no secret."""
 
+import re
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -8,6 +9,10 @@ from pydantic import SecretStr
 from guilder.infra.process.settings import PREFIX, Settings, Source, given_names
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY
 
+MASK: Final = "********"
+_SECRET_PARAMETER: Final = re.compile(
+    r"(?P<name>\b[^&=]*(?:pass|pwd|secret|token)[^&=]*)=[^&]*", re.IGNORECASE
+)
 _WORKED_OUT: Final = {
     "metrics_public": "shows_metrics",
     "require_email_verification": "requires_verification",
@@ -45,7 +50,7 @@ def _shown(settings: Settings, name: str) -> str:
         case _ if name == "database_url":
             return masked_url(settings.database)
         case _ if name == "redis_url":
-            return masked_url(settings.redis_url.get_secret_value())
+            return masked_url(settings.redis)
         case tuple() as listed:
             return ",".join(map(str, listed))
         case SecretStr() as url if name == "mail_url":
@@ -59,15 +64,20 @@ def _shown(settings: Settings, name: str) -> str:
         case bool(switch):
             return "on" if switch else "off"
         case SecretStr():
-            return "********"
+            return MASK
         case value:
             return str(value)
 
 
 def masked_url(url: str) -> str:
-    """An address without its password."""
+    """An address without its passwords: that of the user, and those among the parameters."""
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    netloc = parts.netloc.replace(f":{parts.password}@", ":********@", 1)
-    return urlunsplit(parts._replace(netloc=netloc))
+    netloc, query = parts.netloc, _SECRET_PARAMETER.sub(rf"\g<name>={MASK}", parts.query)
+    if parts.password is not None:
+        user, _, host = netloc.rpartition("@")
+        netloc = f"{user.partition(':')[0]}:{MASK}@{host}"
+    return (
+        url
+        if (netloc, query) == (parts.netloc, parts.query)
+        else urlunsplit(parts._replace(netloc=netloc, query=query))
+    )

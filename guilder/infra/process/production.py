@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from guilder.db.engine import UnsafeDatabase, check_sqlite_library, is_sqlite
-from guilder.infra.process.origins import ANY_ORIGIN, is_safe
+from guilder.db.engine import UnsafeDatabase, check_sqlite_library, is_sqlite, sqlite_files
+from guilder.db.files import open_to_others
+from guilder.infra.mail.addresses import SmtpRoute
+from guilder.infra.process.origins import ANY_ORIGIN, is_loopback, is_safe
 from guilder.infra.security.passwords import common_passwords
 
 MIN_KEY_BITS: Final = 80
@@ -19,6 +21,7 @@ MIN_KEY_BITS: Final = 80
 MAKE_ONE: Final = "such as `openssl rand -base64 48` prints"
 KEYS: Final = ("GUILDER_SECRET_KEY", "GUILDER_ENCRYPTION_KEY")
 
+_ENCRYPTED: Final = frozenset(("require", "verify-ca", "verify-full", "true"))
 _PLACEHOLDER: Final = re.compile(
     rb"change.?me|your.?(secret|key)|example|placeholder|insert.?here|password|x{8}", re.IGNORECASE
 )
@@ -45,6 +48,12 @@ class ProductionSettings(Protocol):
     def shows_mail(self) -> bool: ...
     @property
     def keeps_keys_elsewhere(self) -> bool: ...
+    @property
+    def key_files(self) -> Sequence[Path]: ...
+    @property
+    def redis(self) -> str: ...
+    @property
+    def mail_route(self) -> object: ...
     def keys_given(self) -> Mapping[str, Sequence[bytes]]: ...
 
 
@@ -66,7 +75,7 @@ def production_problems(chosen: ProductionSettings) -> list[str]:
         problems.append("GUILDER_CORS_ORIGINS must be https:// origins in production")
     if not chosen.rate_limits:
         problems.append("GUILDER_RATE_LIMITS=off is refused in production")
-    return problems + list(_unsafe_database(chosen.database))
+    return [*problems, *_unsafe_database(chosen.database), *_open_files(chosen)]
 
 
 def production_warnings(chosen: ProductionSettings) -> list[str]:
@@ -81,7 +90,7 @@ def production_warnings(chosen: ProductionSettings) -> list[str]:
             "GUILDER_TRUSTED_PROXIES is empty: behind a proxy all clients share one address, "
             "and its rate limits"
         )
-    return said
+    return said + list(_in_clear_text(chosen))
 
 
 def key_problems(keys: Mapping[str, Sequence[bytes]], data_dir: Path) -> list[str]:
@@ -115,6 +124,11 @@ def is_weak(key: bytes) -> bool:
     )
 
 
+def _key_files(data_dir: Path) -> list[Path]:
+    folder = data_dir / "keys"
+    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+
+
 def _missing_keys(chosen: ProductionSettings) -> Iterator[str]:
     if chosen.keeps_keys_elsewhere:
         return
@@ -128,10 +142,7 @@ def _missing_keys(chosen: ProductionSettings) -> Iterator[str]:
 
 def _generated(data_dir: Path) -> set[bytes]:
     """The keys that a sandbox has made in this data folder."""
-    folder = data_dir / "keys"
-    if not folder.is_dir():
-        return set()
-    return {path.read_bytes().strip() for path in folder.iterdir() if path.is_file()}
+    return {path.read_bytes().strip() for path in _key_files(data_dir)}
 
 
 def _unsafe_database(url: str) -> Iterator[str]:
@@ -142,9 +153,45 @@ def _unsafe_database(url: str) -> Iterator[str]:
             yield f"GUILDER_DATABASE_URL: {error}"
         return
     parts = urlsplit(url)
-    password = unquote(parts.password or "").casefold()
-    if password and (
-        password in (unquote(parts.username or "").casefold(), "postgres", "guilder")
-        or password in common_passwords()
+    query = parse_qs(parts.query)
+    users = {unquote(parts.username or ""), *query.get("user", ())}
+    usual = {"postgres", "guilder", *(user.casefold() for user in users)}
+    for given in (unquote(parts.password or ""), *query.get("password", ())):
+        password = given.casefold()
+        if password and (password in usual or password in common_passwords()):
+            yield "GUILDER_DATABASE_URL has a password that everybody tries first: set another one"
+            return
+
+
+def _open_files(chosen: ProductionSettings) -> Iterator[str]:
+    """Files and folders that hold secrets or the bank, and that others can get into."""
+    kept = [chosen.data_dir, chosen.data_dir / "keys", *_key_files(chosen.data_dir)]
+    if is_sqlite(chosen.database):
+        kept += sqlite_files(chosen.database)
+    for path, mode in open_to_others(*dict.fromkeys([*kept, *chosen.key_files])):
+        yield f"{path} is open to others than its owner: chmod {mode:o} {path}"
+
+
+def _in_clear_text(chosen: ProductionSettings) -> Iterator[str]:
+    """Connections to other machines that whoever is on the way can read."""
+    redis, mail = urlsplit(chosen.redis), chosen.mail_route
+    if redis.scheme == "redis" and not is_loopback(redis.hostname or "localhost"):
+        yield "GUILDER_REDIS_URL is redis:// to another host, in clear text: use rediss://"
+    if not is_sqlite(chosen.database):
+        database = urlsplit(chosen.database)
+        query = parse_qs(database.query)
+        modes = {*query.get("sslmode", ()), *query.get("ssl", ())}
+        host = query.get("host", [database.hostname or ""])[-1]
+        here = not host or host.startswith("/") or is_loopback(host)
+        if not here and not modes & _ENCRYPTED:
+            yield (
+                "GUILDER_DATABASE_URL is to another host and may be in clear text: add "
+                "?sslmode=verify-full"
+            )
+    if isinstance(mail, SmtpRoute) and not (
+        mail.implicit_tls or mail.user is not None or is_loopback(mail.host)
     ):
-        yield "GUILDER_DATABASE_URL has a password that everybody tries first: set another one"
+        yield (
+            "GUILDER_MAIL_URL is smtp:// to another host: letters go in clear text where the "
+            "server offers no STARTTLS; use smtps://"
+        )

@@ -18,6 +18,7 @@ from typing import Final
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from guilder.db.files import make_private_folder
 from guilder.infra.process.server import STOP_SECONDS
 from guilder.infra.process.settings import InvalidSettings
 from guilder.infra.process.telemetry import MULTIPROCESS_FOLDER
@@ -43,7 +44,7 @@ def metrics_folder(parent: Path) -> Iterator[Path]:
     """
     with contextlib.ExitStack() as held:
         try:
-            parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(parent)
             with _locked(parent):  # else a folder could be found before it is locked
                 for old in parent.glob("metrics-*"):
                     alive_or_gone = contextlib.suppress(BlockingIOError, FileNotFoundError)

@@ -1,0 +1,54 @@
+"""Files and folders for their owner only, whatever the umask is."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+FOLDER_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+_GROUP_READS: Final = 0o040
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder and those above it that are not there yet; one that is there stays as it is."""
+    if not path.parent.is_dir():
+        make_private_folder(path.parent)
+    try:
+        path.mkdir(FOLDER_MODE)
+    except FileExistsError:
+        return
+    path.chmod(FOLDER_MODE)
+
+
+def make_private_file(path: Path) -> None:
+    """Make an empty file; one that is there stays as it is.
+
+    What SQLite makes beside its database has the database's mode.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    except FileExistsError:
+        return
+    try:
+        os.fchmod(descriptor, FILE_MODE)
+    finally:
+        os.close(descriptor)
+
+
+def open_to_others(*paths: Path) -> Iterator[tuple[Path, int]]:
+    """What of these others than the owner can get into, each with the mode it should have.
+
+    A file of another owner may be read by a group: that is how platforms hand secrets over.
+    """
+    if os.name != "posix":
+        return
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        spare = 0 if path.is_dir() or found.st_uid == os.geteuid() else _GROUP_READS
+        wanted = FOLDER_MODE if path.is_dir() else FILE_MODE
+        if found.st_mode & 0o777 & ~(wanted | spare):
+            yield path, wanted
