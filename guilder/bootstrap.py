@@ -175,8 +175,7 @@ async def build_bank(
     poster = Poster(ledger_store(database, clock), telemetry)
     directory = AccountDirectory(runner)
     dispatcher = Dispatcher(Deliveries(database, clock), [s.name for s in subscribers])
-    redis_url = settings.redis_url.get_secret_value()
-    redis = RedisRateLimiter(redis_url) if redis_url and settings.rate_limits else None
+    redis = RedisRateLimiter(settings.redis) if settings.redis and settings.rate_limits else None
     return Bank(
         settings=settings,
         clock=clock,
@@ -335,7 +334,8 @@ def _limits(
         shared = SqlRateLimiter(database, clock)
         strict = shared if redis is None else FallbackRateLimiter(redis, shared)
         stores[RouteClass.STRICT] = strict
-    return RateLimits(stores, LocalRateLimiter(clock), clock, telemetry.limited)
+    local, rates = LocalRateLimiter(clock), settings.policy_rates()
+    return RateLimits(stores, local, clock, telemetry.limited, rates)
 
 
 def mailer(settings: Settings, clock: Clock) -> Mailer:

@@ -136,16 +136,17 @@ def limits_page() -> str:
         "Each policy is a bucket of tokens: a request takes one, and the bucket fills evenly, from"
         " empty to full within\nthe window. An empty one answers 429 `rate_limited` with"
         " `Retry-After`. The bucket is that of the user, or of the\nclient's address where nobody"
-        " is signed in (a /64 of IPv6), and for one route; under a strict policy its routes\nshare"
-        " it. When Redis is away, strict buckets of several workers are in the database, other"
-        " strict, write and bulk\nones those of the process, and read ones let through.",
+        " is signed in (a /64 of IPv6); all routes of a policy share it. `GUILDER_RATE_READ` and"
+        " so on\n([settings](settings.md)) give a policy another rate. When Redis is away, strict"
+        " buckets of several workers are in the\ndatabase, other strict, write and bulk ones those"
+        " of the process, and read ones let through.",
         ["| policy | class | tokens | window | for | routes |", _rule(6), *rows],
     )
 
 
 def _policy_row(policy: RateLimitPolicy, routes: list[str]) -> str:
     rate = policy.rate
-    numbers = f"{rate.capacity} | {rate.window_seconds} s" if rate is not None else " | "
+    numbers = f"{rate.capacity} | {rate.window_seconds} s"
     listed = "<br>".join(routes)
     return f"| `{policy.name}` | {policy.route_class} | {numbers} | {policy.about} | {listed} |"
 

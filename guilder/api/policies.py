@@ -1,7 +1,8 @@
 """How often each route may be asked: the policies, and how a route is given one.
 
 A route whose caller is signed in has a policy by its method, ``READ`` or ``WRITE``. Every other
-route, and one that takes more than an ordinary body, names its own with ``@limited``.
+route, and one that takes a large body, names its own with ``@rate_limited``. How often that is,
+``core.rates.RATES`` says, and settings may say otherwise.
 """
 
 from collections.abc import Callable
@@ -9,13 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from guilder.core.rates import Rate
+from guilder.core.rates import RATES, Rate
 
 
 class RouteClass(StrEnum):
     """What kind of work a route is; the class decides where its buckets are kept."""
 
-    NONE = "none"
     READ = "read"
     WRITE = "write"
     BULK = "bulk"
@@ -24,65 +24,69 @@ class RouteClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RateLimitPolicy:
-    """A named limit; one without a ``rate`` limits nothing. ``headers`` say it in every answer.
+    """A named limit; ``headers`` say it in every answer.
 
-    The routes of a strict policy share one bucket for each caller, so that a guess is a guess by
-    whichever of them it comes. Under any other policy each route has a bucket of its own.
+    The routes of a policy share one bucket for each caller, so that a guess is a guess by whichever
+    of them it comes.
     """
 
     name: str
     route_class: RouteClass
-    rate: Rate | None
+    rate: Rate
     about: str
     headers: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        headers: tuple[tuple[bytes, bytes], ...] = ()
-        if self.rate is not None:
-            told = f'"{self.name}";q={self.rate.capacity};w={self.rate.window_seconds}'
-            limit = str(self.rate.capacity)
-            headers = (
-                (b"ratelimit-policy", told.encode("ascii")),
-                (b"x-ratelimit-limit", limit.encode("ascii")),
-            )
+        told = f'"{self.name}";q={self.rate.capacity};w={self.rate.window_seconds}'
+        headers = (
+            (b"ratelimit-policy", told.encode("ascii")),
+            (b"x-ratelimit-limit", str(self.rate.capacity).encode("ascii")),
+        )
         object.__setattr__(self, "headers", headers)
 
 
-UNLIMITED: Final = RateLimitPolicy(
-    "unlimited", RouteClass.NONE, None, "Health, metrics, the reference."
+def _policy(name: str, route_class: RouteClass, about: str) -> RateLimitPolicy:
+    return RateLimitPolicy(name, route_class, RATES[name], about)
+
+
+READ: Final = _policy("read", RouteClass.READ, "What only looks.")
+WRITE: Final = _policy("write", RouteClass.WRITE, "What changes something.")
+BULK: Final = _policy("bulk", RouteClass.BULK, "Many changes in one request.")
+LOGIN: Final = _policy(
+    "login", RouteClass.STRICT, "Signing in, and proving again who one is; right or wrong."
 )
-READ: Final = RateLimitPolicy("read", RouteClass.READ, Rate(60_000, 60), "What only looks.")
-WRITE: Final = RateLimitPolicy(
-    "write", RouteClass.WRITE, Rate(60_000, 60), "What changes something."
+WRONG_GUESSES: Final = _policy(
+    "wrong_guesses",
+    RouteClass.STRICT,
+    "Wrong passwords, codes and passkeys from one address, under `login`. Right ones do not count.",
 )
-BULK: Final = RateLimitPolicy(
-    "bulk", RouteClass.BULK, Rate(1_200, 60), "Many changes in one request."
+WRONG_GUESSES_A_DAY: Final = _policy(
+    "wrong_guesses_a_day", RouteClass.STRICT, "The same, over a day."
 )
-LOGIN: Final = RateLimitPolicy(
-    "login", RouteClass.STRICT, Rate(300, 60), "Signing in with a password."
+SIGN_UP: Final = _policy("sign_up", RouteClass.STRICT, "Making a login.")
+REFRESH: Final = _policy("refresh", RouteClass.STRICT, "Exchanging refresh tokens.")
+RECOVERY: Final = _policy(
+    "recovery", RouteClass.STRICT, "Resetting passwords and proving addresses."
 )
-SIGN_UP: Final = RateLimitPolicy("sign_up", RouteClass.STRICT, Rate(600, 60), "Making a login.")
-REFRESH: Final = RateLimitPolicy(
-    "refresh", RouteClass.STRICT, Rate(1_200, 60), "Exchanging refresh tokens."
-)
-RECOVERY: Final = RateLimitPolicy(
-    "recovery", RouteClass.STRICT, Rate(60, 600), "Resetting passwords and proving addresses."
-)
-REVEAL: Final = RateLimitPolicy(
-    "reveal", RouteClass.STRICT, Rate(30, 600), "Showing a secret again."
-)
-FAILED_TOKENS: Final = RateLimitPolicy(
+REVEAL: Final = _policy("reveal", RouteClass.STRICT, "Showing a secret again.")
+FAILED_TOKENS: Final = _policy(
     "failed_tokens",
     RouteClass.WRITE,
-    Rate(600, 60),
     "Bad access tokens from one address, on any route. Past it only tokens that have worked before"
     " are looked at.",
 )
+HEALTH: Final = _policy("health", RouteClass.READ, "Health and metrics.")
+ASSETS: Final = _policy(
+    "assets", RouteClass.READ, "The reference: its pages, what they load, and `/openapi.json`."
+)
 
 POLICIES: Final = (
-    READ, WRITE, BULK, LOGIN, SIGN_UP, REFRESH, RECOVERY, REVEAL, FAILED_TOKENS, UNLIMITED,
+    READ, WRITE, BULK, LOGIN, WRONG_GUESSES, WRONG_GUESSES_A_DAY, SIGN_UP, REFRESH, RECOVERY,
+    REVEAL, FAILED_TOKENS, HEALTH, ASSETS,
 )  # fmt: skip
 """Every policy, in the order of the reference."""
+GUESSES: Final = (WRONG_GUESSES, WRONG_GUESSES_A_DAY)
+"""What a wrong guess takes from as well, under ``LOGIN``."""
 
 _LIMITED: Final = "limited_by"
 _LOOKING: Final = frozenset(("GET", "HEAD", "OPTIONS"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
@@ -11,8 +11,12 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from guilder.api.errors import MethodNotAllowed
+from guilder.api.policies import ASSETS
 from guilder.api.routing import LeanEndpoint, RouteRequirements, lean_endpoint, requirements_of
 from guilder.core.errors import NotFound
+
+_PAGE: Final = RouteRequirements(query=None, policy=ASSETS)
+"""What the pages of the reference require, and what they load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,9 @@ def _entry(context: RouteContext) -> RouteEntry | None:
         app=AsyncExitStackMiddleware(context.app),
         endpoint=endpoint,
         route=route,
-        requirements=requirements_of(context) if is_api else RouteRequirements(query=None),
+        requirements=requirements_of(context)
+        if is_api
+        else RouteRequirements(query=None, policy=ASSETS),
         lean=lean_endpoint(endpoint) if is_api else None,
     )
 

@@ -15,11 +15,13 @@ class Refusal(Exception):
 
     ``code`` is stable and documented, ``detail`` one sentence for people, ``extra`` facts the
     client may act on (a limit, its use), ``retry_after_seconds`` when trying again can help.
-    ``extra_example`` shows the reference what facts there may be.
+    ``extra_example`` shows the reference what facts there may be. ``wrong_guess`` marks that a
+    password or another proof was not good: an address has few of them.
     """
 
     code: ClassVar[str] = "refused"
     extra_example: ClassVar[Mapping[str, object]] = MappingProxyType({})
+    wrong_guess: ClassVar[bool] = False
     detail: str = "The request was refused."
     retry_after_seconds: int | None = None
 

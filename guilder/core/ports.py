@@ -129,6 +129,13 @@ class RateLimiter(Protocol):
         """
         ...
 
+    async def give_back(self, key: str, rate: Rate) -> None:
+        """Put a token that was taken back into its bucket.
+
+        Raises ``Unavailable`` when the store is away.
+        """
+        ...
+
 
 _MAIL_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ADDRESS: Final = re.compile(r'[^\s@<>()\[\]\\,;:"]{1,64}@[^\s@<>()\[\]\\,;:"]{1,253}')

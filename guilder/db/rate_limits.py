@@ -79,6 +79,22 @@ class SqlRateLimiter:
             self._remember(bucket, row.full_at)
         return verdict(rate, row.full_at - now_us, allowed=bool(row.allowed))
 
+    async def give_back(self, key: str, rate: Rate) -> None:
+        """Put a token back. Raises ``Unavailable`` when the database is away."""
+        bucket, now_us = digest(key), self._clock.now_us()
+        left = rate_limits.c.full_at - rate.token_us
+        statement = (
+            rate_limits.update()
+            .where(rate_limits.c.key == bucket)
+            .values(full_at=case((left > now_us, left), else_=now_us), allowed=1)
+        )
+        self._refused.pop(bucket, None)
+        try:
+            async with self._database.begin() as connection:
+                await connection.execute(statement)
+        except (OSError, PoolTimeout, DBAPIError) as error:
+            raise_translated(error)
+
     def _remember(self, bucket: bytes, full_at_us: int) -> None:
         if len(self._refused) >= MAX_REFUSED:
             self._refused.clear()

@@ -1,5 +1,6 @@
 """Rate limits at the gateway: whose bucket, when it is looked at, and what the answer says."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -17,11 +18,12 @@ from guilder.api.deps import TheExchange
 from guilder.api.exchange import Exchange
 from guilder.api.limits import RateLimits, Stores
 from guilder.api.middleware import GatewayOptions
-from guilder.api.policies import UNLIMITED, RateLimitPolicy, RouteClass, rate_limited
+from guilder.api.openapi import refusals
+from guilder.api.policies import LOGIN, RateLimitPolicy, RouteClass, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.routing import lean
 from guilder.core.clock import FixedClock
-from guilder.core.errors import Unavailable
+from guilder.core.errors import Forbidden, Unauthenticated, Unavailable
 from guilder.core.parts import Parts
 from guilder.core.rates import Rate, Verdict
 from guilder.infra.security.ratelimit import LocalRateLimiter
@@ -43,6 +45,11 @@ NAMES: Final = (
     "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining",
     "x-ratelimit-reset",
 )  # fmt: skip
+
+
+class Wrong(Unauthenticated):
+    code = "wrong"
+    wrong_guess = True
 
 
 async def lean_change(_: Exchange) -> Reply:
@@ -78,10 +85,14 @@ def make_router() -> APIRouter:
     async def change(body: MoveCreate, actor: CurrentActor) -> None:
         """Change something."""
 
-    @router.get("/free")
-    @rate_limited(UNLIMITED)
-    async def free() -> None:
-        """Cost nothing."""
+    @router.post("/sign-ins", responses=refusals(Wrong))
+    @rate_limited(LOGIN)
+    async def sign_in(exchange: TheExchange) -> None:
+        match await exchange.read_body():
+            case b"wrong":
+                raise Wrong()
+            case b"unverified":
+                raise Forbidden()
 
     return router
 
@@ -103,12 +114,16 @@ class Away:
     async def take(self, key: str, rate: Rate) -> Verdict:
         raise Unavailable()
 
+    async def give_back(self, key: str, rate: Rate) -> None:
+        raise Unavailable()
+
 
 @dataclass
 class Till:
     """The application, its clock, and what was counted."""
 
     stores: Stores = field(default_factory=dict)
+    rates: dict[str, Rate] = field(default_factory=dict)
     clock: FixedClock = field(default_factory=lambda: FixedClock(NOW))
     hits: Counter[str] = field(default_factory=Counter)
     options: GatewayOptions = field(default_factory=GatewayOptions)
@@ -119,7 +134,9 @@ class Till:
         self.app.include_router(make_router())
         self.app.parts = Parts(
             TokenCache(self.gates, self.clock),
-            RateLimits(self.stores, LocalRateLimiter(self.clock), self.clock, self._hit),
+            RateLimits(
+                self.stores, LocalRateLimiter(self.clock), self.clock, self._hit, self.rates
+            ),
         )
 
     def _hit(self, route_class: str) -> None:
@@ -169,13 +186,68 @@ async def test_answers_count_down_and_the_refusal_says_when_to_come_back(till: T
     assert till.hits == {"read": 3}
 
 
-async def test_routes_without_a_limit_say_nothing_of_one(till: Till) -> None:
+async def test_wrong_guesses_are_few_and_right_ones_do_not_count(till: Till) -> None:
     async with till.client() as client:
-        for _ in range(10):
-            answer = await client.get("/free")
-            assert answer.status_code == 200
-            assert not set(NAMES) & set(answer.headers)
-        assert (await client.get("/nowhere")).status_code == 404
+        for _ in range(19):
+            assert (await client.post("/sign-ins", content=b"wrong")).status_code == 401
+            assert (await client.post("/sign-ins", content=b"right")).status_code == 200
+            assert (await client.post("/sign-ins", content=b"unverified")).status_code == 403
+        assert (await client.post("/sign-ins", content=b"wrong")).status_code == 401
+        refused = await client.post("/sign-ins", content=b"right")
+        problem(refused, 429, "rate_limited")
+        assert refused.headers["retry-after"] == "3"
+        assert "w=60" in refused.headers["ratelimit-policy"]
+    async with till.client("192.0.2.2") as elsewhere:
+        assert (await elsewhere.post("/sign-ins", content=b"right")).status_code == 200
+    till.clock.advance(seconds=3)
+    async with till.client() as client:
+        assert (await client.post("/sign-ins", content=b"right")).status_code == 200
+
+
+async def test_an_address_has_two_hundred_wrong_guesses_a_day(till: Till) -> None:
+    wrong = 0
+    async with till.client() as client:
+        for _ in range(20 * 60):
+            answer = await client.post("/sign-ins", content=b"wrong")
+            wrong += answer.status_code == 401
+            till.clock.advance(seconds=3)
+        answer = await client.post("/sign-ins", content=b"wrong")
+        assert "w=86400" in answer.headers["ratelimit-policy"]
+    assert 200 <= wrong <= 200 + 1 + 20 * 60 * 3 * 200 // 86_400
+
+
+async def test_many_guesses_at_once_gain_nothing(till: Till) -> None:
+    async with till.client() as client:
+        guesses = [client.post("/sign-ins", content=b"wrong") for _ in range(60)]
+        said = Counter(answer.status_code for answer in await asyncio.gather(*guesses))
+    assert said == {401: 20, 429: 40}
+
+
+async def test_who_hangs_up_before_the_answer_has_guessed(till: Till) -> None:
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        raise AssertionError("nothing is answered")
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/sign-ins", "query_string": b"",
+        "headers": [], "client": ("192.0.2.1", 1),
+    }  # fmt: skip
+    for _ in range(20):
+        await till.app(dict(scope), receive, send)
+    async with till.client() as client:
+        problem(await client.post("/sign-ins", content=b"right"), 429, "rate_limited")
+
+
+async def test_a_setting_gives_a_policy_another_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    till = Till(rates={"guess": Rate(1, 3600), "wrong_guesses": Rate(2, 60)})
+    async with till.client() as client:
+        answer = await client.post("/guesses")
+        assert told(answer)[1:3] == ['"guess";q=1;w=3600', "1"]
+        problem(await client.post("/guesses"), 429, "rate_limited")
+        for status in (401, 401, 429):
+            assert (await client.post("/sign-ins", content=b"wrong")).status_code == status
 
 
 async def test_limits_that_are_off_refuse_nobody(till: Till) -> None:
@@ -201,7 +273,7 @@ async def test_a_refused_request_is_not_read(till: Till) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    headers = [(b"authorization", b"Bearer user"), (b"content-length", b"900000")]
+    headers = [(b"authorization", b"Bearer user"), (b"content-length", b"9000")]
     scope = {
         "type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers,
         "client": ("192.0.2.1", 1),
@@ -239,14 +311,13 @@ async def test_a_site_of_version_6_shares_a_bucket(till: Till) -> None:
         assert (await client.post("/guesses")).status_code == 200
 
 
-async def test_strict_routes_share_a_bucket_and_others_do_not(till: Till) -> None:
+async def test_the_routes_of_a_policy_share_a_bucket(till: Till) -> None:
     async with till.client() as client:
         await used_up(client, "/guesses")
         problem(await client.post("/other-guesses"), 429, "rate_limited")
-        for name in ("a", "b", "c"):
-            assert (await client.get(f"/looks/{name}")).status_code == 200
+        for path in ("/looks/a", "/looks/b", "/looks"):
+            assert (await client.get(path)).status_code == 200
         problem(await client.get("/looks/d"), 429, "rate_limited")
-        assert (await client.get("/looks")).status_code == 200
 
 
 async def test_a_forwarded_address_counts_only_from_a_trusted_proxy() -> None:
@@ -346,8 +417,6 @@ def test_operations_tell_their_policy(till: Till) -> None:
     assert paths["/guesses"]["post"]["x-rate-limit"] == {
         "policy": "guess", "quota": 3, "window_seconds": 60,
     }  # fmt: skip
-    assert paths["/free"]["get"]["x-rate-limit"] == {"policy": "unlimited"}
-    assert "429" not in paths["/free"]["get"]["responses"]
     refusal = paths["/guesses"]["post"]["responses"]["429"]
     assert refusal == {"$ref": "#/components/responses/Problem429"}
     names = {name.lower() for name in paths["/looks"]["get"]["responses"]["200"]["headers"]}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guilder.core.clock import SECOND_US
-from guilder.core.rates import FULL, Rate, Verdict, take
+from guilder.core.rates import FULL, Rate, Verdict, give_back, take
 
 NOW = 1_790_000_000 * SECOND_US
 TEN_A_MINUTE = Rate(10, 60)
@@ -99,3 +99,42 @@ def test_who_waits_as_told_succeeds_and_who_comes_a_second_early_does_not(
             assert not take(rate, state, now + wait_us - SECOND_US)[1].allowed
         else:
             assert verdict.retry_after_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "rate", "again"),
+    [
+        ("600/m", Rate(600, 60), "600/m"),
+        ("60/10m", Rate(60, 600), "60/10m"),
+        ("200/d", Rate(200, 86_400), "200/d"),
+        (" 5/90s ", Rate(5, 90), "5/90s"),
+        ("1/60m", Rate(1, 3_600), "1/h"),
+    ],
+)
+def test_a_rate_is_written_as_people_write_it(text: str, rate: Rate, again: str) -> None:
+    assert Rate.read(text) == rate
+    assert str(rate) == again
+    assert Rate.read(again) == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["", "600", "0/m", "600/", "/m", "600/w", "-1/m", "1.5/m", "1/0m", "9999999/m", "1/32d"]
+)
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must be|fills"):
+        Rate.read(text)
+
+
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 9))
+def test_what_is_given_back_can_be_taken_again_and_no_more(
+    capacity: int, taken: int, back: int
+) -> None:
+    rate, now, state = Rate(capacity, 60), NOW, FULL
+    for _ in range(taken):
+        state, _ = take(rate, state, now)
+    for _ in range(back):
+        state = give_back(state, rate.token_us, now)
+    left = min(capacity, capacity - min(taken, capacity) + back)
+    _, said = take(rate, state, now)
+    assert said.remaining == max(left - 1, 0)
+    assert said.allowed == (left > 0)

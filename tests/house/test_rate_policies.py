@@ -6,12 +6,15 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from guilder.api.app import Api
+from guilder.api.json_gate import LARGE_BYTES
+from guilder.api.middleware import Gateway
 from guilder.api.policies import (
+    ASSETS,
     BULK,
+    HEALTH,
     LOGIN,
     POLICIES,
     READ,
-    UNLIMITED,
     WRITE,
     RateLimitPolicy,
     RouteClass,
@@ -19,11 +22,10 @@ from guilder.api.policies import (
     rate_limited,
 )
 from guilder.api.routing import requirements_of
+from guilder.core.rates import RATES, Rate
 from guilder.infra.process.settings import Settings
 from guilder.main import create_app
 from tests.api.plumbing import CurrentActor
-
-MAY_BE_UNLIMITED = {"/health", "/health/live", "/health/ready", "/metrics"}
 
 
 def without_policy(app: FastAPI) -> Iterator[str]:
@@ -36,10 +38,7 @@ def without_policy(app: FastAPI) -> Iterator[str]:
 
 
 def _problem(route: RouteContext, declared: RateLimitPolicy | None) -> str | None:
-    if declared is UNLIMITED:
-        free = route.path_format in MAY_BE_UNLIMITED
-        return None if free else "only health and metrics may be unlimited"
-    if declared is None and route.max_body_size:
+    if declared is None and (route.max_body_size or 0) > LARGE_BYTES:
         return "it takes more than others: name a policy with @limited"
     if requirements_of(route).permission is not None:
         return None
@@ -65,10 +64,6 @@ def test_a_route_without_policy_is_found() -> None:
     @router.get("/peek")
     async def unnamed_too() -> None: ...
 
-    @router.post("/free")
-    @rate_limited(UNLIMITED)
-    async def free() -> None: ...
-
     @router.post("/lax")
     @rate_limited(READ)
     async def lax() -> None: ...
@@ -86,7 +81,7 @@ def test_a_route_without_policy_is_found() -> None:
     app = Api(title="Planted", version="1")
     app.include_router(router)
     found = [line.partition(":")[0] for line in without_policy(app)]
-    assert found == ["/open", "/peek", "/free", "/lax", "/large"]
+    assert found == ["/open", "/peek", "/lax", "/large"]
 
 
 def test_a_signed_in_route_has_the_policy_of_its_method() -> None:
@@ -101,12 +96,31 @@ def test_a_signed_in_route_has_the_policy_of_its_method() -> None:
     assert policies["POST", "/api/v1/transfers"] is WRITE
     assert policies["PUT", "/api/v1/simulations/clock"] is WRITE
     assert policies["POST", "/api/v1/transfers/batches"] is BULK
+    assert policies["PUT", "/api/v1/users/me/password"] is LOGIN
+    assert policies["POST", "/api/v1/users/me/totp/confirmations"] is LOGIN
+    for path in ("/health", "/health/live", "/health/ready", "/metrics"):
+        assert policies["GET", path] is HEALTH
     for path in ("/api/v1/sessions", "/api/v1/auth/login", "/auth/login"):
         assert policies["POST", path] is LOGIN
 
 
 def test_every_policy_has_a_name_of_its_own_and_its_words() -> None:
     assert len({policy.name for policy in POLICIES}) == len(POLICIES)
-    for policy in POLICIES:
-        assert policy.about
-        assert (policy.rate is None) == (policy.route_class is RouteClass.NONE)
+    assert {policy.name for policy in POLICIES} == RATES.keys()
+    assert all(policy.about for policy in POLICIES)
+
+
+def test_pages_and_assets_have_a_policy() -> None:
+    app = create_app(Settings.model_validate({"env": "test"}))
+    table = Gateway(app.router.routes, app, app.gateway_options, {}).table
+    for path in ("/docs", "/redoc", "/openapi.json", "/docs/assets/start.js"):
+        found = table.find("GET", path)
+        assert found is not None
+        assert found[0].requirements.policy is ASSETS
+
+
+def test_every_policy_is_a_setting() -> None:
+    settings = Settings.model_validate({"env": "test", "rate_read": "5/2h"})
+    rates = settings.policy_rates()
+    assert rates.pop("read") == Rate(5, 7_200)
+    assert rates == {name: rate for name, rate in RATES.items() if name != "read"}

@@ -99,6 +99,19 @@ async def test_what_one_has_used_up_is_used_up_for_the_other(pair: Pair) -> None
     assert not (await pair.here.take("k", FIVE)).allowed
 
 
+async def test_what_is_given_back_can_be_taken_again(pair: Pair) -> None:
+    for _ in range(6):
+        await pair.here.take("k", FIVE)
+    await pair.here.give_back("k", FIVE)
+    assert (await pair.here.take("k", FIVE)).allowed
+    assert not (await pair.there.take("k", FIVE)).allowed
+    for _ in range(9):
+        await pair.there.give_back("k", FIVE)
+    await pair.there.give_back("unknown", FIVE)
+    said = [await pair.there.take(key, FIVE) for key in ("k", "unknown")]
+    assert [(verdict.allowed, verdict.remaining) for verdict in said] == [(True, 4)] * 2
+
+
 async def test_a_clock_set_back_refuses_for_no_longer_than_a_token_takes(pair: Pair) -> None:
     for _ in range(6):
         await pair.here.take("k", FIVE)

@@ -23,6 +23,7 @@ class InvalidCredentials(Unauthenticated):
     """No user, a wrong password or a user who is switched off: never told apart."""
 
     code = "invalid_credentials"
+    wrong_guess = True
     detail = "The e-mail address or the password is wrong."
 
 
@@ -30,6 +31,7 @@ class AccountLocked(Forbidden):
     """Too many wrong passwords for this address, whether or not it has a user."""
 
     code = "account_locked"
+    wrong_guess = True
     detail = "Too many attempts with this e-mail address. Try again later."
 
 
@@ -58,6 +60,7 @@ class WrongPassword(Forbidden):
     """The caller is signed in, and the password they give again is not theirs."""
 
     code = "wrong_password"
+    wrong_guess = True
     detail = "The password is wrong."
 
 
@@ -72,6 +75,7 @@ class InvalidSecondFactor(Unauthenticated):
     """The password is right, and the code is wrong or was used before."""
 
     code = "invalid_second_factor"
+    wrong_guess = True
     detail = "The code is wrong or was used before."
 
 
@@ -79,6 +83,7 @@ class InvalidPasskey(Unauthenticated):
     """The passkey does not prove anybody: which step failed is never told."""
 
     code = "invalid_passkey"
+    wrong_guess = True
     detail = "The passkey was not accepted. Ask for a new challenge and try again."
 
 
@@ -93,6 +98,7 @@ class WrongFactor(Forbidden):
     """The caller is signed in, and the code or passkey is not good."""
 
     code = "wrong_factor"
+    wrong_guess = True
     detail = "The code or the passkey is wrong or was used before."
 
 

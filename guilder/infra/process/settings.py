@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -19,6 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from guilder.core.rates import RATES, Rate
 from guilder.db.postgres import postgres_address
 from guilder.infra.mail.addresses import (
     ConsoleRoute,
@@ -28,12 +37,19 @@ from guilder.infra.mail.addresses import (
     sender_address,
 )
 from guilder.infra.process import production
+from guilder.infra.process.connections import MOST_OF_ONE
 from guilder.infra.process.origins import Network, networks_of, origins_of
 from guilder.infra.security.geoip import GeoIpDatabase
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, checked_keys
 
 PREFIX: Final = "GUILDER_"
 ENV_FILE: Final = ".env"
+
+PolicyRate = Annotated[
+    Rate,
+    NoDecode,
+    PlainValidator(lambda given: given if isinstance(given, Rate) else Rate.read(str(given))),
+]
 
 _DATABASE: Final = re.compile(r"$|sqlite:///[^?:]|postgres(ql)?(\+asyncpg)?://")
 _AWS: Final = re.compile(
@@ -54,6 +70,16 @@ class Source(StrEnum):
     ENVIRONMENT = "environment"
     ENV_FILE = ENV_FILE
     GENERATED = "generated"
+
+
+def rate_field(policy: str) -> Any:
+    """The field of a policy's rate, whose default is ``RATES``'."""
+    link = f"[`{policy}`](rate-limits.md)"
+    return Field(
+        RATES[policy],
+        description=f"Rate limit of the policy {link}: a number a time, such as `600/m`, `60/10m` "
+        "or `200/d`.",
+    )
 
 
 class Settings(BaseSettings):
@@ -145,10 +171,29 @@ class Settings(BaseSettings):
         "Default: on when mail goes to a server or into a folder.",
     )
     rate_limits: bool = Field(True, description="`off` is refused in production.")
+    rate_read: PolicyRate = rate_field("read")
+    rate_write: PolicyRate = rate_field("write")
+    rate_bulk: PolicyRate = rate_field("bulk")
+    rate_login: PolicyRate = rate_field("login")
+    rate_wrong_guesses: PolicyRate = rate_field("wrong_guesses")
+    rate_wrong_guesses_a_day: PolicyRate = rate_field("wrong_guesses_a_day")
+    rate_sign_up: PolicyRate = rate_field("sign_up")
+    rate_refresh: PolicyRate = rate_field("refresh")
+    rate_recovery: PolicyRate = rate_field("recovery")
+    rate_reveal: PolicyRate = rate_field("reveal")
+    rate_failed_tokens: PolicyRate = rate_field("failed_tokens")
+    rate_health: PolicyRate = rate_field("health")
+    rate_assets: PolicyRate = rate_field("assets")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         (),
         description="Addresses and networks of proxies in front, separated by commas: only they "
         "are believed when they say in `X-Forwarded-For` for whom they ask.",
+    )
+    connections_per_address: int = Field(
+        MOST_OF_ONE,
+        ge=1,
+        description="Connections that one address may have with each worker, at most half of "
+        "those that the descriptors leave room for. Not for `GUILDER_TRUSTED_PROXIES`.",
     )
     geoip_database: Path | None = Field(
         None,
@@ -286,6 +331,20 @@ class Settings(BaseSettings):
         found = _AWS.fullmatch(self.secrets_url)
         assert found is not None
         return found["prefix"], found["region"]
+
+    @property
+    def key_files(self) -> tuple[Path, ...]:
+        """The files that hold keys because a setting says so."""
+        return tuple(path for path in (self.secret_key_file, self.encryption_key_file) if path)
+
+    @property
+    def redis(self) -> str:
+        """The address of Redis, empty without one."""
+        return self.redis_url.get_secret_value()
+
+    def policy_rates(self) -> dict[str, Rate]:
+        """How often each policy lets somebody ask, by its name."""
+        return {policy: getattr(self, f"rate_{policy}") for policy in RATES}
 
     def keys_given(self) -> dict[str, tuple[bytes, ...]]:
         """The keys of settings and of files by the names of their settings, the newest first."""

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from guilder.core.clock import Clock
 from guilder.core.errors import Unavailable
 from guilder.core.ports import RateLimiter
-from guilder.core.rates import FULL, Rate, Verdict, take, verdict
+from guilder.core.rates import FULL, Rate, Verdict, give_back, take, verdict
 
 MAX_BUCKETS: Final = 100_000
 ANSWER_SECONDS: Final = 0.25
@@ -33,7 +33,10 @@ local token, full = tonumber(ARGV[2]), tonumber(ARGV[3])
 local before = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
 local owed = math.min(math.max(before - now, 0), full)
 local allowed = 0
-if owed + token <= full then
+if ARGV[5] == 'back' then
+  allowed = 1
+  owed = math.max(owed - token, 0)
+elseif owed + token <= full then
   allowed = 1
   owed = owed + token
 end
@@ -42,7 +45,10 @@ if now + owed ~= before then
 end
 return {allowed, owed}
 """
-"""``guilder.core.rates.take``, atomic on the server. Its numbers are whole and below 2^53."""
+"""``take`` and ``give_back`` of ``guilder.core.rates``, atomic on the server.
+
+Its numbers are whole and below 2^53.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +77,12 @@ class LocalRateLimiter:
         self._full_at[key], said = take(rate, full_at_us, now_us)
         return said
 
+    async def give_back(self, key: str, rate: Rate) -> None:
+        """Put a token back; into a bucket that was forgotten there is nothing to put."""
+        full_at_us = self._full_at.get(key)
+        if full_at_us is not None:
+            self._full_at[key] = give_back(full_at_us, rate.token_us, self._clock.now_us())
+
     def _make_room(self, now_us: int) -> None:
         kept = [(at, key) for key, at in self._full_at.items() if at > now_us]
         if len(kept) > self._most_buckets // 2:
@@ -89,6 +101,18 @@ class FallbackRateLimiter:
         for store in self._stores:
             try:
                 return await store.take(key, rate)
+            except Unavailable:
+                continue
+        raise Unavailable()
+
+    async def give_back(self, key: str, rate: Rate) -> None:
+        """Put a token back into the best that can be reached.
+
+        Raises ``Unavailable`` when every store is away.
+        """
+        for store in self._stores:
+            try:
+                return await store.give_back(key, rate)
             except Unavailable:
                 continue
         raise Unavailable()
@@ -119,13 +143,21 @@ class RedisRateLimiter:
 
     async def take(self, key: str, rate: Rate) -> Verdict:
         """Take a token. Raises ``Unavailable`` while Redis is away."""
+        allowed, owed_us = await self._run(key, rate, "take")
+        return verdict(rate, owed_us, allowed=bool(allowed))
+
+    async def give_back(self, key: str, rate: Rate) -> None:
+        """Put a token back. Raises ``Unavailable`` while Redis is away."""
+        await self._run(key, rate, "back")
+
+    async def _run(self, key: str, rate: Rate, what: str) -> tuple[int, int]:
         trying_again = self._away
         if trying_again:
             if monotonic() < self._leave_until:
                 raise Unavailable()
             self._leave_until = monotonic() + AWAY_SECONDS
         now_us = _SERVER_TIME if self._clock is None else self._clock.now_us()
-        arguments = (now_us, rate.token_us, rate.full_us, rate.window_seconds + 1)
+        arguments = (now_us, rate.token_us, rate.full_us, rate.window_seconds + 1, what)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 answer = await self._script(keys=(f"guilder:rate:{key}",), args=arguments)
@@ -136,7 +168,7 @@ class RedisRateLimiter:
             self._away = False
             _log.warning("redis is back")
         allowed, owed_us = answer
-        return verdict(rate, owed_us, allowed=bool(allowed))
+        return allowed, owed_us
 
     async def close(self) -> None:
         """Close every connection."""

@@ -12,7 +12,7 @@ from guilder.domains.identity.commands.letters import (
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.models import letters
 from guilder.domains.identity.repository.letters import sessions_before
-from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.rules.letters import MOST_A_DAY, Purpose
 from guilder.domains.identity.rules.lockout import MAX_FAILURES
 from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.subscribers import prune_old_letters
@@ -32,7 +32,7 @@ async def asked(runner: Runner) -> list[str]:
 async def send_newest(runner: Runner) -> tuple[object, User] | None:
     newest = letters.select().order_by(letters.c.id.desc())
     row = await runner.view(lambda view: view.first(newest))
-    return await runner.run(send_letter, SendLetter(row.id, b"h" * 32), SYSTEM)
+    return await runner.run(send_letter, SendLetter(row.id, row.id.bytes * 2), SYSTEM)
 
 
 async def ada(runner: Runner, *, verified: bool) -> User:
@@ -67,6 +67,22 @@ async def test_who_has_proved_an_address_is_told_of_wrong_guesses_once_a_day(
         assert (await send_newest(runner) is not None) is told
         clock.advance(seconds=DAY_SECONDS // 2)
     assert await asked(runner) == ["lock", "lock"]
+
+
+async def test_a_mailbox_gets_five_letters_a_day_however_often_a_stranger_asks(
+    runner: Runner, clock: FixedClock
+) -> None:
+    await ada(runner, verified=False)
+    purposes = (Purpose.RESET, Purpose.VERIFICATION)
+    sent = 0
+    for number in range(24 * 6):
+        await runner.run(request_letter, RequestLetter(purposes[number % 2], EMAIL), SYSTEM)
+        sent += await send_newest(runner) is not None
+        clock.advance(seconds=599)
+    assert sent == MOST_A_DAY
+    clock.advance(seconds=600)
+    await runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
+    assert await send_newest(runner) is not None
 
 
 async def test_nobody_else_is_told_of_wrong_guesses(runner: Runner, clock: FixedClock) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
+from guilder.core.clock import DAY_US
 from guilder.core.ids import uuid7
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import TokenInvalid
 from guilder.domains.identity.events import LetterRequested, PasswordChanged
 from guilder.domains.identity.repository import failures, letters, sessions, users
-from guilder.domains.identity.rules.letters import Letter, Purpose, check_token
+from guilder.domains.identity.rules.letters import MOST_A_DAY, Letter, Purpose, check_token
 from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.rules.users import User, email_key
@@ -54,8 +55,8 @@ async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] |
     """The letter and to whom it goes, or None when none should.
 
     None goes to nobody, to an address that is proved already, about wrong guesses to one that is
-    not, and when another one has gone a moment ago. One that was under way when the process died
-    goes again.
+    not, and when another one has gone a moment ago or ``MOST_A_DAY`` of all kinds within a day. One
+    that was under way when the process died goes again.
     """
     found = await letters.letter_and_user(uow, cmd.letter_id)
     if found is None:
@@ -66,6 +67,8 @@ async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] |
     if not letter.purpose.token_us and not user.email_verified:
         return None
     if await letters.has_sent_since(uow, letter, uow.now_us - letter.purpose.cooldown_us):
+        return None
+    if await letters.sent_since(uow, letter, uow.now_us - DAY_US) >= MOST_A_DAY:
         return None
     has_token = letter.purpose.token_us > 0
     await letters.mark_sent(uow, letter.id, cmd.token_hash if has_token else None)

@@ -59,6 +59,16 @@ async def has_sent_since(view: View, letter: Letter, instant: int) -> bool:
     )
 
 
+async def sent_since(view: View, letter: Letter, instant: int) -> int:
+    """How many other letters that were asked for have gone to the same user since then."""
+    counted = select(func.count()).where(
+        letters.c.user_id == letter.user_id,
+        letters.c.id != letter.id,
+        letters.c.sent_at >= instant,
+    )
+    return int(await view.scalar(counted))
+
+
 async def mark_sent(uow: UnitOfWork, letter_id: UUID, hash_: bytes | None) -> None:
     """A letter goes out, with the token of that hash."""
     await uow.execute(

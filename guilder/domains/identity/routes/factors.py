@@ -68,6 +68,7 @@ async def create_totp(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     response_model=RecoveryCodesOut,
     responses=refusals(WrongFactor, TotpNotFound, Invalid),
 )
+@rate_limited(LOGIN)
 async def create_totp_confirmation(
     body: TotpConfirmation, actor: SecurityWriter, factors: TheFactors, tokens: TheTokens
 ) -> Reply:

@@ -9,6 +9,7 @@ from guilder.api.auth import TokenCache, requires
 from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
+from guilder.api.policies import LOGIN, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import Uuid
 from guilder.core.actor import Actor
@@ -114,6 +115,7 @@ async def update_me(body: UserChange, actor: ProfileWriter, runner: TheRunner) -
     status_code=204,
     responses=refusals(WrongPassword, AccountLocked, WeakPassword, Invalid, Overloaded),
 )
+@rate_limited(LOGIN)
 async def set_password(
     body: PasswordChange,
     actor: SecurityWriter,

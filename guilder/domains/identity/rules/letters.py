@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 from uuid import UUID
 
 from guilder.core.clock import DAY_US, MINUTE_US
 from guilder.core.result import Err, Ok
 from guilder.domains.identity.errors import TokenExpired, TokenInvalid
+
+MOST_A_DAY: Final = 5
+"""Letters that go to one mailbox within a day because somebody asked, whoever that was."""
 
 
 class Purpose(Enum):
@@ -26,8 +30,7 @@ class Purpose(Enum):
     def cooldown_us(self) -> int:
         """For how long no second letter of the kind goes to the same user.
 
-        Short against the life of a token: whoever asks again has one that is good. Nobody can fill
-        a stranger's mailbox by asking.
+        Short against the life of a token: whoever asks again has one that is good.
         """
         return 3 * MINUTE_US if self.token_us else DAY_US
 
