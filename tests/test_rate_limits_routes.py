@@ -21,7 +21,6 @@ from tests.support.redis_server import RedisServer
 from tests.support.waiting import LONG, lag_measured, until
 
 SESSIONS = "/api/v1/sessions"
-assert LOGIN.rate is not None
 QUOTA = LOGIN.rate.capacity
 
 
@@ -55,7 +54,6 @@ async def guess(clients: list[httpx.AsyncClient], times: int) -> Counter[int]:
 
 def most(since: float) -> int:
     """How many guesses a bucket may have let through since then."""
-    assert LOGIN.rate is not None
     return QUOTA + int((monotonic() - since) * SECOND_US / LOGIN.rate.token_us) + 1
 
 

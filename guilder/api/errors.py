@@ -29,6 +29,13 @@ class JsonTooDeep(BadRequest):
     detail = "The body is nested too deeply."
 
 
+class TooManyValues(BadRequest):
+    """The body holds more values than a sound one of its operation can."""
+
+    code = "too_many_values"
+    detail = "The body has more members and items than this operation takes."
+
+
 class InvalidText(BadRequest):
     """A text holds what no Unicode text may hold, or a NUL."""
 

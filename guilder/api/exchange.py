@@ -8,14 +8,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 from guilder.api.errors import BodyTooLarge, BodyTooSlow, DuplicateHeader
 from guilder.api.headers import SINGLE_HEADERS, Headers, repeated_headers, request_id_of
+from guilder.api.held import AT_ONCE_BYTES, UNCOUNTED_BYTES, HeldBytes
+from guilder.api.policies import RateLimitPolicy
 from guilder.api.replies import Reply
+from guilder.api.turns import Turns
 from guilder.core.actor import ANONYMOUS, Actor
-from guilder.core.errors import BadRequest
+from guilder.core.errors import BadRequest, Refusal
 from guilder.core.parts import Parts
 
 SCOPE_KEY: Final = "guilder.exchange"
-MAX_BODY: Final = 1_000_000
-"""Bytes that a body may have unless its route allows more."""
+MAX_BODY: Final = 16_384
+"""Bytes that a body may have unless its route takes more (``max_body_size``)."""
 
 
 class Exchange:
@@ -23,15 +26,21 @@ class Exchange:
 
     ``document`` is the parsed JSON body, ``query`` the checked query parameters and ``actor`` the
     caller: all three stand before an endpoint runs. ``ip_address`` is that of the client, behind
-    trusted proxies too, and empty when there is none. What is put into ``extra_headers`` goes out
-    with the answer, whoever makes it.
+    trusted proxies too, and empty when there is none. ``turns`` are for long work. What is put into
+    ``extra_headers`` goes out with the answer, whoever makes it. ``refusal`` is the kind of what
+    was answered instead of a success; ``taken`` are buckets that get their token back unless that
+    was a wrong guess.
     """
 
     __slots__ = (
+        "_announced",
         "_body",
         "_deadline",
+        "_held",
+        "_held_bytes",
+        "_most",
+        "_read",
         "_receive",
-        "_room",
         "_send",
         "_standard_headers",
         "_whole",
@@ -42,14 +51,23 @@ class Exchange:
         "ip_address",
         "method",
         "query",
+        "refusal",
         "request_id",
         "scope",
         "status",
+        "taken",
         "template",
+        "turns",
     )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, standard_headers: Headers
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        standard_headers: Headers,
+        held_bytes: HeldBytes,
+        turns: Turns,
     ) -> None:
         self.scope = scope
         self.method: str = scope["method"]
@@ -63,10 +81,16 @@ class Exchange:
         self.query: dict[str, str] = {}
         self.status = 0
         self.extra_headers: list[tuple[bytes, bytes]] = []
+        self.turns = turns
+        self.refusal: type[Refusal] | None = None
+        self.taken: list[tuple[RateLimitPolicy, str]] = []
         self._standard_headers = standard_headers
         self._receive = receive
         self._send = send
-        self._room = MAX_BODY
+        self._held_bytes = held_bytes
+        self._held = ("", 0)
+        self._most = self._announced = MAX_BODY
+        self._read = 0
         self._deadline = 0.0
         self._whole = False
         self._body: bytes | None = None
@@ -101,43 +125,76 @@ class Exchange:
         Raises ``BodyTooLarge`` when its Content-Length is more, ``BadRequest`` when that is not a
         number.
         """
-        self._room = most
+        self._most = self._announced = most
         self._deadline = asyncio.get_running_loop().time() + seconds
         length = self.headers.get(b"content-length")
         if length is not None:
             if not (length.isdigit() and len(length) < 20):
                 raise BadRequest("The Content-Length header is not a number.")
-            if int(length) > most:
+            self._announced = int(length)
+            if self._announced > most:
                 raise BodyTooLarge()
 
     async def receive(self) -> Message:
-        """The next part of the body. Raises ``BodyTooLarge`` or ``BodyTooSlow`` past its limits."""
+        """The next part of the body; there is room for it before it is asked for.
+
+        Raises ``BodyTooLarge`` or ``BodyTooSlow`` past its limits, and ``Overloaded`` when this
+        process holds too much of others.
+        """
         if self._whole:
             return await self._receive()
+        wanted = min(self._read + AT_ONCE_BYTES, self._announced)
+        if wanted > UNCOUNTED_BYTES:
+            self._hold(wanted)
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
             raise BodyTooSlow() from None
         if message["type"] == "http.request":
-            self._room -= len(message.get("body", b""))
-            if self._room < 0:
+            self._read += len(message.get("body", b""))
+            if self._read > self._most:
                 raise BodyTooLarge()
             self._whole = not message.get("more_body", False)
         return message
+
+    def _hold(self, count: int) -> None:
+        caller, held = self._held
+        if count <= held:
+            return
+        if not held:
+            caller = self.actor.name if self.actor.user_id is not None else self.ip_address
+        self._held_bytes.take(caller, count - held)
+        self._held = (caller, count)
+
+    def let_go(self) -> None:
+        """The body is held no longer."""
+        caller, held = self._held
+        if held:
+            self._held_bytes.give_back(caller, held)
+            self._held = ("", 0)
 
     async def read_body(self) -> bytes:
         """The whole body, the same however often it is asked for."""
         if self._body is not None:
             return self._body
-        parts = []
+        first, more = b"", bytearray()
         while not self._whole:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect()
-            parts.append(message.get("body", b""))
-        self._body = parts[0] if len(parts) == 1 else b"".join(parts)
+            part = message.get("body", b"")
+            if first:
+                more += part
+            else:
+                first = part
+        self._body = first if not more else first + more
         return self._body
+
+    def take_document(self) -> Any:
+        """The document, which is not kept here any longer: for one that may be large."""
+        document, self.document, self._body = self.document, None, b""
+        return document
 
     async def send(self, message: Message) -> None:
         """Pass a message on to the server, with the headers that every answer has."""

@@ -21,10 +21,13 @@ from guilder.api.client import TrustedNetwork, client_address
 from guilder.api.cors import Cors
 from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
 from guilder.api.headers import HSTS, SECURITY_HEADERS, Headers
+from guilder.api.held import HeldBytes
+from guilder.api.limits import RateLimits
 from guilder.api.problems import internal_error, problem_of, problem_of_http
 from guilder.api.replies import Reply
 from guilder.api.routing import enforce
 from guilder.api.table import RouteTable
+from guilder.api.turns import Turns
 from guilder.api.validation import refusal_of
 from guilder.core.errors import NotFound, Refusal, Unavailable, cause_of
 from guilder.core.sparse_log import SparseLog
@@ -80,6 +83,8 @@ class Gateway:
             {kind: handler for kind, handler in handlers.items() if _is_inner(kind)},
             {status: handler for status, handler in handlers.items() if type(status) is int},
         )
+        self._held = HeldBytes()
+        self._turns = Turns()
         self._headers: Headers = (*SECURITY_HEADERS, *((HSTS,) if options.hsts else ()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +98,9 @@ class Gateway:
             scope["path"] = path = path[:-1]
         if root := scope.get("root_path"):
             path = path.removeprefix(root)
-        exchange = scope[SCOPE_KEY] = Exchange(scope, receive, send, self._headers)
+        exchange = scope[SCOPE_KEY] = Exchange(
+            scope, receive, send, self._headers, self._held, self._turns
+        )
         if self._proxies:
             exchange.ip_address = client_address(
                 exchange.ip_address, scope["headers"], self._proxies
@@ -109,6 +116,9 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 - the last resort: answers 500 and logs
             await self._failed(exchange, error)
         finally:
+            exchange.let_go()
+            if exchange.taken and _was_no_wrong_guess(exchange):
+                await exchange.parts[RateLimits].settle(exchange)
             self._ended(exchange, perf_counter() - begun)
 
     async def _answer(self, exchange: Exchange, path: str) -> None:
@@ -124,6 +134,7 @@ class Gateway:
         exchange.expect_body(entry.requirements.most_bytes, self._options.body_seconds)
         body = await enforce(entry.requirements, exchange)
         if entry.lean is not None:
+            del body  # it may be large, and the document is there
             await exchange.reply(await entry.lean(exchange))
             return
         scope = exchange.scope
@@ -180,6 +191,7 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply | None:
             if isinstance(error, Unavailable) and (error.__cause__ or type(error) is Unavailable):
                 fields = {"request_id": request_id, "route": exchange.template}
                 _sparse.tell("unavailable", cause_of(error), code=error.code, **fields)
+            exchange.refusal = type(error)
             given = exchange.headers.get(b"authorization", b"")
             return problem_of(error, request_id, had_token=given[:7].lower() == b"bearer ")
         case RequestValidationError():
@@ -194,6 +206,12 @@ async def answer_error(request: Request, error: Exception) -> Reply:
     """FastAPI's exception handler for all of these; the gateway logs what it answers with 500."""
     exchange = exchange_of(request)
     return reply_to(error, exchange) or internal_error(exchange.request_id)
+
+
+def _was_no_wrong_guess(exchange: Exchange) -> bool:
+    """Whether the caller was answered, and not that a guess was wrong."""
+    answered = exchange.status not in (0, CLIENT_GONE)
+    return answered and not (exchange.refusal and exchange.refusal.wrong_guess)
 
 
 HANDLED: Final = (Refusal, RequestValidationError, HTTPException, Exception)

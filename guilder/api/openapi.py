@@ -22,6 +22,7 @@ from guilder.api.errors import (
     MalformedJson,
     MethodNotAllowed,
     NumberOutOfRange,
+    TooManyValues,
     UnknownParameter,
     UnsupportedMediaType,
 )
@@ -39,6 +40,7 @@ from guilder.core.errors import (
     Invalid,
     InvalidCursor,
     NotFound,
+    Overloaded,
     RateLimited,
     Refusal,
     Unauthenticated,
@@ -58,14 +60,15 @@ REF_TEMPLATE: Final = "#/components/schemas/{model}"
 _FASTAPIS: Final = "Successful Response"
 _ALWAYS: Final = (
     BadRequest, DuplicateHeader, DuplicateParameter, InvalidText, UnknownParameter, Unavailable,
+    RateLimited,
 )  # fmt: skip
 _READING: Final = (
     BodyTooSlow, BodyTooLarge, UnsupportedMediaType, MalformedJson, DuplicateKey, JsonTooDeep,
-    NumberOutOfRange,
+    NumberOutOfRange, TooManyValues, Overloaded,
 )  # fmt: skip
 _KEYED: Final = (IdempotencyInProgress, IdempotencyConflict)
 _PLUMBING: Final = (
-    *_ALWAYS, *_READING, *_KEYED, RateLimited, Unauthenticated, Forbidden, NotFound, Invalid,
+    *_ALWAYS, *_READING, *_KEYED, Unauthenticated, Forbidden, NotFound, Invalid,
     InvalidCursor,
 )  # fmt: skip
 
@@ -203,8 +206,7 @@ class _Operation:
                 response["description"] = f"{HTTPStatus(status).phrase}."
             headers = response.setdefault("headers", {})
             headers[REQUEST_ID] = {"$ref": "#/components/headers/RequestId"}
-            if self.requirements.policy.rate is not None:
-                headers |= parts.LIMIT_HEADERS
+            headers |= parts.LIMIT_HEADERS
             if self.keyed:
                 headers[IDEMPOTENCY_REPLAYED] = {"$ref": "#/components/headers/Replayed"}
             for shown in response.get("content", {}).values():
@@ -233,8 +235,6 @@ class _Operation:
         requirements = self.requirements
         reads = requirements.body is not BodyKind.NONE or "requestBody" in self.operation
         yield from _ALWAYS
-        if requirements.permission is not None or requirements.policy.rate is not None:
-            yield RateLimited
         if requirements.permission is not None:
             yield Unauthenticated
             if any(requirements.permission not in granted for granted in GRANTS.values()):
@@ -296,10 +296,11 @@ def _named_by_title(node: Any, names: Mapping[str, str]) -> Any:
 
 def _rate_limit(policy: RateLimitPolicy) -> Document:
     rate = policy.rate
-    numbers = (
-        {} if rate is None else {"quota": rate.capacity, "window_seconds": rate.window_seconds}
-    )
-    return {"policy": policy.name, **numbers}
+    return {
+        "policy": policy.name,
+        "quota": rate.capacity,
+        "window_seconds": rate.window_seconds,
+    }
 
 
 def _problem(status: int, description: str | None = None, codes: Iterable[str] = ()) -> Document:

@@ -24,6 +24,7 @@ from guilder.api.auth import (
     require_permission,
     require_step_up,
 )
+from guilder.api.bounds import most_values_of
 from guilder.api.deps import require_sandbox
 from guilder.api.errors import (
     DuplicateParameter,
@@ -32,9 +33,9 @@ from guilder.api.errors import (
     UnsupportedMediaType,
 )
 from guilder.api.exchange import MAX_BODY, Exchange
-from guilder.api.json_gate import parse
+from guilder.api.json_gate import LARGE_BYTES, MAX_VALUES, parse, parse_in_turns
 from guilder.api.limits import RateLimits
-from guilder.api.policies import UNLIMITED, RateLimitPolicy, declared_policy, policy_by_method
+from guilder.api.policies import READ, RateLimitPolicy, declared_policy, policy_by_method
 from guilder.api.replies import Reply
 from guilder.core.errors import BadRequest
 from guilder.core.permissions import Permission
@@ -82,7 +83,7 @@ class RouteRequirements:
     ``permission`` is None on a public route, which ``is_public`` confirms: a route has one or the
     other, and a house test sees to it. ``fresh`` requires a recent step-up; a ``sandbox`` route
     exists in the sandbox only. ``query`` names the parameters that are allowed; with None they are
-    not looked at.
+    not looked at. ``most_bytes`` and ``most_values`` bound the body.
     """
 
     permission: Permission | None = None
@@ -93,7 +94,8 @@ class RouteRequirements:
     body: BodyKind = BodyKind.NONE
     body_required: bool = True
     most_bytes: int = MAX_BODY
-    policy: RateLimitPolicy = UNLIMITED
+    most_values: int = MAX_VALUES
+    policy: RateLimitPolicy = READ
 
 
 def requirements_of(route: Any) -> RouteRequirements:
@@ -115,6 +117,7 @@ def requirements_of(route: Any) -> RouteRequirements:
         body=body,
         body_required=field is not None and field.field_info.is_required(),
         most_bytes=route.max_body_size or MAX_BODY,
+        most_values=MAX_VALUES if field is None else most_values_of(field.field_info.annotation),
         policy=declared_policy(route.endpoint) or policy_by_method(frozenset(route.methods or ())),
     )
 
@@ -149,8 +152,15 @@ async def enforce(requirements: RouteRequirements, exchange: Exchange) -> bytes 
         _check_form(exchange, body)
     elif body or requirements.body_required:
         _check_json_type(exchange.headers.get(b"content-type"), body)
-        exchange.document = parse(body)
+        exchange.document = await _document_in(body, requirements.most_values, exchange)
     return body
+
+
+async def _document_in(body: bytes, most_values: int, exchange: Exchange) -> object:
+    if len(body) <= LARGE_BYTES:
+        return parse(body, most_values)
+    async with exchange.turns.turn() as turn:
+        return await parse_in_turns(body, most_values, turn)
 
 
 def read_query(raw: bytes, known: frozenset[str]) -> dict[str, str]:

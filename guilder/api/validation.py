@@ -5,6 +5,7 @@ Pydantic's own messages can repeat what was sent, so none of them is passed on. 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
@@ -48,12 +49,22 @@ _ANY: Final = ("invalid", "The value is not valid.")
 def read_body[M: BaseModel](model: type[M], document: object) -> M:
     """The document as a model, for lean endpoints. Raises ``Invalid`` as FastAPI's routes do."""
     try:
-        return model.model_validate(document)
+        return model.model_validate(_worth_naming(model, document))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise Invalid(
             fields=tuple(_field(each["loc"], each) for each in found[:MAX_FIELDS])
         ) from None
+
+
+def _worth_naming(model: type[BaseModel], document: object) -> object:
+    """The document without unknown members that no problem would name: each costs an error."""
+    if type(document) is not dict or len(document) <= len(model.model_fields) + MAX_FIELDS:
+        return document
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    unknown = islice((name for name in document if name not in known), MAX_FIELDS)
+    kept = known.intersection(document).union(unknown)
+    return {name: value for name, value in document.items() if name in kept}
 
 
 def refusal_of(error: RequestValidationError) -> Refusal:

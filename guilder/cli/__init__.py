@@ -33,6 +33,7 @@ from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.schemas.logins import Email
 from guilder.infra.process.described import describe_settings
 from guilder.infra.process.logging import configure_logging
+from guilder.infra.process.memory import share_one_heap
 from guilder.infra.process.production import production_warnings
 from guilder.infra.process.reloader import Reloader
 from guilder.infra.process.server import STOP_SECONDS, Server, bind, force_exit_after
@@ -42,7 +43,7 @@ from guilder.infra.process.settings import (
     load_settings,
 )
 from guilder.infra.process.supervisor import Supervisor, metrics_folder
-from guilder.main import create_app, stop_accepting
+from guilder.main import connection_bounds, create_app, stop_accepting
 from guilder.seed.bulk import seed_bulk
 from guilder.seed.demo import seed_demo
 from guilder.seed.people import PASSWORD, PEOPLE
@@ -318,8 +319,9 @@ def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool, relo
 def _serve_here(
     settings: Settings, sock: socket.socket, *, jobs: bool, control: socket.socket | None = None
 ) -> None:
+    share_one_heap()
     web = create_app(settings, jobs=jobs)
-    Server(web, lambda: stop_accepting(web), control).run([sock])
+    Server(web, lambda: stop_accepting(web), control, connection_bounds(settings)).run([sock])
     _log.info("stopped")
 
 

@@ -333,9 +333,32 @@ async def test_mounts_are_still_served_and_their_misses_are_problems() -> None:
 async def test_body_that_a_route_reads_itself_has_the_same_limits() -> None:
     async with client_of(make_app()) as client:
         path = "/odd/own-reading"
-        read = await client.post(path, content=parts(200_001), headers={"User-Agent": "me"})
-        assert read.json() == {"size": 200_001, "agent": "me"}
+        read = await client.post(path, content=parts(MAX_BODY), headers={"User-Agent": "me"})
+        assert read.json() == {"size": MAX_BODY, "agent": "me"}
         problem(await client.post(path, content=parts(MAX_BODY + 1)), 413, "body_too_large")
+
+
+async def test_more_large_bodies_than_can_be_held_are_refused_until_one_is_done() -> None:
+    app, path = make_app(), "/api/v1/moves/batches"
+    arrived = asyncio.Event()
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b" " * 7_000_000
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async with client_of(app) as client:
+        stuck = asyncio.create_task(client.post(path, content=half(), headers=JSON))
+        await arrived.wait()
+        busy = await client.post(path, content=parts(7_000_000), headers=JSON)
+        problem(busy, 503, "overloaded")
+        assert busy.headers["retry-after"]
+        small = await client.post(path, content=b" " * 15_000, headers=JSON)
+        problem(small, 400, "malformed_json")
+        stuck.cancel()
+        await asyncio.gather(stuck, return_exceptions=True)
+        again = await client.post(path, content=parts(7_000_000), headers=JSON)
+        problem(again, 400, "malformed_json")
 
 
 async def test_long_answer_outlives_the_time_for_the_body() -> None:

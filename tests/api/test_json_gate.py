@@ -13,8 +13,10 @@ from guilder.api.errors import (
     JsonTooDeep,
     MalformedJson,
     NumberOutOfRange,
+    TooManyValues,
 )
-from guilder.api.json_gate import MAX_DEPTH, parse
+from guilder.api.json_gate import MAX_DEPTH, parse, parse_in_turns
+from guilder.api.turns import Turns
 from guilder.core.errors import BadRequest, Refusal
 
 REFUSED: list[tuple[bytes, type[BadRequest]]] = [
@@ -67,8 +69,15 @@ REFUSED: list[tuple[bytes, type[BadRequest]]] = [
     (b"[" * 33 + b"]" * 33, JsonTooDeep),
     (b'{"a":' * 32 + b"[]" + b"}" * 32, JsonTooDeep),
     (b'{"a":' * 33 + b"1" + b"}" * 33, JsonTooDeep),
-    (b"[" * 100_000, JsonTooDeep),
-    (b'{"a":' * 100_000, JsonTooDeep),
+    (b"[" * 150 + b"]" * 150, JsonTooDeep),
+    (b"[" * 100_000, TooManyValues),
+    (b'{"a":' * 100_000, TooManyValues),
+    (b"[" + b"[]," * 200 + b"[]]", TooManyValues),
+    (b"{" + b",".join(b'"%d":0' % n for n in range(201)) + b"}", TooManyValues),
+    (b'["' + b"x," * 99 + b'\\",[{","' + b"[0," * 99 + b'"' + b",0" * 199 + b"]", TooManyValues),
+    (b'"' + b'\\"' * 100_000, MalformedJson),
+    (b"[" * 10 + b'"' * 100_001, MalformedJson),
+    (b",[{" * 100 + b'"', TooManyValues),
 ]
 ACCEPTED = [
     b"{}",
@@ -80,6 +89,9 @@ ACCEPTED = [
     b'"\\\\u0000"',
     b'{"text":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["}',
     b"99999999999999999999999999",
+    b"[" + b"0," * 199 + b"0]",
+    b'["' + b",[{" * 10_000 + b'\\",{["]',
+    b'{"' + b",[{" * 10_000 + b'":"\\\\","b":"' + b"{" * 500 + b'"}',
     b"9" * 4000,
     '{"\u00e4":"\u20ac \ufffe"}'.encode(),
 ]
@@ -144,6 +156,41 @@ def test_any_sound_document_is_let_in_unless_it_holds_nul(
         assert parse(body) == document
 
 
+def values_of(document: Any) -> int:
+    """How many values there are, the document among them."""
+    if isinstance(document, dict):
+        return 1 + sum(map(values_of, document.values()))
+    return 1 + sum(map(values_of, document)) if isinstance(document, list) else 1
+
+
+@settings(deadline=None)
+@given(st.lists(documents, max_size=6), st.integers(1, 40))
+def test_what_has_no_more_values_than_allowed_is_let_in(
+    document: list[Any], most_values: int
+) -> None:
+    """An empty object or array may count for two; a text counts for one, whatever is in it."""
+    body = json.dumps(document, ensure_ascii=False).encode()
+    if "\\u0000" in body.decode():
+        return
+    held = values_of(document)
+    try:
+        assert parse(body, most_values) == document
+        assert held <= most_values + 1
+    except TooManyValues:
+        assert 2 * held > most_values
+
+
+async def test_a_large_body_is_read_in_turns_and_alike() -> None:
+    text = "a,{[" * 500
+    sound = [{"text": text, "number": number} for number in range(500)]
+    async with Turns().turn() as turn:
+        assert await parse_in_turns(json.dumps(sound).encode(), 2_000, turn) == sound
+        with pytest.raises(TooManyValues):
+            await parse_in_turns(json.dumps(sound).encode(), 1_000, turn)
+        with pytest.raises(MalformedJson):
+            await parse_in_turns(json.dumps(sound).encode()[:-1], 1_600, turn)
+
+
 pieces = st.sampled_from(
     [
         *(b"{", b"}", b"[", b"]", b":", b",", b'"', b'"a"', b'"b"', b'{"a":1}', b'{"a":'),
@@ -190,6 +237,6 @@ def test_depth_is_counted_in_brackets_that_nest_and_not_in_texts(
     body = json.dumps(document).encode()
     if arrays + objects > MAX_DEPTH:
         with pytest.raises(JsonTooDeep):
-            parse(body)
+            parse(body, 10_000)
     else:
-        assert parse(body) == document
+        assert parse(body, 10_000) == document

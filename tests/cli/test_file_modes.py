@@ -37,7 +37,7 @@ def test_the_data_folder_is_for_its_owner_only(tmp_path: Path, umask: int) -> No
         found = modes(folder)
     wanted = {".": "0o700", "keys": "0o700", "run": "0o700"}
     files = ("guilder.db", "guilder.db-wal", "guilder.db-shm", "keys/secret_key")
-    wanted |= dict.fromkeys((*files, "keys/encryption_key"), "0o600")
+    wanted |= dict.fromkeys((*files, "databases", "keys/encryption_key"), "0o600")
     assert found == wanted
     assert oct(stat.S_IMODE((tmp_path / "some").stat().st_mode)) == "0o700"
 

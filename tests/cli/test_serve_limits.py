@@ -15,7 +15,6 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
-assert LOGIN.rate is not None
 QUOTA, REFILL = LOGIN.rate.capacity, SECOND_US / LOGIN.rate.token_us
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import select, text
 
 from guilder.api.auth import AnonymousActor
 from guilder.api.deps import Part
-from guilder.api.policies import UNLIMITED, rate_limited
+from guilder.api.policies import HEALTH, rate_limited
 from guilder.api.replies import to_json
 from guilder.api.schema import RequestBody
 from guilder.core.actor import SYSTEM
@@ -229,19 +229,19 @@ def careless_routes() -> APIRouter:
     router = APIRouter()
 
     @router.post("/crash")
-    @rate_limited(UNLIMITED)
+    @rate_limited(HEALTH)
     async def crash(body: Confided, actor: AnonymousActor) -> None:
         password = body.password
         raise RuntimeError(f"{len(password)} characters")
 
     @router.post("/crash-in-sql")
-    @rate_limited(UNLIMITED)
+    @rate_limited(HEALTH)
     async def crash_in_sql(body: Confided, actor: AnonymousActor, database: TheDatabase) -> None:
         async with database.begin() as connection:
             await connection.execute(text("SELECT :secret FROM nowhere"), {"secret": body.password})
 
     @router.post("/refuse")
-    @rate_limited(UNLIMITED)
+    @rate_limited(HEALTH)
     async def refuse(body: Confided, actor: AnonymousActor) -> None:
         try:
             int(body.password)
@@ -249,7 +249,7 @@ def careless_routes() -> APIRouter:
             raise Invalid() from None
 
     @router.post("/tell")
-    @rate_limited(UNLIMITED)
+    @rate_limited(HEALTH)
     async def tell(
         body: Confided, where: str, actor: AnonymousActor, database: TheDatabase
     ) -> None:

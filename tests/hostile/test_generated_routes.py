@@ -31,7 +31,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from guilder.api.auth import AnonymousActor
-from guilder.api.policies import UNLIMITED, rate_limited
+from guilder.api.policies import HEALTH, rate_limited
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import ResponseBody
 from guilder.core.permissions import GRANTS, Permission, Role
@@ -240,22 +240,22 @@ def planted() -> APIRouter:
     router = APIRouter(prefix="/planted")
 
     @router.get("/crash")
-    @rate_limited(UNLIMITED)
+    @rate_limited(HEALTH)
     async def crash(actor: AnonymousActor, number: int = 0) -> dict[str, int]:
         return {"whole": 1 // (number - 7) if number > 6 else 1 // number}
 
     @router.get("/lie", response_model=Told)
-    @rate_limited(UNLIMITED)
+    @rate_limited(HEALTH)
     async def lie(actor: AnonymousActor) -> Reply:
         return json_response(200, {"number": "seven"})
 
     @router.get("/status", response_model=Told)
-    @rate_limited(UNLIMITED)
+    @rate_limited(HEALTH)
     async def status(actor: AnonymousActor) -> Reply:
         return json_response(418, {"number": 7})
 
     @router.post("/takes", openapi_extra=STRICT)
-    @rate_limited(UNLIMITED)
+    @rate_limited(HEALTH)
     async def takes(actor: AnonymousActor) -> dict[str, int]:
         return {"number": 7}
 

@@ -102,7 +102,7 @@ def test_every_example_of_a_body_is_taken_by_its_model() -> None:
     found = models(RequestBody)
     assert len(found) > 15
     for model in found:
-        if model.__name__ == "Credential":  # what two others have in common
+        if model.__name__ in ("Credential", "BatchShell"):  # what others have in common
             continue
         shown = model.model_json_schema(ref_template=REF_TEMPLATE)
         model.model_validate(example_of(shown, shown.get("$defs", {})))

@@ -87,7 +87,9 @@ async def post_batch(
 
 def batch_chain_hash(previous: bytes, rows: list[NewTransfer]) -> bytes:
     """SHA-256 of the chain before and the batch's transfers as compact JSON, in order."""
-    return hashlib.sha256(previous + _encoder.encode(rows)).digest()
+    state = hashlib.sha256(previous)
+    state.update(_encoder.encode(rows))
+    return state.digest()
 
 
 def run_sync[T](work: Coroutine[Any, Any, T]) -> T:

@@ -43,7 +43,10 @@ Mover = Annotated[Actor, requires(Permission.TRANSFERS_WRITE)]
 Depositor = Annotated[Actor, requires(Permission.SIMULATIONS_WRITE)]
 TheTransfers = Annotated[TransferService, Depends(Part(TransferService))]
 
+TRANSFER_BYTES: Final = 160_000
+"""All fields at their longest, each character written as two escapes: 148 kB."""
 BATCH_BYTES: Final = 8_000_000
+"""2,000 transfers of 4 kB."""
 _REFUSED: Final = refusals(*refused.PLAIN_POSTING, Invalid, Overloaded, OutcomeUnknown)
 
 
@@ -77,10 +80,14 @@ async def post_transfer(exchange: Exchange) -> Reply:
 async def post_transfers(exchange: Exchange) -> Reply:
     """Answers ``POST /transfers/batches``."""
     parts, dry_run, key = exchange.parts, _dry_run(exchange), key_text(exchange)
-    values = read_batch(exchange.document)
-    outcome = await parts[TransferService].batch(values, exchange.actor, key, dry_run=dry_run)
+    async with exchange.turns.turn() as turn:
+        values = await read_batch(exchange.take_document(), turn)
+    atomic, service = values["atomic"], parts[TransferService]
+    posting = service.batch(values, exchange.actor, key, dry_run=dry_run)
+    del values  # they may be large, and the service lets go of them, too
+    outcome = await posting
     body = batch_body(outcome, parts[NumberCipher], dry_run=dry_run)
-    if values["atomic"] and body["rejected"]:
+    if atomic and body["rejected"]:
         raise rejected(body)
     return _answer(body, dry_run=dry_run, replayed=outcome.replayed)
 
@@ -90,6 +97,7 @@ async def post_transfers(exchange: Exchange) -> Reply:
     status_code=201,
     response_model=TransferOut,
     responses=_dry(TransferOut) | _REFUSED,
+    max_body_size=TRANSFER_BYTES,
 )
 @lean(post_transfer)
 async def create_transfer(

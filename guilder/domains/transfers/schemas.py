@@ -15,8 +15,9 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
-from guilder.api.fields import InvalidValue, Rule, parse_boolean
+from guilder.api.fields import InvalidValue, Rule
 from guilder.api.idempotency import MAX_KEY_LENGTH
+from guilder.api.problems import MAX_FIELDS
 from guilder.api.replies import JsonObject
 from guilder.api.schema import (
     Amount,
@@ -33,8 +34,10 @@ from guilder.api.schema import (
     Text255,
     UuidText,
 )
+from guilder.api.turns import Turn
 from guilder.api.validation import read_body
 from guilder.core.clock import day_date, iso_instant
+from guilder.core.errors import FieldError, Invalid
 from guilder.core.ids import NumberCipher
 from guilder.core.money import EXPONENTS
 from guilder.domains.accounts.rules import ACCOUNT_NUMBER, EXAMPLE_PAYEE, EXAMPLE_PAYER
@@ -136,14 +139,20 @@ class BatchItem(TransferCreate):
     idempotency_key: IdempotencyKeyText | None = None
 
 
-class BatchCreate(RequestBody):
+class BatchShell(RequestBody):
+    """A batch around its transfers, which are looked at one by one."""
+
+    atomic: Boolean = Field(False, description="Whether all are posted or none.")
+    transfers: Annotated[list[Any], Field(min_length=1, max_length=MAX_TRANSFERS)]
+
+
+class BatchCreate(BatchShell):
     """With ``atomic`` all transfers are posted or none."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"atomic": False, "transfers": [EXAMPLE_TRANSFER]}]}
     )
 
-    atomic: Boolean = Field(False, description="Whether all are posted or none.")
     transfers: Annotated[list[BatchItem], Field(min_length=1, max_length=MAX_TRANSFERS)] = Field(
         description="The transfers, posted in this order."
     )
@@ -232,7 +241,6 @@ def _rules(info: FieldInfo) -> Iterator[Rule]:
 
 _TRANSFER: Final = _checks(TransferCreate)
 _ITEM: Final = _checks(BatchItem)
-_BATCH_FIELDS: Final = frozenset(BatchCreate.model_fields)
 _ABSENT: Final[CleanFields] = dict.fromkeys(BatchItem.model_fields)
 
 
@@ -244,22 +252,36 @@ def read_transfer(document: object) -> CleanFields:
         return read_body(TransferCreate, document).model_dump()
 
 
-def read_batch(document: object) -> CleanFields:
-    """The clean fields of a ``BatchCreate``. Raises ``Invalid`` as the model does."""
-    try:
-        return _sound_batch(document)
-    except InvalidValue:
-        return read_body(BatchCreate, document).model_dump()
+async def read_batch(document: object, turn: Turn) -> CleanFields:
+    """The clean fields of a ``BatchCreate``. Raises ``Invalid`` as the model does.
+
+    The document's transfers are taken out of it one by one, so that a large one is not there twice;
+    after as many problems as an answer names nothing more is looked at.
+    """
+    shell = read_body(BatchShell, document)
+    del document
+    items, clean, problems = shell.transfers, list[CleanFields](), list[FieldError]()
+    for index, item in enumerate(items):
+        items[index] = None
+        try:
+            clean.append(_sound(item, _ITEM))
+        except InvalidValue:
+            try:
+                clean.append(read_body(BatchItem, item).model_dump())
+            except Invalid as broken:
+                problems += _below(index, broken)
+                if len(problems) >= MAX_FIELDS:
+                    break
+        if turn.over:
+            await turn.pause()
+    if problems:
+        raise Invalid(fields=tuple(problems[:MAX_FIELDS]))
+    return {"atomic": shell.atomic, "transfers": clean}
 
 
-def _sound_batch(document: Any) -> CleanFields:
-    if type(document) is not dict or not document.keys() <= _BATCH_FIELDS:
-        raise _unsound()
-    transfers = document.get("transfers")
-    if type(transfers) is not list or not 1 <= len(transfers) <= MAX_TRANSFERS:
-        raise _unsound()
-    atomic = parse_boolean(document.get("atomic", False))
-    return {"atomic": atomic, "transfers": [_sound(item, _ITEM) for item in transfers]}
+def _below(index: int, broken: Invalid) -> Iterator[FieldError]:
+    for one in broken.fields:
+        yield FieldError(f"/transfers/{index}{one.where}", one.code, one.message)
 
 
 def _sound(item: Any, checks: Checks) -> CleanFields:

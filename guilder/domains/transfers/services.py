@@ -92,6 +92,7 @@ class TransferService:
         known = await self._directory.resolve(names_in(values["transfers"]))
         label = str(uuid7(self._clock.now_us()))
         unit = batch_of(values, known, Payer.of(actor), key_text, label, dry_run=dry_run)
+        del values  # they may be large, and the unit says it all
         outcome = await self._poster.submit(unit)
         if outcome.conflict:
             raise IdempotencyConflict()

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from guilder.infra.process.settings import PREFIX, Settings, Source, given_names
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY
 
-MASK: Final = "********"
+STARS: Final = "********"
 _SECRET_PARAMETER: Final = re.compile(
     r"(?P<name>\b[^&=]*(?:pass|pwd|secret|token)[^&=]*)=[^&]*", re.IGNORECASE
 )
@@ -64,7 +64,7 @@ def _shown(settings: Settings, name: str) -> str:
         case bool(switch):
             return "on" if switch else "off"
         case SecretStr():
-            return MASK
+            return STARS
         case value:
             return str(value)
 
@@ -72,10 +72,10 @@ def _shown(settings: Settings, name: str) -> str:
 def masked_url(url: str) -> str:
     """An address without its passwords: that of the user, and those among the parameters."""
     parts = urlsplit(url)
-    netloc, query = parts.netloc, _SECRET_PARAMETER.sub(rf"\g<name>={MASK}", parts.query)
+    netloc, query = parts.netloc, _SECRET_PARAMETER.sub(rf"\g<name>={STARS}", parts.query)
     if parts.password is not None:
         user, _, host = netloc.rpartition("@")
-        netloc = f"{user.partition(':')[0]}:{MASK}@{host}"
+        netloc = f"{user.partition(':')[0]}:{STARS}@{host}"
     return (
         url
         if (netloc, query) == (parts.netloc, parts.query)

@@ -1,6 +1,6 @@
 """Passkeys: made, seen and removed by their owner, and a way to come in."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 
@@ -38,6 +38,9 @@ from guilder.domains.identity.services.passkeys import PasskeyService
 
 ThePasskeys = Annotated[PasskeyService, Depends(Part(PasskeyService))]
 
+PASSKEY_BYTES: Final = 64_000
+"""An authenticator's maker may sign for it with a chain of certificates."""
+
 router = APIRouter(prefix="/passkeys", tags=["identity"])
 
 
@@ -65,6 +68,7 @@ async def create_passkey_registration(actor: FreshSecurityWriter, passkeys: TheP
     status_code=201,
     response_model=PasskeyOut,
     responses=refusals(WrongFactor, PasskeyTaken, TooManyPasskeys, Invalid),
+    max_body_size=PASSKEY_BYTES,
 )
 async def create_passkey(
     body: PasskeyCreate, actor: SecurityWriter, passkeys: ThePasskeys
