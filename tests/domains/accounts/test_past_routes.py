@@ -13,6 +13,7 @@ from tests.support.teller import Body, Customer, Desk, asked, opened_desk
 ANSWERS = 30
 BATCH = 200
 MONTHS = 8
+BEFORE = timedelta(seconds=0.15)
 
 
 @pytest.fixture
@@ -83,7 +84,9 @@ async def test_the_statement_of_a_month_that_has_just_ended_is_final(
     path = f"/accounts/{a['id']}/statement"
     firsts: dict[str, Body] = {}
     for month in range(2, 2 + MONTHS):
-        await desk.set_clock(f"2031-{month:02}-01T00:00:00Z")  # at once the month before is over
+        turn = datetime(2031, month, 1, tzinfo=UTC)
+        await desk.set_clock((turn - BEFORE).isoformat())
+        await asyncio.sleep(BEFORE.total_seconds())  # a batch is on its way when the month ends
         ended = f"2031-{month - 1:02}"
         firsts[ended] = _summed(await there.read(path, month=ended))
     over.set()
