@@ -51,6 +51,14 @@ PROBLEM: Final[Document] = {
             "operation.",
         },
         "request_id": {**_STRING, "description": "The id of the request, for our support."},
+        "error": {
+            **_STRING,
+            "description": "Only where tokens are given out: the code of RFC 6749, section 5.2.",
+        },
+        "error_description": {
+            **_STRING,
+            "description": "Only where tokens are given out: the detail, for OAuth2 clients.",
+        },
         "errors": {
             "type": "array",
             "description": "The fields that break their rules.",
@@ -62,7 +70,7 @@ SECURITY_SCHEMES: Final[Document] = {
     "OAuth2Password": {
         "type": "oauth2",
         "description": "Signing in with e-mail address and password.",
-        "flows": {"password": {"tokenUrl": LOGIN_PATH, "scopes": {}}},
+        "flows": {"password": {"tokenUrl": LOGIN_PATH, "refreshUrl": LOGIN_PATH, "scopes": {}}},
     },
     "Bearer": {"type": "http", "scheme": "bearer", "description": "Access token or API key."},
 }

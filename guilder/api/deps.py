@@ -34,6 +34,14 @@ TheRunner = Annotated[Runner, Depends(Part(Runner))]
 TheTokens = Annotated[TokenCache, Depends(Part(TokenCache))]
 
 
+async def base_url(request: Request) -> str:
+    """The bank's own address, as letters have it."""
+    return exchange_of(request).parts[Settings].address
+
+
+BaseUrl = Annotated[str, Depends(base_url)]
+
+
 async def require_sandbox(request: Request) -> None:
     """Raises ``NotFound`` outside the sandbox: simulators exist nowhere else."""
     if not exchange_of(request).parts[Settings].sandbox:

@@ -61,9 +61,10 @@ def _object(schema: Schema, components: Mapping[str, Schema]) -> dict[str, Any]:
     }
 
 
-def problem_example(kind: type[Refusal]) -> dict[str, Any]:
-    """The problem that a refusal of this kind becomes."""
-    problem = {**_problem(kind.code, status_of(kind), kind.detail), **kind.extra_example}
+def problem_example(kind: type[Refusal], status: int | None = None) -> dict[str, Any]:
+    """The problem that a refusal of this kind becomes, with its usual status or another one."""
+    status = status or status_of(kind)
+    problem = {**_problem(kind.code, status, kind.detail), **kind.extra_example}
     if issubclass(kind, Invalid):
         problem["errors"] = [_FIELD] if kind is Invalid else []
     return problem

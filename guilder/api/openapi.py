@@ -54,6 +54,8 @@ CODES: Final = "x-codes"
 """The member of an operation that lists every code a problem of it may have."""
 OPEN_ENUM: Final = "x-extensible-enum"
 """The member of a schema that lists values to which others may be added."""
+OTHERWISE: Final = "x-codes-otherwise"
+"""The same with other statuses than their usual ones, in the ``responses`` of a route."""
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
 """Where the reference has a model, for Pydantic."""
 
@@ -187,10 +189,14 @@ class _Operation:
         all_codes = {code for codes in plumbing.values() for code in codes}
         for name, response in list(self.responses.items()):
             own: Document = response.pop(CODES, {})
+            otherwise: Document = response.pop(OTHERWISE, {})
             if (status := int(name)) >= 400:
                 self._examples |= {code: {"value": example} for code, example in own.items()}
                 codes = dict.fromkeys((*own, *plumbing.get(status, ())))
-                self.responses[name] = _problem(status, response.get("description"), codes)
+                shown = _problem(status, response.get("description"), codes)
+                examples = shown["content"][PROBLEM_JSON]["examples"]
+                examples |= {code: {"value": example} for code, example in otherwise.items()}
+                self.responses[name] = shown
                 all_codes |= own.keys()
         for status in plumbing:
             reference = {"$ref": f"#/components/responses/Problem{status}"}

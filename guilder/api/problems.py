@@ -74,9 +74,14 @@ def problem_title(code: str) -> str:
     return code.replace("_", " ").capitalize()
 
 
-def problem_of(refusal: Refusal, request_id: str, *, had_token: bool = False) -> Reply:
-    """The answer that a refusal becomes; ``had_token`` tells whether the request brought one."""
-    status = status_of(type(refusal))
+def problem_of(
+    refusal: Refusal, request_id: str, *, had_token: bool = False, status: int | None = None
+) -> Reply:
+    """The answer that a refusal becomes; ``had_token`` tells whether the request brought one.
+
+    ``status`` is another one than the table's, for where a protocol asks for it.
+    """
+    status = status or status_of(type(refusal))
     body: dict[str, Any] = {**refusal.extra, **_members(status, refusal.code, refusal.detail)}
     body["request_id"] = request_id
     if isinstance(refusal, Invalid):
@@ -84,7 +89,7 @@ def problem_of(refusal: Refusal, request_id: str, *, had_token: bool = False) ->
     headers = {}
     if refusal.retry_after_seconds is not None:
         headers["retry-after"] = str(refusal.retry_after_seconds)
-    if isinstance(refusal, Unauthenticated):
+    if status == STATUS[Unauthenticated]:
         is_token_bad = had_token and type(refusal) is Unauthenticated
         headers["www-authenticate"] = BEARER_REFUSED if is_token_bad else BEARER
     if isinstance(refusal, MethodNotAllowed):

@@ -160,6 +160,8 @@ async def _comes_and_goes(eve: Caller) -> None:
     await eve.does("POST /tokens", {"refresh_token": used}, refused="refresh_reused")
     for _ in range(2):
         await eve.does("POST /sessions", wrong, refused="invalid_credentials")
+    revoked = await eve.does("POST /sessions", login)
+    await eve.does("POST /auth/revoke", {"token": revoked["refresh_token"]})
     await eve.does("POST /sessions", login)
     await eve.does("DELETE /sessions")
     await eve.does("GET /users/me")

@@ -17,7 +17,7 @@ from tests.support.asking import JSON, Answer, RawHeaders, ask
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW")
 READING = [one for one in ALL if one.has_body]
-EITHER = "/auth/"
+EITHER = ("/auth/", "/api/v1/tokens")
 """Paths with it take forms too."""
 KINDS = [
     b"text/plain", b"text/json", b"application/xml", b"multipart/form-data; boundary=x",
@@ -123,7 +123,7 @@ async def test_a_slash_at_the_end_changes_nothing_and_two_are_another_path(
 
 async def test_a_body_of_another_type_is_refused_by_every_operation(manners: Manners) -> None:
     for operation, kind in product(READING, KINDS):
-        if EITHER in operation.path and b"form-urlencoded" in kind:
+        if any(part in operation.path for part in EITHER) and b"form-urlencoded" in kind:
             continue
         headers = [(b"content-type", kind)] if kind else []
         answer = await manners.ask(operation.method, manners.path(operation), b"{}", headers)

@@ -22,6 +22,7 @@ OPEN = {
     "POST /api/v1/users", "POST /api/v1/sessions", "POST /api/v1/tokens",
     "POST /api/v1/auth/signup", "POST /api/v1/auth/login",
     "POST /auth/signup", "POST /auth/login",
+    "POST /api/v1/auth/revoke", "POST /auth/revoke", "GET /.well-known/oauth-authorization-server",
     "POST /api/v1/email-verification-tokens", "POST /api/v1/email-verifications",
     "POST /api/v1/password-reset-tokens", "POST /api/v1/password-resets",
     "GET /verify-email", "GET /reset-password", "GET /pages/letters.css", "GET /pages/letters.js",

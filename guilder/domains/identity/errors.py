@@ -163,6 +163,13 @@ class RefreshReused(Unauthenticated):
         self.user_id = user_id
 
 
+class UnsupportedGrantType(BadRequest):
+    """The kind of grant is none that tokens are given out for here."""
+
+    code = "unsupported_grant_type"
+    detail = "Tokens are not given out for this kind of grant here."
+
+
 class UserNotFound(NotFound):
     """There is no such user."""
 

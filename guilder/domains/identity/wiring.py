@@ -11,6 +11,7 @@ from guilder.domains.identity.routes import (
     letters,
     passkeys,
     profile,
+    revocation,
     sign_in,
     users,
 )
@@ -28,13 +29,19 @@ SLICE: Final = Slice(
     routers=(
         sign_in.router,
         sign_in.auth_router,
+        revocation.router,
         letters.router,
         profile.router,
         factors.router,
         passkeys.router,
         users.router,
     ),
-    root_routers=(sign_in.auth_router, letter_pages.router),
+    root_routers=(
+        sign_in.auth_router,
+        revocation.router,
+        revocation.metadata_router,
+        letter_pages.router,
+    ),
     subscribers=(LETTER_SUBSCRIBER,),
     jobs=(
         Job("forget old letters", 3600.0, lambda parts: prune_old_letters(parts[Runner])),

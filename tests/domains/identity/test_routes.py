@@ -183,11 +183,11 @@ async def test_signing_up_by_form(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
-        (b"username=a&password=b&admin=1", FORM, 422, "validation_failed"),
+        (b"username=a&password=b&admin=1", FORM, 401, "invalid_credentials"),
         (b"username=a", FORM, 422, "validation_failed"),
         (b"password=a", FORM, 422, "validation_failed"),
         (b"username=a&email=a&password=b", FORM, 422, "validation_failed"),
-        (b"username=a&password=b&grant_type=implicit", FORM, 422, "validation_failed"),
+        (b"username=a&password=b&grant_type=implicit", FORM, 400, "unsupported_grant_type"),
         (b"username=a&username=b&password=c", FORM, 400, "duplicate_parameter"),
         (b"&".join(b"a%d=1" % i for i in range(30)), FORM, 400, "bad_request"),
         (b"username=%00&password=b", FORM, 400, "invalid_text"),

@@ -99,6 +99,15 @@ async def by_forms(walk: Walk, ada: Person) -> None:
         "",
     ):
         await walk.ask("POST /auth/login", raw=raw.encode(), headers=FORM)
+    made = await walk.made("POST auth/login", None, login)
+    renewed = {"grant_type": "refresh_token", "refresh_token": made["refresh_token"]}
+    again = await walk.made("POST /auth/login", None, renewed)
+    unknown = urlencode(renewed | {"refresh_token": "x", "odd": "x"}).encode()
+    await walk.ask("POST tokens", raw=unknown, headers=FORM)
+    for _ in range(2):
+        await walk.ask("POST auth/revoke", None, {"token": again["refresh_token"]})
+    await walk.ask("POST auth/revoke", raw=b"token=x&token_type_hint=", headers=FORM)
+    await walk.ask("GET /.well-known/oauth-authorization-server")
     text = {"Content-Type": "text/plain"}
     await walk.ask("POST /auth/login", raw=b"a", headers=text)
     await walk.ask("POST /auth/signup", raw=b"a", headers=text)

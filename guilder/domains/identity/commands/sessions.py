@@ -210,6 +210,25 @@ async def end_session(uow: UnitOfWork, cmd: EndSession) -> Session:
 
 
 @dataclass(frozen=True, slots=True)
+class RevokeRefreshToken:
+    """End the session of a refresh token, of which nothing but the hash is known."""
+
+    action: ClassVar[str] = "session.revoke_token"
+    hash: bytes
+
+
+async def revoke_refresh_token(uow: UnitOfWork, cmd: RevokeRefreshToken) -> Session | None:
+    """End it, whichever token of the session it is; None when there is no such token."""
+    found = await sessions.refresh_token(uow, cmd.hash)
+    if found is None:
+        return None
+    session = found[1]
+    uow.audit(session.user_id, session=session.id)
+    await sessions.end_sessions(uow, EndReason.LOGGED_OUT, session.user_id, only=session.id)
+    return session
+
+
+@dataclass(frozen=True, slots=True)
 class EndOtherSessions:
     """End all of the actor's sessions except the one that asks."""
 

@@ -63,6 +63,12 @@ async def refresh_token(uow: UnitOfWork, hash_: bytes) -> tuple[RefreshToken, Se
     return RefreshToken(row.id, row.token_generation, row.used_at, row.salt), _session(row)
 
 
+async def has_refresh_token(view: View, hash_: bytes) -> bool:
+    """Whether there is a refresh token of this hash, used or not."""
+    found = select(refresh_tokens.c.hash).where(refresh_tokens.c.hash == hash_)
+    return await view.first(found) is not None
+
+
 async def rotate(
     uow: UnitOfWork, session: Session, used: bytes, salt: bytes, successor: bytes
 ) -> None:

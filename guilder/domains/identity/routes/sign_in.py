@@ -1,22 +1,17 @@
 """Signing up and in. Passwords go to the authentication service; tokens are kept nowhere."""
 
 from typing import Annotated, Any, Final
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends
 
 from guilder.api.auth import AnonymousActor
 from guilder.api.deps import Part, TheExchange, TheRunner
-from guilder.api.errors import DuplicateParameter, InvalidText, UnsupportedMediaType
-from guilder.api.exchange import Exchange
+from guilder.api.errors import UnsupportedMediaType
 from guilder.api.idempotency import TheOnce
-from guilder.api.json_gate import parse
-from guilder.api.openapi import REF_TEMPLATE, refusals
+from guilder.api.openapi import refusals
 from guilder.api.policies import LOGIN, REFRESH, SIGN_UP, rate_limited
 from guilder.api.replies import Reply, json_response
-from guilder.api.schema import RequestBody
-from guilder.api.validation import read_body
-from guilder.core.errors import BadRequest, Invalid, Overloaded
+from guilder.core.errors import Invalid, Overloaded
 from guilder.domains.identity.commands import users
 from guilder.domains.identity.errors import (
     AccountLocked,
@@ -27,9 +22,18 @@ from guilder.domains.identity.errors import (
     RefreshInvalid,
     RefreshReused,
     SecondFactorRequired,
+    UnsupportedGrantType,
     WeakPassword,
 )
+from guilder.domains.identity.routes.oauth import (
+    answer_oauth,
+    json_or_form,
+    json_or_oauth_form,
+    oauth_refusals,
+    read_json_or_form,
+)
 from guilder.domains.identity.schemas.logins import (
+    GRANT_TYPES,
     Login,
     LoginOut,
     SessionCreate,
@@ -46,9 +50,6 @@ from guilder.domains.identity.schemas.logins import (
 from guilder.domains.identity.services.authentication import AuthenticationService
 
 MAX_DEVICE_LENGTH: Final = 200
-JSON_TYPE: Final = "application/json"
-FORM_TYPE: Final = "application/x-www-form-urlencoded"
-_MOST_FIELDS: Final = 20
 
 router = APIRouter(tags=["identity"])
 auth_router = APIRouter(prefix="/auth", tags=["identity"])
@@ -62,40 +63,9 @@ async def device_of(exchange: TheExchange) -> str | None:
 
 Device = Annotated[str | None, Depends(device_of)]
 TheAuthentication = Annotated[AuthenticationService, Depends(Part(AuthenticationService))]
-
-
-def json_or_form(model: type[RequestBody]) -> dict[str, Any]:
-    """The OpenAPI of a body that may be JSON or a form."""
-    schema = model.model_json_schema(ref_template=REF_TEMPLATE)
-    content = {kind: {"schema": schema} for kind in (JSON_TYPE, FORM_TYPE)}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-async def read_json_or_form[M: RequestBody](exchange: Exchange, model: type[M]) -> M:
-    """The body as JSON or a form. Raises ``UnsupportedMediaType`` for any other."""
-    body = await exchange.read_body()
-    kind = (exchange.header(b"content-type") or "").partition(";")[0].strip().lower()
-    if kind not in {JSON_TYPE, FORM_TYPE}:
-        raise UnsupportedMediaType(f"The body must be {JSON_TYPE} or {FORM_TYPE}.")
-    return read_body(model, _form(body) if kind == FORM_TYPE else parse(body))
-
-
-def _form(body: bytes) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS,
-            errors="strict",
-        )  # fmt: skip
-    except UnicodeError:
-        raise InvalidText() from None
-    except ValueError:
-        raise BadRequest("The form has too many fields.") from None
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise DuplicateParameter()
-    if any("\0" in value for value in fields.values()):
-        raise InvalidText()
-    return fields
+_FOR_OAUTH: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": SessionCreatedOut, "description": "A new pair, for OAuth2."}
+}
 
 
 @router.post(
@@ -150,20 +120,29 @@ async def create_session(
     "/tokens",
     status_code=201,
     response_model=SessionCreatedOut,
-    responses=refusals(RefreshInvalid, RefreshReused),
+    responses=_FOR_OAUTH
+    | oauth_refusals(
+        RefreshInvalid, RefreshReused, Invalid, UnsupportedGrantType, UnsupportedMediaType
+    ),
+    openapi_extra=json_or_oauth_form(TokenCreate),
 )
 @rate_limited(REFRESH)
 async def create_tokens(
-    body: TokenCreate, actor: AnonymousActor, authentication: TheAuthentication
+    exchange: TheExchange, actor: AnonymousActor, authentication: TheAuthentication
 ) -> Reply:
-    """A new pair for a refresh token, which is dead from then on.
+    """A new pair for a refresh token, which is dead from then on; by JSON or a form.
 
     Using it again ends the session, for two parties have it; only a client that asks twice within
     ten seconds, and has not used the new pair, is given the same pair again.
+
+    With `grant_type=refresh_token` it is answered as OAuth2 says: 200, and refused with 400.
     """
-    return json_response(
-        201, created_session_body(await authentication.refresh(body.refresh_token, actor))
-    )
+
+    async def answer(given: TokenCreate, named: bool) -> Reply:
+        signed_in = await authentication.refresh(given.refresh_token, actor)
+        return json_response(200 if named else 201, created_session_body(signed_in))
+
+    return await answer_oauth(exchange, TokenCreate, answer, ("refresh_token",))
 
 
 @auth_router.post(
@@ -196,25 +175,37 @@ async def sign_up(
 @auth_router.post(
     "/login",
     response_model=LoginOut,
-    responses=refusals(
+    responses=oauth_refusals(
         InvalidCredentials,
         SecondFactorRequired,
         InvalidSecondFactor,
         AccountLocked,
         EmailUnverified,
+        RefreshInvalid,
+        RefreshReused,
         Invalid,
+        UnsupportedGrantType,
         UnsupportedMediaType,
-        Overloaded,
-    ),
-    openapi_extra=json_or_form(Login),
+    )
+    | refusals(Overloaded),
+    openapi_extra=json_or_oauth_form(Login),
 )
 @rate_limited(LOGIN)
 async def log_in(
     exchange: TheExchange, actor: AnonymousActor, authentication: TheAuthentication, device: Device
 ) -> Reply:
-    """Sign in by the OAuth2 password flow, by a form or JSON."""
-    given = await read_json_or_form(exchange, Login)
-    signed_in = await authentication.log_in(
-        given.address, given.password, actor, device, given.totp_code
-    )
-    return json_response(200, login_body(signed_in))
+    """Sign in by the OAuth2 password flow, or refresh, by a form or JSON.
+
+    With a `grant_type` it is refused as OAuth2 says, with 400.
+    """
+
+    async def answer(given: Login, _named: bool) -> Reply:
+        if given.refresh_token is not None:
+            signed_in = await authentication.refresh(given.refresh_token, actor)
+        else:
+            signed_in = await authentication.log_in(
+                given.address, given.password or "", actor, device, given.totp_code
+            )
+        return json_response(200, login_body(signed_in))
+
+    return await answer_oauth(exchange, Login, answer, GRANT_TYPES)

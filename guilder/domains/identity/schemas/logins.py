@@ -6,7 +6,7 @@ from uuid import UUID
 from email_validator import EmailNotValidError, validate_email
 from pydantic import ConfigDict, Field, model_validator
 
-from guilder.api.fields import NOT_A_STRING, InvalidValue, Rule, text_parser
+from guilder.api.fields import NOT_A_STRING, REQUIRED, InvalidValue, Rule, text_parser
 from guilder.api.replies import JsonObject
 from guilder.api.schema import (
     Boolean,
@@ -30,7 +30,11 @@ from guilder.domains.identity.services.authentication import SignedIn
 
 MAX_EMAIL_LENGTH: Final = 254
 MAX_OPAQUE_TOKEN_LENGTH: Final = 100
+MAX_TOKEN_LENGTH: Final = 4096
+"""Characters of a token of whichever kind."""
 MAX_CODE_LENGTH: Final = 64
+GRANT_TYPES: Final = ("password", "refresh_token")
+"""What tokens are given out for, in the words of OAuth2."""
 MAX_PASSWORD_READ_LENGTH: Final = 1024
 """Characters of a password that are looked at; the policy on new ones is stricter."""
 
@@ -134,7 +138,7 @@ class SessionCreate(RequestBody):
 
 
 class Login(RequestBody):
-    """The OAuth2 password flow; ``email`` may stand in the place of ``username``."""
+    """OAuth2 by password or refresh token; ``email`` may stand in the place of ``username``."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -144,9 +148,14 @@ class Login(RequestBody):
 
     username: KnownEmail | None = None
     email: KnownEmail | None = None
-    password: KnownPassword
+    password: KnownPassword | None = None
     totp_code: Code | None = None
-    grant_type: Literal["password"] | None = Field(None, description="The flow.")
+    grant_type: Literal["password", "refresh_token"] | None = Field(
+        None, description="The flow; by password when it is left out."
+    )
+    refresh_token: TokenText | None = Field(
+        None, description="Instead of address and password: the refresh token, dead once used."
+    )
     scope: Text255 | None = Field(None, description="Of the flow; not looked at.")
     client_id: Text255 | None = Field(None, description="Of the flow; not looked at.")
     client_secret: Text255 | None = Field(None, description="Of the flow; not looked at.")
@@ -157,11 +166,30 @@ class Login(RequestBody):
         return self.username or self.email or ""
 
     @model_validator(mode="after")
-    def _one_address(self) -> Self:
-        if (self.username is None) == (self.email is None):
+    def _one_proof(self) -> Self:
+        if self.grant_type == "refresh_token":
+            if self.refresh_token is None:
+                raise InvalidValue(*REQUIRED, ("refresh_token",)).as_pydantic()
+        elif self.refresh_token is not None:
+            message = "A refresh token goes with that grant_type alone."
+            raise InvalidValue("not_with_password", message, ("refresh_token",)).as_pydantic()
+        elif (self.username is None) == (self.email is None):
             message = "Give either a username or an email."
             raise InvalidValue("required", message, ("username",)).as_pydantic()
+        elif self.password is None:
+            raise InvalidValue(*REQUIRED, ("password",)).as_pydantic()
         return self
+
+
+class Revocation(RequestBody):
+    """A token that shall be worth nothing."""
+
+    token: Annotated[str, text_rule(MAX_TOKEN_LENGTH, shortest=1)] = Field(
+        description="A refresh token or an access token.", examples=[_TOKEN]
+    )
+    token_type_hint: Text255 | None = Field(None, description="Which it is; not looked at.")
+    client_id: Text255 | None = Field(None, description="Of the flow; not looked at.")
+    client_secret: Text255 | None = Field(None, description="Of the flow; not looked at.")
 
 
 class UserChange(RequestBody):
@@ -203,6 +231,10 @@ class TokenCreate(RequestBody):
     """The refresh token."""
 
     refresh_token: TokenText = Field(description="The refresh token; dead once it was used.")
+    grant_type: Literal["refresh_token"] | None = Field(None, description="The flow.")
+    scope: Text255 | None = Field(None, description="Of the flow; not looked at.")
+    client_id: Text255 | None = Field(None, description="Of the flow; not looked at.")
+    client_secret: Text255 | None = Field(None, description="Of the flow; not looked at.")
 
 
 class AddressGiven(RequestBody):
@@ -307,6 +339,33 @@ class SignUpOut(UserOut):
     refresh_token: str | None = Field(None, description="Good for one new pair.", examples=[_TOKEN])
     expires_in: Count | None = Field(
         None, description="Seconds for which the access token is good.", examples=[900]
+    )
+
+
+class ServerMetadata(ResponseBody):
+    """What RFC 8414 says of an authorization server."""
+
+    issuer: str = Field(description="The bank's address.", examples=["https://bank.example"])
+    token_endpoint: str = Field(
+        description="Where tokens are given out.", examples=["https://bank.example/auth/login"]
+    )
+    revocation_endpoint: str = Field(
+        description="Where tokens are revoked.", examples=["https://bank.example/auth/revoke"]
+    )
+    service_documentation: str = Field(
+        description="The reference, for people.", examples=["https://bank.example/docs"]
+    )
+    grant_types_supported: list[str] = Field(
+        description="What tokens are given out for.", examples=[["password", "refresh_token"]]
+    )
+    response_types_supported: list[str] = Field(
+        description="None, for there is no page to authorize others on.", examples=[[]]
+    )
+    token_endpoint_auth_methods_supported: list[str] = Field(
+        description="How clients prove who they are: not at all.", examples=[["none"]]
+    )
+    revocation_endpoint_auth_methods_supported: list[str] = Field(
+        description="How clients prove who they are: not at all.", examples=[["none"]]
     )
 
 

@@ -24,10 +24,12 @@ from guilder.domains.identity.commands.sessions import (
     EndFamily,
     OpenSession,
     RefreshSession,
+    RevokeRefreshToken,
     SignUp,
     end_family,
     open_session,
     refresh_session,
+    revoke_refresh_token,
     sign_up,
 )
 from guilder.domains.identity.commands.step_up import StepUp, step_up
@@ -48,6 +50,7 @@ from guilder.domains.identity.errors import (
 )
 from guilder.domains.identity.repository import sign_in, users
 from guilder.domains.identity.repository.factors import active_totp
+from guilder.domains.identity.repository.sessions import has_refresh_token
 from guilder.domains.identity.repository.sign_in import LoginFacts
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.lockout import failures_key
@@ -265,6 +268,17 @@ class AuthenticationService:
             token_id=UUID(bytes=done.salt[:16]),
         )
         return SignedIn(done.user, done.session, access_token, next_token)
+
+    async def revoke(self, refresh_token: str, actor: Actor) -> UUID | None:
+        """End the session of a refresh token and return its id; None for one that is unknown.
+
+        What is unknown is not written down: strangers may ask.
+        """
+        hash_ = opaque_hash(refresh_token)
+        if not await self._runner.view(has_refresh_token, hash_):
+            return None
+        session = await self._runner.run(revoke_refresh_token, RevokeRefreshToken(hash_), actor)
+        return None if session is None else session.id
 
     async def change_password(
         self, present: str, new: str, actor: Actor, device: str | None = None
