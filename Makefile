@@ -73,5 +73,5 @@ lock: ## Compile requirements/*.txt anew from pyproject.toml (UPGRADE=1 takes ne
 	@tools/lock $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove the environment and everything tools have made; data/ stays
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
+	rm -rf .venv .uv .clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ from packaging.version import Version
 
 from tests.house.source import ROOT
 
-LOCKS = ("runtime", "dev", "setup")
+LOCKS = ("runtime", "dev", "setup", "clients")
 Pins = dict[str, Version]
 
 
@@ -77,6 +77,7 @@ def test_locks_hold_what_pyproject_asks_for() -> None:
         "runtime": project["project"]["dependencies"],
         "dev": project["project"]["dependencies"] + project["dependency-groups"]["dev"],
         "setup": project["dependency-groups"]["setup"],
+        "clients": project["dependency-groups"]["clients"],
     }
     for name, pins in locks().items():
         for requirement in map(Requirement, asked[name]):
