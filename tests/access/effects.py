@@ -102,6 +102,10 @@ def _of_hold(row: Row[Any], rows: Rows) -> set[Owner]:
     return WHOSE["ledger_transfers"](rows["ledger_transfers"][(row.id,)], rows)
 
 
+def _of_words(row: Row[Any], rows: Rows) -> set[Owner]:
+    return WHOSE["ledger_transfers"](rows["ledger_transfers"][(row.transfer_id,)], rows)
+
+
 def _told(row: Row[Any], rows: Rows) -> set[Owner]:
     """Of the user whom an event is about."""
     about = json.loads(row.payload)
@@ -132,6 +136,7 @@ WHOSE: Final[dict[str, Whose]] = {
     "ledger_head": lambda _, __: {BANK},
     "ledger_holds": _of_hold,
     "ledger_limits": _on("account_id"),
+    "ledger_search": _of_words,
     "ledger_transfers": _on("debit_account", "credit_account"),
     "outbox": _told,
     "outbox_deliveries": _of_event,

@@ -123,6 +123,7 @@ class Maker:
         deposit = {"account_id": account, **AMOUNT, "amount": 900}
         await self._made(who, "simulations/deposits", deposit, with_key=with_keys)
         transfer = {"from_account_id": account, "to_account_id": other, "amount": 5}
+        transfer |= {"description": "Words"}
         made = await self._made(who, "transfers", transfer, with_key=with_keys)
         batch = {"transfers": [transfer]}
         await self._made(who, "transfers/batches", batch, with_key=with_keys)

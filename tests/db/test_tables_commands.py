@@ -34,7 +34,7 @@ MONEY = {
 }  # fmt: skip
 COLUMN = {
     "ledger_transfers": "amount", "ledger_entries": "delta", "ledger_idempotency": "transfer_id",
-    "ledger_batches": "last_no", "audit_events": "at",
+    "ledger_batches": "last_no", "ledger_search": "transfer_id", "audit_events": "at",
 }  # fmt: skip
 FINAL = tuple(COLUMN)
 
@@ -47,7 +47,9 @@ async def booked(database_url: str) -> str:
     bank = await house.runner.run(ensure_bank_accounts, EnsureBankAccounts("USD", START), SYSTEM)
 
     async def book(uow: UnitOfWork, _cmd: EnsureBankAccounts) -> None:
-        posting = Posting(bank["settlement"], bank["equity"], 100, "USD", key=b"k" * 16)
+        posting = Posting(
+            bank["settlement"], bank["equity"], 100, "USD", key=b"k" * 16, reference="r"
+        )
         await post(uow, clock, [Unit([posting])])
 
     await house.runner.run(book, EnsureBankAccounts("USD", START), SYSTEM)

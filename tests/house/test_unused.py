@@ -10,8 +10,6 @@ MAY_BE_UNUSED = {
     "PARTITIONS": "tests compare it with the migration",
     "PARTITION_SIZE": "tests compare it with the migration",
     "close_ledger_account": "waits for customers who close accounts",
-    "protect": "what `make migration` writes calls it",
-    "unprotect": "what `make migration` writes calls it",
     "post": "waits for domains that move money beside rows of their own: cards, scheduled runs",
     "set_bounds": "waits for overdrafts",
     "set_flags": "waits for freezing accounts and cards",

@@ -149,7 +149,11 @@ async def list_transactions(
         QueryAmount | None, Query(description="This amount or less, in minor units.")
     ] = None,
     q: Annotated[
-        QueryText | None, Query(description="Text in description or reference, in any case.")
+        QueryText | None,
+        Query(
+            description="Words that all stand in description or reference, in any "
+            "case. A word without accents finds those with accents, too."
+        ),
     ] = None,
     status: Annotated[
         TransactionStatus | None, Query(description="Only what is booked, or only what is not yet.")

@@ -16,6 +16,8 @@ users = Table(
     Column("is_active", Flagged, nullable=False),
     Column("email_verified", Flagged, nullable=False),
     Column("created_at", Big, nullable=False),
+    Column("folded_email", String, nullable=False, server_default=text("''")),
+    Column("folded_full_name", String),
     **STRICT,
 )
 

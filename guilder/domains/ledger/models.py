@@ -27,6 +27,7 @@ from guilder.domains.ledger.rules.rows import (
     HoldRow,
     KeyRow,
     LedgerAccountRow,
+    SearchRow,
     TransferRow,
 )
 from guilder.domains.ledger.rules.state import COUNTERS, Limit
@@ -121,6 +122,16 @@ PARTITION_SIZE: Final = 1 << 28
 PARTITIONS: Final = 16
 """On PostgreSQL the first 2^32 transfers lie in 16 partitions by number; a default one follows."""
 
+search = Table(
+    "ledger_search",
+    metadata,
+    _n("transfer_id", Big, primary_key=True, autoincrement=False),
+    _n("folded", String),
+    **APPEND_ONLY,
+    **STRICT,
+)
+"""The words of transfers that have any, as ``guilder.core.text.search_text`` makes them."""
+
 entries = Table(
     "ledger_entries",
     metadata,
@@ -193,6 +204,7 @@ ROWS: Final[dict[Table, type]] = {
     ledger_accounts: LedgerAccountRow,
     balances: BalanceRow,
     transfers: TransferRow,
+    search: SearchRow,
     entries: EntryRow,
     idempotency: KeyRow,
     holds: HoldRow,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from guilder.core.clock import day_of, day_start
 from guilder.core.ids import NumberCipher
 from guilder.core.page import Page, PageRequest, cursor_number, paginate
+from guilder.core.text import search_words
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.repository import books, history
 from guilder.domains.ledger.repository.history import LineRow
@@ -40,7 +41,8 @@ class Balance:
 class LineFilter:
     """Which lines: instants bound ``booked_at`` (from inclusive, to exclusive), ``credit`` a side.
 
-    ``text`` looks in description and reference without regard to case.
+    ``text`` looks in description and reference for every word of it, without regard to case, and to
+    marks in words without any.
     """
 
     from_us: int | None = None
@@ -146,7 +148,7 @@ async def lines(
         number,
         wanted.credit,
         (wanted.min_amount, wanted.max_amount),
-        wanted.text,
+        search_words(wanted.text or ""),
         (from_no, to_no),
     )
     rows = await history.line_rows(

@@ -70,6 +70,37 @@ async def test_users_are_filtered(
     assert [user["email"].partition("@")[0] for user in page["items"]] == found
 
 
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Anna Weiß", "Anna Weiß"), ("Anna Weiß", "WEISS anna"), ("Κώστας", "Κώστας"),
+        ("Κώστας", "ΚΩΣΤΑΣ"), ("İlker", "İlker"), ("İlker", "ilker"), ("Зоя", "ЗОЯ"),
+        ("Renée", "renee"), ("Renée", "Rene\u0301e"), ("Renée", "renee example"),
+    ],
+)  # fmt: skip
+async def test_users_are_found_by_their_names_however_spelled(
+    client: httpx.AsyncClient, root: dict[str, Any], name: str, typed: str
+) -> None:
+    ada = await signed_up(client, "ada@example.test")
+    for full_name in ("Somebody", name):
+        body = {"full_name": full_name}
+        await client.patch(f"{API}/users/me", json=body, headers=bearer(ada))
+    await signed_up(client, "eve@example.test")
+    found = (await client.get(USERS, params={"q": typed}, headers=bearer(root))).json()
+    assert [user["full_name"] for user in found["items"]] == [name]
+    gone = (await client.get(USERS, params={"q": "somebody"}, headers=bearer(root))).json()
+    assert gone["items"] == []
+
+
+async def test_users_are_found_by_their_addresses_however_spelled(
+    client: httpx.AsyncClient, root: dict[str, Any]
+) -> None:
+    await signed_up(client, "Renée@bücher.test")
+    for typed in ("renée@", "RENEE", "bücher.test", "bucher"):
+        found = (await client.get(USERS, params={"q": typed}, headers=bearer(root))).json()
+        assert [user["email"] for user in found["items"]] == ["Renée@bücher.test"]
+
+
 @pytest.mark.parametrize("role", [Role.USER, Role.READONLY])
 async def test_nobody_else_sees_or_changes_users(
     app: FastAPI, client: httpx.AsyncClient, root: dict[str, Any], role: Role

@@ -27,6 +27,7 @@ from guilder.domains.ledger.store import base
 
 PLAIN: list[tuple[Any, type]] = [
     (rows.NewTransfer, rows.TransferRow),
+    (rows.NewSearch, rows.SearchRow),
     (rows.NewEntry, rows.EntryRow),
     (rows.NewKey, rows.KeyRow),
     (rows.ChangedHold, rows.HoldRow),

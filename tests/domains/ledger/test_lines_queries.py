@@ -14,6 +14,7 @@ from guilder.domains.ledger import queries
 from guilder.domains.ledger.queries import LineFilter, LineRow, TransferRow
 from guilder.domains.ledger.repository import history
 from guilder.domains.ledger.rules.state import Kind
+from guilder.domains.ledger.store.postgres import COPY_FROM
 from tests.domains.ledger.branch import Branch
 from tests.domains.ledger.desk import NOW, about, capture, hold, pay
 
@@ -114,15 +115,65 @@ async def test_all_filters_together(branch: Branch, people: tuple[int, int, int]
     ("words", "count"),
     [
         ("100%", 3), ("off_er", 3), ("offxer", 3), ("%", 3), ("_", 3), ("\\", 0), ("'", 0),
-        ("REF-0", 5), ("rent", 6), ("held", 0), ("", 17),
+        ("REF-0", 5), ("rent", 6), ("held", 0), ("", 18), (" ", 18),
+        ("percent 100", 3), ("rent 100%", 0), ("rent ref-1", 2), ('"', 0),
     ],
 )  # fmt: skip
 async def test_text_is_looked_for_as_it_stands(
     branch: Branch, people: tuple[int, int, int], words: str, count: int
 ) -> None:
     found = (await lines(branch, people[0], LineFilter(text=words))).items
-    # The deposit has neither description nor reference; captures have no reference.
-    assert len(found) == count - (2 if words == "" else 0)
+    assert len(found) == count
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("CAFÉ", "café"), ("café", "CAFÉ"), ("CAFÉ", "cafe"), ("Cafe\u0301", "caf\u00e9"),
+        ("АРЕНДЫ", "аренды"), ("аренды", "АРЕНДЫ"), ("STRASSE", "Straße"), ("Straße", "STRASSE"),
+        ("ΚΏΣΤΑΣ", "Κώστας"), ("Κώστας", "κωστας"), ("İlker", "İlker"), ("İlker", "ILKER"),
+        ("caffè", "caffe"), ("Re\u00adnt", "rent"), ("Rent", "re\u200bnt"), ("ﬁsh", "FISH"),
+        ("１２ａ", "12A"), ("שָׁלוֹם", "שלום"), ("50%", "50%"), ("don't", "DON'T"), ("@nasa", "@NASA"),
+        ("a,b", "a,b"), ("20.04", "20.04"), ('"', '"'), ("Miete für März", "märz fur miete"),
+    ],
+)  # fmt: skip
+async def test_words_are_found_in_any_case_and_without_marks(
+    branch: Branch, said: str, words: str
+) -> None:
+    alice = await branch.open()
+    await branch.said(
+        pay(branch.settlement, alice, 1, description=said),
+        pay(branch.settlement, alice, 2, reference=said),
+        pay(branch.settlement, alice, 4, description="other", reference="words"),
+        pay(branch.settlement, alice, 8),
+    )
+    found = (await lines(branch, alice, LineFilter(text=words))).items
+    assert [line.transfer.amount for line in found] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [("cafe", "café"), ("Rent", "rents"), ("one", "one two"), ("a%b", "a_b"), ("ab", "a b c")],
+)
+async def test_marks_that_were_typed_and_every_word_count(
+    branch: Branch, said: str, words: str
+) -> None:
+    alice = await branch.open()
+    await branch.said(pay(branch.settlement, alice, 1, description=said))
+    assert (await lines(branch, alice, LineFilter(text=words))).items == []
+
+
+@pytest.mark.parametrize("count", [1, COPY_FROM, 100])
+async def test_words_are_kept_of_every_transfer_that_has_some(branch: Branch, count: int) -> None:
+    alice = await branch.open()
+    await branch.said(
+        *[
+            pay(branch.settlement, alice, n, description=f"Né {n}" if n % 2 else None)
+            for n in range(1, count + 1)
+        ]
+    )
+    stored = await branch.rows("SELECT transfer_id, folded FROM ledger_search ORDER BY 1")
+    assert stored == [(n, f"né {n}\nne {n}") for n in range(1, count + 1, 2)]
 
 
 @pytest.mark.parametrize("oldest_first", [False, True])

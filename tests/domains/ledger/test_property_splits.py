@@ -167,7 +167,7 @@ class Bank:
 _RESET = [
     *[
         f"DELETE FROM ledger_{table}"
-        for table in ("transfers", "entries", "idempotency", "holds", "limits", "batches")
+        for table in ("transfers", "entries", "search", "idempotency", "holds", "limits", "batches")
     ],
     "DELETE FROM outbox",
     "UPDATE ledger_balances SET debits = 0, credits = 0, debits_pending = 0, credits_pending = 0,"

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from guilder.core.actor import Actor
 from guilder.core.permissions import Role
+from guilder.core.text import search_text, search_words
 from guilder.db.base import String
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import EmailTaken
@@ -32,9 +33,8 @@ async def insert_user(uow: UnitOfWork, user: User, password_hash: str) -> None:
         await uow.execute(
             users.insert().values(
                 id=user.id,
-                email=user.email,
                 email_key=email_key(user.email),
-                full_name=user.full_name,
+                **_searchable({"email": user.email, "full_name": user.full_name}),
                 password_hash=password_hash,
                 role=user.role.value,
                 is_active=user.is_active,
@@ -114,13 +114,13 @@ async def newest_users(
     """Users, for an admin: the newest first, on from the id ``before``."""
     statement = select(*USER)
     if wanted.text is not None:
-        key = email_key(wanted.text)
-        statement = statement.where(
-            or_(
-                users.c.email_key.contains(key, autoescape=True),
-                func.lower(users.c.full_name).contains(key, autoescape=True),
+        for word in search_words(wanted.text):
+            statement = statement.where(
+                or_(
+                    users.c.folded_email.contains(word, autoescape=True),
+                    users.c.folded_full_name.contains(word, autoescape=True),
+                )
             )
-        )
     if wanted.role is not None:
         statement = statement.where(users.c.role == wanted.role.value)
     if wanted.is_active is not None:
@@ -136,9 +136,19 @@ async def change_user(uow: UnitOfWork, user_id: UUID, values: Mapping[str, Any])
     if not values:
         return await user(uow, user_id)
     row = await uow.first(
-        users.update().where(users.c.id == user_id).values(**values).returning(*USER)
+        users.update().where(users.c.id == user_id).values(**_searchable(values)).returning(*USER)
     )
     return None if row is None else to_user(row)
+
+
+def _searchable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, and beside an address or a name what it is found by."""
+    folded = {
+        f"folded_{name}": None if values[name] is None else search_text(values[name])
+        for name in ("email", "full_name")
+        if name in values
+    }
+    return {**values, **folded}
 
 
 def to_user(row: Row[Any]) -> User:

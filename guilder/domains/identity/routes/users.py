@@ -48,7 +48,11 @@ async def list_users(
     runner: TheRunner,
     page: PageQuery,
     q: Annotated[
-        QueryText | None, Query(description="A part of the e-mail address or the name.")
+        QueryText | None,
+        Query(
+            description="Words that all stand in the e-mail address or the name, in any "
+            "case. A word without accents finds those with accents, too."
+        ),
     ] = None,
     role: Annotated[
         Literal["admin", "user", "readonly"] | None, Query(description="Only logins of this role.")

@@ -22,7 +22,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
-    """Which users: a part of the address or the name, the role, active or not."""
+    """Which users: words that all stand in the address or the name, the role, active or not."""
 
     text: str | None = None
     role: Role | None = None

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from itertools import batched
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, case, func, select, union_all
 
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.models import (
     batches,
     entries,
+    search,
     transfers,
 )
 from guilder.domains.ledger.rules.rows import TransferRow
@@ -108,10 +109,13 @@ def filtered_lines(
     account: int,
     credit: bool | None,
     amounts: tuple[int | None, int | None],
-    words: str | None,
+    words: Sequence[str],
     numbers: tuple[int | None, int | None],
 ) -> Select[Any]:
-    """``lines`` narrowed by side, amount, text and a range of transfer numbers (after, until)."""
+    """``lines`` narrowed by side, amount, words and a range of transfer numbers (after, until).
+
+    Every one of the ``words`` (``guilder.core.text.search_words``) has to be there.
+    """
     statement = lines(account)
     after, until = numbers
     if after is not None:
@@ -124,13 +128,10 @@ def filtered_lines(
         statement = statement.where(transfers.c.amount >= amounts[0])
     if amounts[1] is not None:
         statement = statement.where(transfers.c.amount <= amounts[1])
-    if words is not None:
-        statement = statement.where(
-            or_(
-                transfers.c.description.icontains(words, autoescape=True),
-                transfers.c.reference.icontains(words, autoescape=True),
-            )
-        )
+    if words:
+        statement = statement.join(search, search.c.transfer_id == transfers.c.id)
+        for word in words:
+            statement = statement.where(search.c.folded.contains(word, autoescape=True))
     return statement
 
 

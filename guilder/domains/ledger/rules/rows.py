@@ -61,6 +61,13 @@ class TransferRow(NamedTuple):
     metadata: str | None
 
 
+class SearchRow(NamedTuple):
+    """The words of a transfer, folded."""
+
+    transfer_id: int
+    folded: str
+
+
 class EntryRow(NamedTuple):
     """An account's side of a transfer; ``delta`` is credits minus debits."""
 
@@ -95,6 +102,7 @@ type NewTransfer = tuple[
     int, int, int, int, int, int, str, int | None, int | None, int | None, UUID | None,
     str | None, str | None, str | None,
 ]  # fmt: skip
+type NewSearch = tuple[int, str]
 type NewEntry = tuple[int, int, int, int, int, int | None]
 type NewKey = tuple[bytes, bytes, int | None, bytes | None]
 type ChangedHold = tuple[int, int, int, int | None]

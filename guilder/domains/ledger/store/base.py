@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
+from guilder.core.text import search_text
 from guilder.domains.ledger.models import names
 from guilder.domains.ledger.ports import Batch, Head
-from guilder.domains.ledger.rules.rows import ChangedHold
+from guilder.domains.ledger.rules.rows import ChangedHold, NewSearch, TransferRow
 from guilder.domains.ledger.rules.state import (
     USED,
     Decision,
@@ -54,6 +55,11 @@ HEAD_AFTER: Final = {
 }
 """The head's columns that a batch changes, and which of the batch's columns they become."""
 
+_ID: Final = 0
+_DESCRIPTION: Final = 11
+_REFERENCE: Final = 12
+assert TransferRow._fields[_ID] == "id"
+assert TransferRow._fields[_DESCRIPTION:13] == ("description", "reference")
 LIMIT: Final = ("account_id", "period", *USED)
 _used = attrgetter(*LIMIT)
 batch_values = attrgetter(*names(Batch))
@@ -110,6 +116,15 @@ def hold_rows(decision: Decision) -> list[ChangedHold]:
     """New and changed holds, each once, as it stands after the batch."""
     holds = {hold.id: hold for hold in decision.new_holds} | decision.changed_holds
     return [(h.id, h.remaining, int(h.state), h.expires_at) for h in holds.values()]
+
+
+def search_rows(decision: Decision) -> list[NewSearch]:
+    """The words of every new transfer that has any."""
+    return [
+        (row[_ID], search_text(row[_DESCRIPTION], row[_REFERENCE]))
+        for row in decision.transfers
+        if row[_DESCRIPTION] or row[_REFERENCE]
+    ]
 
 
 def event_payload(batch: Batch) -> str:

@@ -50,6 +50,7 @@ from guilder.domains.ledger.store.base import (
     hold_rows,
     limits_by_account,
     referenced,
+    search_rows,
     stored_keys,
     used_rows,
 )
@@ -151,12 +152,13 @@ _BATCH_AND_EVENT: Final = f"""batch AS (
 _AFTER: Final = ", ".join(f"{name} = {_BATCH[said]}" for name, said in HEAD_AFTER.items())
 _HEAD = f"UPDATE ledger_head SET {_AFTER} WHERE lane = 0"
 _CLOSE = CLOSE_SQL.format("$1")
-_FINISH = f"WITH {_BATCH_AND_EVENT} {_HEAD}"
 _FINISH_PARTS = f"{_BATCH_AND_EVENT}, head AS ({_HEAD})"
 
 _NEW: Final = (models.transfers, models.entries, models.idempotency)
 _COLUMNS: Final = {table.name: table.c.keys() for table in _NEW}
 _INSERTS: Final = {table.name: _insert_sql(table) for table in _NEW}
+_SEARCH: Final = _insert_sql(models.search)
+_SEARCH_WIDTH: Final = len(models.search.c)
 
 
 def _shifted(sql: str, by: int) -> str:
@@ -175,19 +177,28 @@ def _beside(*statements: str) -> list[str]:
 
 def _at_once_sql() -> str:
     """All that a small batch writes, as one statement; it tells how many balances it changed."""
-    *inserts, balances, finish = _beside(*_INSERTS.values(), _BALANCES, _FINISH_PARTS)
+    *inserts, words, balances, finish = _beside(
+        *_INSERTS.values(), _SEARCH, _BALANCES, _FINISH_PARTS
+    )
     parts = [f"{table} AS ({sql})" for table, sql in zip(_INSERTS, inserts, strict=True)]
-    parts += [f"balances AS ({balances} RETURNING 1)", finish]
+    parts += [f"words AS ({words})", f"balances AS ({balances} RETURNING 1)", finish]
     return f"WITH {', '.join(parts)} SELECT count(*) FROM balances"
 
 
 def _balances_and_more_sql() -> str:
     """Balances with the holds and limits that changed, and all that ends a batch."""
-    holds, used, finish, balances = _beside(_HOLDS, _USED, _FINISH_PARTS, _BALANCES)
-    return f"WITH holds AS ({holds}), used AS ({used}), {finish} {balances}"
+    holds, used, words, finish, balances = _beside(_HOLDS, _USED, _SEARCH, _FINISH_PARTS, _BALANCES)
+    return f"WITH holds AS ({holds}), used AS ({used}), words AS ({words}), {finish} {balances}"
+
+
+def _finish_sql() -> str:
+    """What ends a large batch. The words of its transfers go with it: they are worth no COPY."""
+    words, finish = _beside(_SEARCH, f"{_BATCH_AND_EVENT} {_HEAD}")
+    return f"WITH words AS ({words}), {finish}"
 
 
 _AT_ONCE: Final = _at_once_sql()
+_FINISH: Final = _finish_sql()
 _BALANCES_AND_MORE: Final = _balances_and_more_sql()
 
 
@@ -226,7 +237,8 @@ class PostgresBooks:
         for table, rows in zip(_COLUMNS, _new_rows(decision), strict=True):
             await self._rows(table, rows)
         balances = _transposed(balance_rows(decision))
-        finish = (*batch_values(batch), event_payload(batch))
+        words = _arrays(search_rows(decision), _SEARCH_WIDTH)
+        finish = (*words, *batch_values(batch), event_payload(batch))
         if plain:
             status = await self._c.execute(_BALANCES, *balances)
             _expect_balances(decision, _count(status))
@@ -251,6 +263,7 @@ class PostgresBooks:
         values: list[Any] = []
         for columns, rows in zip(_COLUMNS.values(), _new_rows(decision), strict=True):
             values += _arrays(rows, len(columns))
+        values += _arrays(search_rows(decision), _SEARCH_WIDTH)
         values += _transposed(balance_rows(decision))
         changed = await self._c.fetchval(
             _AT_ONCE, *values, *batch_values(batch), event_payload(batch)

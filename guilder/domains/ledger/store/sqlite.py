@@ -51,6 +51,7 @@ from guilder.domains.ledger.store.base import (
     hold_rows,
     limits_by_account,
     referenced,
+    search_rows,
     stored_keys,
     used_rows,
 )
@@ -85,6 +86,7 @@ _USED = f"UPDATE ledger_limits SET {_set(USED, 3)} WHERE account_id = ?1 AND per
 _TRANSFERS = _insert_sql(models.transfers)
 _ENTRIES = _insert_sql(models.entries)
 _KEY = _insert_sql(models.idempotency)
+_SEARCH = _insert_sql(models.search)
 _BATCH = _insert_sql(models.batches)
 _EVENT = EVENT_SQL + " ?, ?)"
 _HEAD = f"UPDATE ledger_head SET {_set(HEAD_AFTER)} WHERE lane = 0"
@@ -129,6 +131,8 @@ class SqliteBooks:
         self._c.executemany(_ENTRIES, decision.entries)
         if decision.keys:
             self._c.executemany(_KEY, decision.keys)
+        if words := search_rows(decision):
+            self._c.executemany(_SEARCH, words)
         self._update(decision)
         self._finish(batch)
 
