@@ -282,6 +282,8 @@ def test_drawn_keys_are_not_weak() -> None:
         ("http://localhost:5173", "http://localhost:5173"),
         ("http://[::1]:80", "http://[::1]"),
         ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("https://faß.example", "https://xn--fa-hia.example"),
+        ("https://BÜCHER.example:8443", "https://xn--bcher-kva.example:8443"),
         ("*", "*"),
     ],
 )
@@ -295,6 +297,7 @@ def test_an_origin_is_read_as_browsers_send_it(text: str, origin: str) -> None:
         "", "null", "app.example.com", "ftp://a.example", "https://", "https://*.example.com",
         "https://a.example/path", "https://a.example?x", "https://a.example#x", "https://u@a.example",
         "https://a.example:x", "https://a.example:99999", "https://" + "a" * 70 + ".example",
+        "https://" + "ü" * 70 + ".example", "https://a\u2488.example",
     ],
 )  # fmt: skip
 def test_what_is_no_origin_is_refused(text: str) -> None:

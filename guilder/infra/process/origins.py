@@ -4,10 +4,13 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
+import idna
+
 type Network = IPv4Network | IPv6Network
 
 ANY_ORIGIN: Final = "*"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_LONGEST_LABEL: Final = 63
 
 
 def networks_of(text: str) -> tuple[Network, ...]:
@@ -36,14 +39,18 @@ def origins_of(text: str) -> tuple[str, ...]:
 def origin_of(text: str) -> str:
     """An origin as browsers send it: scheme, host and a port that is not the scheme's own.
 
+    The host is in A-labels of IDNA 2008, as browsers have it: ``faß.test`` is not ``fass.test``.
     Raises ``ValueError`` for what has more to it (a path, a user, a wildcard) or less.
     """
     if text == ANY_ORIGIN:
         return ANY_ORIGIN
     parts = urlsplit(text)
-    host = (parts.hostname or "").encode("idna").decode("ascii")
+    host = parts.hostname or ""
+    if not host.isascii():
+        host = idna.encode(host, uts46=True).decode("ascii")
+    too_long = any(len(label) > _LONGEST_LABEL for label in host.split("."))
     extra = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
-    if parts.scheme not in _DEFAULT_PORTS or not host or extra or "*" in host:
+    if parts.scheme not in _DEFAULT_PORTS or not host or extra or too_long or "*" in host:
         raise ValueError("not an origin")
     shown = f"[{host}]" if ":" in host else host
     port = parts.port

@@ -50,6 +50,23 @@ async def test_a_taken_address_is_refused_in_any_spelling(client: httpx.AsyncCli
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x@faß.example", "x@fass.example"),
+        ("straße@example.test", "strasse@example.test"),
+        ("\ufb01@example.test", "fi@example.test"),
+    ],
+)
+async def test_two_mailboxes_are_two_users(client: httpx.AsyncClient, one: str, other: str) -> None:
+    for email in (one, other):
+        answer = await client.post("/api/v1/users", json={**ADA, "email": email})
+        assert (answer.status_code, answer.json()["email"]) == (201, email)
+    for email in (one, other):
+        answer = await client.post("/api/v1/sessions", json={**ADA, "email": email})
+        assert (answer.status_code, answer.json()["user"]["email"]) == (201, email)
+
+
+@pytest.mark.parametrize(
     ("body", "code", "pointer"),
     [
         ({"password": "short"}, "weak_password", "/password"),
@@ -62,6 +79,7 @@ async def test_a_taken_address_is_refused_in_any_spelling(client: httpx.AsyncCli
         ({"email": "ada@localhost"}, "validation_failed", "/email"),
         ({"email": "a b@example.test"}, "validation_failed", "/email"),
         ({"email": "x" * 250 + "@example.test"}, "validation_failed", "/email"),
+        ({"email": "x" * 65 + "@example.test"}, "validation_failed", "/email"),
         ({"email": ["ada@example.test"]}, "validation_failed", "/email"),
         ({"full_name": ""}, "validation_failed", "/full_name"),
         ({"full_name": "x" * 101}, "validation_failed", "/full_name"),

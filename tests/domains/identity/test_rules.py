@@ -4,6 +4,8 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guilder.core.result import Err, Ok
 from guilder.domains.identity.rules.lockout import LOCK_US, MAX_FAILURES, Failures
@@ -76,16 +78,47 @@ def test_a_weak_password_is_refused_with_a_reason(password: str, code: str) -> N
     ("one", "other"),
     [
         ("Ada@Example.test", "ada@example.test"),
-        ("STRASSE@example.test", "straße@example.test"),
-        ("\N{FULLWIDTH LATIN SMALL LETTER A}da@example.test", "ada@example.test"),
+        ("STRAẞE@example.test", "straße@example.test"),
+        ("Rene\u0301e@example.test", "RENÉE@example.test"),
+        ("ΚΏΣΤΑΣ@example.test", "κώστας@example.test"),
+        ("ada@BÜCHER.test", "ada@xn--bcher-kva.test"),
+        ("ada@bu\u0308cher.test", "ada@bücher。test"),
+        ("ada@FAẞ.example", "ada@xn--fa-hia.example"),
+        ("ada@ＥＸＡＭＰＬＥ.test", "ada@example.test"),
     ],
 )
 def test_spellings_of_one_address_have_one_key(one: str, other: str) -> None:
     assert email_key(one) == email_key(other)
 
 
-def test_other_addresses_have_other_keys() -> None:
-    assert email_key("ada@example.test") != email_key("ad.a@example.test")
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ada@example.test", "ad.a@example.test"),
+        ("x@faß.example", "x@fass.example"),
+        ("x@βόλος.example", "x@βόλοσ.example"),
+        ("straße@example.test", "strasse@example.test"),
+        ("\N{FULLWIDTH LATIN SMALL LETTER A}da@example.test", "ada@example.test"),
+        ("\N{LATIN SMALL LIGATURE FI}@example.test", "fi@example.test"),
+        ("İ@example.test", "i@example.test"),
+        ("m²@example.test", "m2@example.test"),
+    ],
+)
+def test_other_addresses_have_other_keys(one: str, other: str) -> None:
+    assert email_key(one) != email_key(other)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "@", "nobody", "a@", "@b", "a@b@c", "a@xn--\u00fc", "a@" + "x" * 300]
+)
+def test_what_is_no_address_has_a_key_all_the_same(text: str) -> None:
+    assert email_key(text) == email_key(text.upper())
+
+
+@given(st.emails())
+def test_a_key_is_its_own_key(email: str) -> None:
+    key = email_key(email)
+    assert email_key(key) == key == email_key(email.upper()) == email_key(email.lower())
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Final
 
 from guilder.core.errors import FieldError
 from guilder.core.result import Err, Ok
+from guilder.core.text import fold
 from guilder.domains.identity.errors import WeakPassword
-from guilder.domains.identity.rules.users import email_key
 
 MIN_PASSWORD_LENGTH: Final = 12
 MAX_PASSWORD_LENGTH: Final = 128
@@ -40,7 +40,7 @@ def check_password(
         return _weak(pointer, "too_short", f"Use at least {MIN_PASSWORD_LENGTH} characters.")
     if max(lengths) > MAX_PASSWORD_LENGTH:
         return _weak(pointer, "too_long", f"Use at most {MAX_PASSWORD_LENGTH} characters.")
-    if email_key(normal) == email_key(email):
+    if fold(normal) == fold(email):
         return _weak(pointer, "is_email", "Use something else than the e-mail address.")
     if is_common(normal, common):
         return _weak(pointer, "too_common", "Use something that others do not use.")

@@ -1,8 +1,11 @@
 """Users as plain values."""
 
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
+
+import idna
 
 from guilder.core.permissions import Role
 
@@ -30,5 +33,20 @@ class UserFilter:
 
 
 def email_key(email: str) -> str:
-    """The form under which an address is unique: case and compatibility forms do not count."""
-    return unicodedata.normalize("NFKC", email).casefold()
+    """The form under which an address is unique, so that two mailboxes are never one user.
+
+    Domains are compared as A-labels (IDNA 2008), what is before them by NFC and case alone:
+    ``straße`` and ``strasse`` may be two people. A malformed address has a key of its own, too.
+    """
+    local, at, domain = email.rpartition("@")
+    with suppress(idna.IDNAError):
+        domain = idna.encode(domain, uts46=True).decode("ascii")
+    return "".join(map(_small, unicodedata.normalize("NFC", local))) + at + domain.lower()
+
+
+def _small(character: str) -> str:
+    """Unicode's simple case folding: one character stays one."""
+    for form in (character.casefold(), character.lower()):
+        if len(form) == 1:
+            return form
+    return character

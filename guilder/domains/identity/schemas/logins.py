@@ -43,11 +43,16 @@ _text: Final = text_parser(MAX_EMAIL_LENGTH, 1)
 
 
 def parse_email(value: object) -> str:
-    """An address in its normal form: the domain in lower case and Unicode, the rest as given."""
+    """An address in its normal form: the domain in lower case and Unicode, the rest as given.
+
+    What is before the @ has at most 64 characters: no letter can be written to a longer one.
+    """
     text = _text(value)
     try:
         # Names under .test are for tests and demonstrations; nothing is ever sent there.
-        return validate_email(text, check_deliverability=False, test_environment=True).normalized
+        return validate_email(
+            text, check_deliverability=False, test_environment=True, strict=True
+        ).normalized
     except EmailNotValidError:
         raise InvalidValue("invalid_email", "The value must be an e-mail address.") from None
 
