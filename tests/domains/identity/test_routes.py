@@ -1,6 +1,7 @@
 """Signing up and in over HTTP."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.support.app import bank_of
+from tests.support.asking import JSON, ask
 from tests.support.constants import PASSWORD
 from tests.support.logins import assert_problem
 
@@ -47,6 +49,32 @@ async def test_a_taken_address_is_refused_in_any_spelling(client: httpx.AsyncCli
     for email in ("Ada@Example.test", "ADA@EXAMPLE.TEST", " ada@example.test "):
         answer = await client.post("/api/v1/users", json={**ADA, "email": email})
         assert_problem(answer, 409, "email_taken")
+
+
+async def test_a_key_of_one_address_tells_another_nothing(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    """Two who have not signed in may choose the same key; only their addresses tell them apart."""
+    body, headers = json.dumps(ADA).encode(), [*JSON, (b"idempotency-key", b"1")]
+    told = [
+        await ask(app, "POST", "/api/v1/users", headers, body, client=address)
+        for address in ("192.0.2.7", "192.0.2.7", "192.0.2.8", "2001:db8::7")
+    ]
+    assert [answer.status for answer in told] == [201, 201, 409, 409]
+    assert told[1].header("idempotency-replayed") == "true"
+    assert {answer.code for answer in told[2:]} == {"email_taken"}
+
+
+async def test_another_password_under_the_key_is_another_request(
+    client: httpx.AsyncClient,
+) -> None:
+    key = {"Idempotency-Key": "1"}
+    first = await client.post("/api/v1/users", json=ADA, headers=key)
+    again = await client.post("/api/v1/users", json={"full_name": None, **ADA}, headers=key)
+    assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+    other = {**ADA, "password": PASSWORD + "!"}
+    answer = await client.post("/api/v1/users", json=other, headers=key)
+    assert_problem(answer, 422, "idempotency_conflict")
 
 
 @pytest.mark.parametrize(
