@@ -21,6 +21,12 @@ MAX_KEY_LENGTH: Final = 255
 REPLAYED: Final = {IDEMPOTENCY_REPLAYED: "true"}
 NO_SECRETS: Final[Mapping[str, str]] = {}
 
+DOCUMENTED: Final = (
+    "Makes a repeated request safe: once a request has been accepted, the same one under the same "
+    "key is given the first answer again, with `Idempotency-Replayed: true`, and another one is "
+    "refused (`idempotency_conflict`). A refusal is not kept and leaves the key free: what was "
+    "refused for lack of funds may be sent again under it. Keys belong to the caller."
+)
 _MESSAGE: Final = f"The key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters."
 
 
@@ -69,7 +75,7 @@ async def idempotency_key(
         str | None,
         Header(
             alias=IDEMPOTENCY_KEY,
-            description="Makes a repeated request safe: the first answer is given again.",
+            description=DOCUMENTED,
             json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]+$"},
         ),
     ] = None,

@@ -37,6 +37,12 @@ def test_lean_route_is_declared_like_any_other(document: dict[str, Any]) -> None
     assert names == ["dry_run", "Idempotency-Key", "#/components/parameters/RequestId"]
 
 
+def test_the_text_on_idempotency_says_that_a_refusal_is_not_kept(document: dict[str, Any]) -> None:
+    parameters = document["paths"]["/api/v1/moves"]["post"]["parameters"]
+    (header,) = [one for one in parameters if one.get("name") == "Idempotency-Key"]
+    assert "A refusal is not kept" in header["description"]
+
+
 @pytest.mark.parametrize(
     ("path", "method", "statuses"),
     [

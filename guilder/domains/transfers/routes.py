@@ -122,7 +122,8 @@ async def create_batch(
 
     A transfer that is refused is a result with a `code`. Refused as a whole are a body that breaks
     the rules of its fields, and an atomic batch of which one transfer is refused: that problem has
-    the same `results`.
+    the same `results`. The answer is kept under the `Idempotency-Key` if any transfer was accepted,
+    and given again as it was, refused transfers included.
     """
 
 

@@ -80,8 +80,8 @@ _KEY_SCHEMA: Final = {
     "minLength": 1,
     "maxLength": MAX_KEY_LENGTH,
     "pattern": "^[ -~]+$",
-    "description": "Makes this transfer safe to repeat, alone or in another batch. The key "
-    "of the batch is another key, also when it is the same text.",
+    "description": "Makes this transfer safe to repeat, alone or in another batch; a refusal is "
+    "not kept. The key of the batch is another key, also when it is the same text.",
 }
 
 AccountNumber = Annotated[str, Rule(parse_account_number, _NUMBER_SCHEMA)]
