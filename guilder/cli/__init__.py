@@ -7,12 +7,14 @@ the settings are wrong; 3 the surroundings do not allow it (port taken, database
 import asyncio
 import json
 import logging
+import os
 import re
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +45,7 @@ from guilder.infra.process.settings import (
     load_settings,
 )
 from guilder.infra.process.supervisor import Supervisor, metrics_folder
+from guilder.infra.process.telemetry import MULTIPROCESS_FOLDER, reserve_room
 from guilder.main import connection_bounds, create_app, stop_accepting
 from guilder.seed.bulk import seed_bulk
 from guilder.seed.demo import seed_demo
@@ -126,6 +129,7 @@ def serve_worker(
     with reported_errors():
         settings = load_settings(workers=workers)
         configure_logging(settings.log_level, as_json=settings.logs_json)
+        _leave_metrics_if_full()
         with socket.socket(fileno=control) as supervisor:
             supervisor.setblocking(False)
             sock = socket.socket(fileno=listening)
@@ -314,6 +318,16 @@ def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool, relo
         status = asyncio.run(kind(sockets, command, metrics).run())
     _log.info("stopped", extra={"fields": {"exit_status": status}})
     raise typer.Exit(status)
+
+
+def _leave_metrics_if_full() -> None:
+    """Begin anew with metrics of this process alone, where there is no room for those of all."""
+    folder = os.environ.get(MULTIPROCESS_FOLDER)
+    if folder and not reserve_room(Path(folder), os.getpid()):
+        _log.error("no room for the metrics of all workers", extra={"fields": {"folder": folder}})
+        logging.shutdown()
+        del os.environ[MULTIPROCESS_FOLDER]
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves, once more
 
 
 def _serve_here(

@@ -5,6 +5,7 @@ With several workers each writes into files of a shared folder, named by the env
 """
 
 import os
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import (
@@ -18,10 +19,34 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+ROOM_BYTES: Final = 2 << 20
+"""Of each file of metrics; all series that there can be take less than half of it."""
+_FILES: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemostrecent")
 METRICS_TYPE: Final = CONTENT_TYPE_LATEST
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _POSTINGS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+
+
+def reserve_room(folder: Path, process: int) -> bool:
+    """Whether the disk has room for the metrics of a process, which is then taken.
+
+    They are written into memory that files are mapped to: where a full disk has no block for it,
+    the system ends the process.
+    """
+    try:
+        for kind in _FILES:
+            path = folder / f"{kind}_{process}.db"
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, ROOM_BYTES)
+            finally:
+                os.close(descriptor)
+    except OSError:
+        for kind in _FILES:
+            (folder / f"{kind}_{process}.db").unlink(missing_ok=True)
+        return False
+    return True
 
 
 class Telemetry:
