@@ -8,9 +8,10 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,9 +19,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from guilder.core.sparse_log import SparseLog
 from guilder.infra.process.connections import ConnectionBounds
 from guilder.infra.process.descriptors import raise_limit
+from guilder.infra.process.listening import let_in_again, let_nobody_in
 
 STOP_SECONDS: Final = 10.0
 """From the signal to the end of the process, whatever hangs."""
+DRAIN_SECONDS: Final = 0.5
+"""How long requests are still taken in, and each answered with ``Connection: close``: a client that
+sends one just when its idle connection is closed would not know whether it was heard."""
+ACCEPT_SECONDS: Final = 0.05
+"""How long connections that were made are still accepted when no more can be made."""
 REQUEST_SECONDS: Final = 6
 """Of these, how long requests that run have to finish; the rest is for closing the pools."""
 BACKLOG: Final = 2048
@@ -46,6 +53,12 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 class CannotListen(Exception):
     """The address cannot be listened on."""
+
+
+class ServerConfig(uvicorn.Config):
+    """What all connections of a server know: whether it is about to stop."""
+
+    draining = False
 
 
 class Connection(HttpToolsProtocol):
@@ -114,6 +127,12 @@ class Connection(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large")
 
+    def drain(self) -> None:
+        """Tell whoever waits for an answer that it is the last one here."""
+        cycle: Any = self.cycle  # None before the first request, whatever its type says
+        if cycle is not None:
+            cycle.keep_alive = False
+
     def on_headers_complete(self) -> None:
         """A request begins to run, or to wait for the one before it.
 
@@ -125,6 +144,8 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if any(name in _BODY and len(value) > SHORT_DIGITS for name, value in self.headers):
             self.flow.pause_reading()
+        if cast(ServerConfig, self.config).draining:
+            self.drain()
 
     def on_message_complete(self) -> None:
         """What comes next is another head."""
@@ -207,7 +228,7 @@ class Server(uvicorn.Server):
         bounds: ConnectionBounds | None = None,
     ) -> None:
         super().__init__(
-            uvicorn.Config(
+            ServerConfig(
                 app,
                 http=partial(Connection, bounds=bounds or ConnectionBounds()),  # type: ignore[arg-type]
                 ws="none",
@@ -222,6 +243,7 @@ class Server(uvicorn.Server):
         )
         self._stopping = stopping
         self._control = control
+        self._drained_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell the supervisor.
@@ -230,6 +252,7 @@ class Server(uvicorn.Server):
         some 60 ms.
         """
         raise_limit()
+        let_in_again(sockets or ())
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
@@ -237,6 +260,23 @@ class Server(uvicorn.Server):
             self._control.send(READY)
             asyncio.get_running_loop().add_reader(self._control.fileno(), self._lonely)
             self._say_alive(self._control)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop now: not before clients had time to hear that they should go."""
+        leaving = await super().on_tick(counter)
+        return leaving and (self.force_exit or time.monotonic() >= self._drained_at)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close, once everybody is in who has connected, and has asked what they came to ask."""
+        let_nobody_in(sockets or ())
+        await asyncio.sleep(ACCEPT_SECONDS)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while self._has_new_connections() and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(ACCEPT_SECONDS)  # nothing tells of a first request
+        await super().shutdown(sockets)
+
+    def _has_new_connections(self) -> bool:
+        return any(cast(Connection, one).cycle is None for one in self.server_state.connections)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Begin to stop; a second interrupt does not wait for requests."""
@@ -266,6 +306,10 @@ class Server(uvicorn.Server):
         if not self.should_exit:
             self._stopping()
             force_exit_after(STOP_SECONDS)
+            self._drained_at = time.monotonic() + DRAIN_SECONDS
+            cast(ServerConfig, self.config).draining = True
+            for connection in self.server_state.connections:
+                cast(Connection, connection).drain()
         self.should_exit = True
         self.force_exit = self.force_exit or impatient
 

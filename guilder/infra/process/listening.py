@@ -1,0 +1,37 @@
+"""Listening sockets: shared by several processes, and closed without cutting off who has come."""
+
+import contextlib
+import ctypes
+import socket
+import struct
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+_ATTACH_FILTER: Final = 26
+_DETACH_FILTER: Final = 27
+_DROP_ALL: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
+"""A program of the kernel's packet filter: return 0, which is to keep nothing of a packet."""
+
+
+def let_nobody_in(sockets: Iterable[socket.socket]) -> None:
+    """Have the system drop requests to connect; whoever is connected can still be accepted.
+
+    A socket that is closed with connections in its queue resets them. Their clients have connected
+    and do not know whether they were heard; who comes now tries again and is refused. Other systems
+    than Linux are left as they are.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    program = ctypes.create_string_buffer(_DROP_ALL)
+    described = struct.pack("HL", 1, ctypes.addressof(program))
+    for one in sockets:
+        with contextlib.suppress(OSError):
+            one.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, described)
+
+
+def let_in_again(sockets: Iterable[socket.socket]) -> None:
+    """Take back ``let_nobody_in``, which lasts as long as the socket, in whichever process."""
+    for one in sockets:
+        with contextlib.suppress(OSError):  # there was none
+            one.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
