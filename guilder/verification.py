@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from guilder.core.clock import SystemClock
+from guilder.core.clock import SystemClock, iso_instant
 from guilder.core.ports import AuditSigner
 from guilder.db.engine import Database, is_sqlite, sqlite_path
 from guilder.db.guards import broken_guard
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.audit.verify import AuditReport, verify_audit
+from guilder.domains.identity.queries import count_users
+from guilder.domains.ledger.queries import last_booked_at
 from guilder.domains.ledger.verify import BrokenRow, Report, verify_ledger
 from guilder.tables import metadata
 
@@ -23,11 +25,16 @@ type Anchor = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Both reports, and the first of the database's guards that is not as it was made."""
+    """Both reports, the first guard of the database that is not as it was made, and what tells copies.
+
+    Users and last booking tell a bank from an empty or an old copy of it.
+    """
 
     books: Report
     audit: AuditReport
     guard: BrokenRow | None
+    users: int
+    last_booked_at: str | None
 
     @property
     def broken(self) -> BrokenRow | None:
@@ -42,10 +49,18 @@ class Verification:
             "broken": None if self.broken is None else asdict(self.broken),
             "audit": asdict(self.audit),
             "guard": None if self.guard is None else asdict(self.guard),
+            "users": self.users,
+            "last_booked_at": self.last_booked_at,
         }
 
     def lines(self) -> Iterator[str]:
         """For people."""
+        yield from self._verdict()
+        yield f"Users: {self.users}. Last booking: {self.last_booked_at or 'none'}."
+        if not self.users and not self.books.transfers:
+            yield "THIS BANK IS EMPTY: it has no users and no transfers. Is it the one you mean?"
+
+    def _verdict(self) -> Iterator[str]:
         books, audit = self.books, self.audit
         if books.broken is None:
             yield f"The books hold: {books.transfers} transfers in {books.batch} batches,"
@@ -107,7 +122,14 @@ async def verify_view(
     books = await verify_ledger(view, anchor=anchor, progress=progress)
     audit = await verify_audit(view, signer=signer, anchor=audit_anchor, progress=progress)
     guard = await broken_guard(view, metadata.tables.values())
-    return Verification(books, audit, None if guard is None else BrokenRow(*guard))
+    booked_at = await last_booked_at(view)
+    return Verification(
+        books,
+        audit,
+        None if guard is None else BrokenRow(*guard),
+        await count_users(view),
+        None if booked_at is None else iso_instant(booked_at),
+    )
 
 
 def _named(broken: BrokenRow) -> str:

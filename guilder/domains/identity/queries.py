@@ -34,6 +34,11 @@ async def user_by_email(view: View, email: str) -> User | None:
     return await users.find_by_email(view, email)
 
 
+async def count_users(view: View) -> int:
+    """How many users there are, for who looks at the whole database."""
+    return await users.count(view)
+
+
 async def mailable_user(view: View, user_id: UUID) -> User | None:
     """An active user with a verified address, else None; letters go to nobody else."""
     user = await users.find_active_user(view, user_id)

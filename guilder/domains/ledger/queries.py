@@ -64,6 +64,12 @@ class Totals:
     count: int
 
 
+async def last_booked_at(view: View) -> int | None:
+    """The instant of the last booking, None before the first one."""
+    head = await books.head_row(view)
+    return head.clock_us if head.last_no else None
+
+
 async def bank_now(view: View) -> int:
     """The bank's present time: the real one moved by the bank-wide test clock."""
     return view.now_us + (await books.head_row(view)).clock_offset_us

@@ -59,6 +59,11 @@ async def marks_besides(view: View, prefix: str, known: Sequence[str]) -> list[s
     return [row[0] for row in await view.all(select(mark).where(wanted).distinct().limit(5))]
 
 
+async def count(view: View) -> int:
+    """How many there are."""
+    return await view.scalar(select(func.count()).select_from(users)) or 0
+
+
 async def find_active_user(view: View, user_id: UUID) -> User | None:
     """An active user."""
     row = await view.first(select(*USER).where(users.c.id == user_id, users.c.is_active == true()))
