@@ -25,7 +25,7 @@ type Anchor = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Both reports, the first guard of the database that is not as it was made, and what tells copies.
+    """Both reports, the first guard of the database that is not as it was made, and its size.
 
     Users and last booking tell a bank from an empty or an old copy of it.
     """

@@ -28,8 +28,8 @@ class Exchange:
     caller: all three stand before an endpoint runs. ``ip_address`` is that of the client, behind
     trusted proxies too, and empty when there is none. ``turns`` are for long work. What is put into
     ``extra_headers`` goes out with the answer, whoever makes it. ``refusal`` is the kind of what
-    was answered instead of a success; ``taken`` are buckets that get their token back unless that
-    was a wrong guess.
+    was answered instead of a success, ``code`` that of the problem; ``taken`` are buckets that get
+    their token back unless that was a wrong guess.
     """
 
     __slots__ = (
@@ -45,6 +45,7 @@ class Exchange:
         "_standard_headers",
         "_whole",
         "actor",
+        "code",
         "document",
         "extra_headers",
         "headers",
@@ -80,6 +81,7 @@ class Exchange:
         self.document: Any = None
         self.query: dict[str, str] = {}
         self.status = 0
+        self.code: str | None = None
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.turns = turns
         self.refusal: type[Refusal] | None = None

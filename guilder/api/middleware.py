@@ -23,7 +23,7 @@ from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
 from guilder.api.headers import HSTS, SECURITY_HEADERS, Headers
 from guilder.api.held import HeldBytes
 from guilder.api.limits import RateLimits
-from guilder.api.problems import internal_error, problem_of, problem_of_http
+from guilder.api.problems import INTERNAL_ERROR, internal_error, problem_of, problem_of_http
 from guilder.api.replies import Reply
 from guilder.api.routing import enforce
 from guilder.api.table import RouteTable
@@ -156,6 +156,7 @@ class Gateway:
         if reply is None:
             fields = {"request_id": exchange.request_id, "route": exchange.template}
             _log.error("unhandled_error", exc_info=error, extra={"fields": fields})
+            exchange.code = INTERNAL_ERROR
             reply = internal_error(exchange.request_id)
         if exchange.status == 0:
             try:
@@ -169,14 +170,19 @@ class Gateway:
         method = exchange.method if exchange.method in _METHODS else "OTHER"
         self._options.on_request(method, template, status, seconds)
         if _access.isEnabledFor(logging.INFO):
-            fields = {
+            fields: dict[str, object] = {
                 "request_id": exchange.request_id,
                 "actor": exchange.actor.name,
                 "method": method,
                 "route": template,
                 "status": status,
                 "duration_ms": round(seconds * 1000, 3),
+                "ip_address": exchange.ip_address,
             }
+            if exchange.code is not None:
+                fields["code"] = exchange.code
+            if exchange.actor.session_id is not None:
+                fields["session_id"] = str(exchange.actor.session_id)
             _access.info("request", extra={"fields": fields})
 
 
@@ -191,11 +197,13 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply | None:
             if isinstance(error, Unavailable) and (error.__cause__ or type(error) is Unavailable):
                 fields = {"request_id": request_id, "route": exchange.template}
                 _sparse.tell("unavailable", cause_of(error), code=error.code, **fields)
-            exchange.refusal = type(error)
+            exchange.refusal, exchange.code = type(error), error.code
             given = exchange.headers.get(b"authorization", b"")
             return problem_of(error, request_id, had_token=given[:7].lower() == b"bearer ")
         case RequestValidationError():
-            return problem_of(refusal_of(error), request_id)
+            refusal = refusal_of(error)
+            exchange.code = refusal.code
+            return problem_of(refusal, request_id)
         case HTTPException():
             return problem_of_http(error, request_id)
         case _:

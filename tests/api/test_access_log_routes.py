@@ -1,0 +1,36 @@
+"""One line of the access log tells support all: who, from where, in which session, what came."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.app import app_on, started
+from tests.support.constants import API
+from tests.support.logins import bearer, signed_up
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [vars(one)["fields"] for one in caplog.records if one.name == "guilder.access"]
+
+
+async def test_a_line_has_the_session_the_address_and_the_code_of_a_refusal(
+    sqlite_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "guilder.access")
+    async with started(app_on(sqlite_url, tmp_path)) as client:
+        ada = await signed_up(client)
+        caplog.clear()
+        await client.get(f"{API}/users/me", headers=bearer(ada))
+        await client.get(f"{API}/accounts/{ada['user']['id']}", headers=bearer(ada))
+        await client.post(f"{API}/accounts", json={"type": "no such type"}, headers=bearer(ada))
+        await client.get(f"{API}/users/me")
+    read, missing, invalid, nobody = lines(caplog)
+    assert (read["status"], "code" in read) == (200, False)
+    assert read["ip_address"] == "127.0.0.1"
+    assert read["session_id"] == ada["session"]["id"]
+    assert (missing["status"], missing["code"]) == (404, "account_not_found")
+    assert (invalid["status"], invalid["code"]) == (422, "validation_failed")
+    assert (nobody["status"], nobody["code"]) == (401, "unauthenticated")
+    assert "session_id" not in nobody
