@@ -14,12 +14,14 @@ from guilder.api.limits import RateLimits
 from guilder.api.policies import RouteClass
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SECOND_US, Clock, SystemClock
+from guilder.core.errors import Unavailable, cause_of
 from guilder.core.events import Subscriber
 from guilder.core.ids import NumberCipher
 from guilder.core.parts import Parts
 from guilder.core.ports import Mailer, RateLimiter, SecretStore
 from guilder.db.deliveries import Deliveries
-from guilder.db.engine import Database, sqlite_path
+from guilder.db.engine import Database, is_sqlite, sqlite_path
+from guilder.db.health import prove_writing
 from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
@@ -44,7 +46,7 @@ from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.process.dispatcher import Dispatcher, event_routes
 from guilder.infra.process.health import HealthMonitor
-from guilder.infra.process.known_databases import KnownDatabases
+from guilder.infra.process.known_databases import KnownDatabases, refuse_foreign_folder
 from guilder.infra.process.logging import show
 from guilder.infra.process.production import key_problems
 from guilder.infra.process.settings import PREFIX, InvalidSettings, Settings
@@ -282,6 +284,17 @@ async def check_stored_keys(settings: Settings, keys: Keys) -> None:
         await database.close()
 
 
+async def check_writing(settings: Settings) -> None:
+    """Raises ``OSError`` when the database can be read and not written."""
+    database = Database(settings.database)
+    try:
+        await prove_writing(database, SystemClock())
+    except Unavailable as error:
+        raise OSError(f"it cannot be written ({cause_of(error)})") from None
+    finally:
+        await database.close()
+
+
 async def _expect_keys(runner: Runner, ring: KeyRing, lost: Sequence[str]) -> None:
     marks = [Pepper(one.value).mark for one in ring.versions]
     heads = [FORMAT + SealingKey(one.value).id for one in ring.versions]
@@ -359,9 +372,12 @@ def ledger_store(database: Database, clock: Clock) -> Store:
 async def migrate_bank(settings: Settings, *, new: bool = False) -> bool:
     """Bring the bank's database to the newest schema; tells whether anything had to be done.
 
-    Raises ``BankMissing`` where there is none though there was one before, unless a ``new`` one is
+    Raises ``ForeignFolder`` when its file would be somebody else's than its folder,
+    ``BankMissing`` where there is none though there was one before, unless a ``new`` one is
     wanted, and ``NewerDatabase`` when it is newer than the code.
     """
+    if is_sqlite(settings.database):
+        refuse_foreign_folder(sqlite_path(settings.database))
     known = KnownDatabases(settings.data_dir, settings.database)
     changed = await upgrade(
         settings.database, before_first=(lambda: None) if new else known.refuse_if_known

@@ -23,7 +23,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from guilder import __version__
-from guilder.bootstrap import audit_signer, check_stored_keys, migrate_bank, open_bank, open_keys
+from guilder.bootstrap import (
+    audit_signer,
+    check_stored_keys,
+    check_writing,
+    migrate_bank,
+    open_bank,
+    open_keys,
+)
 from guilder.cli import keys, shell
 from guilder.cli.troubles import REFUSED, reported_errors
 from guilder.core.actor import SYSTEM
@@ -292,6 +299,7 @@ def _prepare(settings: Settings, *, new: bool) -> list[socket.socket]:
         for one in sockets:
             unless_ready.enter_context(one)
         asyncio.run(migrate_bank(settings, new=new))
+        asyncio.run(check_writing(settings))
         asyncio.run(check_stored_keys(settings, open_keys(settings, SystemClock())))
         unless_ready.pop_all()
     return sockets

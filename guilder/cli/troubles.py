@@ -14,7 +14,7 @@ from guilder.core.errors import Invalid, Refusal, Unavailable
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable
 from guilder.db.engine import UnsafeDatabase
 from guilder.db.migrate import NewerDatabase
-from guilder.infra.process.known_databases import BankMissing
+from guilder.infra.process.known_databases import BankMissing, ForeignFolder
 from guilder.infra.process.server import CannotListen
 from guilder.infra.process.settings import InvalidSettings
 
@@ -30,7 +30,14 @@ def reported_errors() -> Iterator[None]:
         yield
     except InvalidSettings as error:
         _end(USAGE_ERROR, str(error))
-    except (BankMissing, CannotListen, NewerDatabase, UnsafeDatabase, SecretsUnavailable) as error:
+    except (
+        BankMissing,
+        CannotListen,
+        ForeignFolder,
+        NewerDatabase,
+        UnsafeDatabase,
+        SecretsUnavailable,
+    ) as error:
         _end(ENVIRONMENT_ERROR, str(error))
     except SecretsReadOnly as error:
         _end(REFUSED, str(error))

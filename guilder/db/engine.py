@@ -49,6 +49,7 @@ _AWAY_CODES: Final = _TRANSIENT_CODES | {
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_PROTOCOL,
 }
 _AWAY_STATES: Final = {"08", "53", "57"}
@@ -165,6 +166,8 @@ class Database:
                     )
                 yield connection
         except (OSError, PoolTimeout, DBAPIError) as error:
+            if _told(error)[1] == sqlite3.SQLITE_READONLY:
+                raise  # a view that writes is a defect, not a database that cannot be written
             raise_translated(error)
 
     async def ping(self) -> None:

@@ -268,7 +268,7 @@ def named(value: object) -> str | None:
         (sqlite_error(sqlite3.SQLITE_IOERR | 4 << 8), False, True),
         (sqlite_error(sqlite3.SQLITE_CANTOPEN), False, True),
         (sqlite_error(sqlite3.SQLITE_ERROR), False, False),
-        (sqlite_error(sqlite3.SQLITE_READONLY), False, False),
+        (sqlite_error(sqlite3.SQLITE_READONLY), False, True),
         (sqlite_error(sqlite3.SQLITE_CONSTRAINT), False, False),
         (postgres_error("40P01"), True, True),  # deadlock
         (postgres_error("40001"), True, True),  # serialisation
