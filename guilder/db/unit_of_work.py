@@ -1,6 +1,6 @@
 """``UnitOfWork`` (inside a writing transaction) and ``View`` (a transaction that cannot write)."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import CursorResult, Executable, text
@@ -33,6 +33,11 @@ class View:
     async def all(self, statement: Executable, values: Any = None) -> Sequence[Any]:
         """Every row."""
         return (await self._connection.execute(statement, values)).all()
+
+    async def stream(self, statement: Executable) -> AsyncIterator[Any]:
+        """Rows one by one as the database finds them, where all would be too much to hold."""
+        async for row in await self._connection.stream(statement):
+            yield row
 
     async def first(self, statement: Executable, values: Any = None) -> Any:
         """The first row or None."""

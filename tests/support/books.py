@@ -196,9 +196,12 @@ def _floors(books: Books) -> Iterator[str]:
 
 def _chain(books: Books) -> Iterator[str]:
     chain, last_no = bytes(32), 0
+    kept = [k for k in books.idempotency if k.transfer_id is not None]
+    kept.sort(key=lambda k: k.transfer_id)
     for expected, b in enumerate(books.batches, 1):
         rows = books.transfers[b.first_no - 1 : b.last_no]
-        chain = batch_chain_hash(chain, [tuple(_plain(v) for v in row) for row in rows])
+        keys = [tuple(k) for k in kept if b.first_no <= k.transfer_id <= b.last_no]
+        chain = batch_chain_hash(chain, [tuple(_plain(v) for v in row) for row in rows], keys)
         if b.id != expected or b.first_no != last_no + 1 or not rows:
             yield f"batch {expected} is missing or overlaps"
             return

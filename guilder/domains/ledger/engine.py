@@ -15,7 +15,7 @@ import msgspec
 from guilder.core.clock import Clock, offset_now
 from guilder.domains.ledger.ports import Batch, Books, Head, no_more
 from guilder.domains.ledger.rules.decide import decide
-from guilder.domains.ledger.rules.rows import EntryRow, NewTransfer, TransferRow
+from guilder.domains.ledger.rules.rows import EntryRow, KeyRow, NewKey, NewTransfer, TransferRow
 from guilder.domains.ledger.rules.state import AccountFlag, Decision, LedgerState, Unit, UnitResult
 
 
@@ -48,6 +48,8 @@ _ACCOUNT: Final = 0
 _TRANSFER: Final = 1
 _DELTA: Final = 2
 assert EntryRow._fields[:3] == ("account_id", "transfer_id", "delta")
+_KEYS_TRANSFER: Final = 2
+assert KeyRow._fields[_KEYS_TRANSFER] == "transfer_id"
 
 
 async def post_batch(
@@ -79,17 +81,28 @@ async def post_batch(
         first_booked_at=decision.transfers[0][_BOOKED_AT],
         last_booked_at=decision.clock_us,
         nonce=secrets.token_bytes(16),
-        chain=batch_chain_hash(head.chain, decision.transfers),
+        chain=batch_chain_hash(head.chain, decision.transfers, _transfers_keys(decision)),
     )
     await books.write(decision, batch)
     return Posted(decision.results, batch)
 
 
-def batch_chain_hash(previous: bytes, rows: list[NewTransfer]) -> bytes:
-    """SHA-256 of the chain before and the batch's transfers as compact JSON, in order."""
+def batch_chain_hash(
+    previous: bytes, rows: list[NewTransfer], keys: list[NewKey] | None = None
+) -> bytes:
+    """SHA-256 of the chain before and, as compact JSON, the batch's transfers and their keys.
+
+    Both in order. Without ``keys``, not even an empty list, it is the hash of before keys counted.
+    """
+    content = rows if keys is None else (rows, keys)
     state = hashlib.sha256(previous)
-    state.update(_encoder.encode(rows))
+    state.update(_encoder.encode(content))
     return state.digest()
+
+
+def _transfers_keys(decision: Decision) -> list[NewKey]:
+    """The keys that are each of one transfer, in the order of the transfers."""
+    return [row for row in decision.keys if row[_KEYS_TRANSFER] is not None]
 
 
 def run_sync[T](work: Coroutine[Any, Any, T]) -> T:

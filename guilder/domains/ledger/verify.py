@@ -32,7 +32,7 @@ class Report:
     """What was looked at and what was found; ``broken`` is None when the books hold.
 
     ``chain`` is the hash of the last batch: kept elsewhere, it proves later that history up to
-    ``batch`` is still what it was.
+    ``batch`` is still what it was. From the batch ``keys_from`` on it covers transfers' keys, too.
     """
 
     batch: int = 0
@@ -41,6 +41,7 @@ class Report:
     entries: int = 0
     accounts: int = 0
     totals: dict[str, int] = field(default_factory=dict)
+    keys_from: int | None = None
     broken: BrokenRow | None = None
 
 
@@ -80,6 +81,7 @@ async def verify_ledger(
     report = Report()
     check = _Verification(view, report, anchor, progress or (lambda _name, _count: None))
     try:
+        await check.keys()
         await check.batches()
         await check.balances()
         await check.holds()
@@ -103,9 +105,17 @@ class _Verification:
         self.open: dict[int, _HoldReplayed] = {}
         self.reversible: dict[int, int] = {}
 
+    async def keys(self) -> None:
+        """No key without its transfer, and no two of one."""
+        dangling = await proofs.dangling_key(self.view)
+        _expect(dangling is None, "ledger_idempotency", dangling, "its transfer is missing")
+        shared = await proofs.shared_key(self.view)
+        _expect(shared is None, "ledger_idempotency", shared, "two keys name one transfer")
+
     async def batches(self) -> None:
         """Numbers without gaps, times in order, and the chain from the first batch to the head."""
         chain, last_no, batch_id, clock = bytes(32), 0, 0, 0
+        keys = _Keys(self.view)
         async for batch in proofs.every_batch(self.view):
             _expect(batch.id == batch_id + 1, "ledger_batches", batch.id, "a batch is missing")
             _expect(batch.first_no == last_no + 1, "ledger_batches", batch.id, "numbers skip")
@@ -120,17 +130,27 @@ class _Verification:
             _expect(bool(rows), "ledger_batches", batch.id, "it has no transfers")
             fits = (batch.first_booked_at, batch.last_booked_at) == (rows[0].booked_at, clock)
             _expect(fits, "ledger_batches", batch.id, "its times are not its transfers'")
-            chain = batch_chain_hash(chain, [tuple(row) for row in rows])
-            _expect(
-                chain == batch.chain, "ledger_batches", batch.id,
-                "the hash does not fit the batch's transfers",
-            )  # fmt: skip
+            chain = self._linked(batch, chain, rows, await keys.until(batch.last_no))
             self._anchored(batch.id, chain)
             batch_id, last_no = batch.id, batch.last_no
             self.progress("transfers", last_no)
         self.report.batch, self.report.chain = batch_id, chain.hex()
         self.report.transfers = last_no
         await self._head(batch_id, last_no, clock, chain)
+
+    def _linked(self, batch: Any, chain: bytes, rows: list[Any], keys: list[Any]) -> bytes:
+        """The batch's own hash: with its keys since the first batch whose hash covers them."""
+        transfers = [tuple(row) for row in rows]
+        link = batch_chain_hash(chain, transfers, keys)
+        if link == batch.chain and self.report.keys_from is None:
+            self.report.keys_from = batch.id
+        elif self.report.keys_from is None:
+            link = batch_chain_hash(chain, transfers)
+        _expect(
+            link == batch.chain, "ledger_batches", batch.id,
+            "the hash does not fit the batch's transfers and their keys",
+        )  # fmt: skip
+        return link
 
     async def _head(self, batch_id: int, last_no: int, clock: int, chain: bytes) -> None:
         head = await proofs.whole_head(self.view)
@@ -248,13 +268,28 @@ class _Verification:
         _expect(fits, "ledger_entries", self.report.entries, "not two entries a transfer")
 
     async def references(self) -> None:
-        """No idempotency row without its transfer, no account without its balance."""
-        dangling = await proofs.dangling_key(self.view)
-        _expect(dangling is None, "ledger_idempotency", dangling, "its transfer is missing")
-        shared = await proofs.shared_key(self.view)
-        _expect(shared is None, "ledger_idempotency", shared, "two keys name one transfer")
+        """No account without its balance."""
         bare = await proofs.accounts_without_balance(self.view)
         _expect(bare is None, "ledger_accounts", bare, "its balance is missing")
+
+
+class _Keys:
+    """Transfers' keys in the order of the transfers, read as far as they are asked for."""
+
+    def __init__(self, view: View) -> None:
+        self._rows = proofs.keys_by_transfer(view)
+        self._next: Any = None
+
+    async def until(self, last_no: int) -> list[Any]:
+        """Those up to a transfer's number that have not been given yet."""
+        found: list[Any] = []
+        while True:
+            if self._next is None and (row := await anext(self._rows, None)) is not None:
+                self._next = row
+            if self._next is None or self._next.transfer_id > last_no:
+                return found
+            found.append(tuple(self._next))
+            self._next = None
 
 
 def _expect(holds: bool, table: str, key: object, problem: str) -> None:

@@ -11,7 +11,7 @@ from guilder.core.clock import SECOND_US
 from guilder.db.migrate import migration_engine
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.engine import batch_chain_hash
-from guilder.domains.ledger.models import batches, head, transfers
+from guilder.domains.ledger.models import batches, head, idempotency, transfers
 from guilder.domains.ledger.repository import proofs
 from guilder.domains.ledger.rules.state import Kind, Posting, Unit
 from guilder.domains.ledger.verify import BrokenRow, Report, verify_ledger
@@ -61,8 +61,13 @@ async def back_door(branch: Branch) -> AsyncIterator[AsyncConnection]:
     await engine.dispose()
 
 
-async def redo_the_chain(connection: AsyncConnection) -> None:
-    """What a careful forger does afterwards, for only an anchor kept elsewhere tells it then."""
+async def redo_the_chain(
+    connection: AsyncConnection, keys_from: int = 1 << 30, keys_until: int = 1 << 30
+) -> None:
+    """What a careful forger does afterwards, for only an anchor kept elsewhere tells it then.
+
+    Keys are covered in a range of batches, in none as it is.
+    """
     chain = bytes(32)
     for batch in (await connection.execute(batches.select().order_by(batches.c.id))).all():
         rows = await connection.execute(
@@ -70,7 +75,17 @@ async def redo_the_chain(connection: AsyncConnection) -> None:
             .where(transfers.c.id.between(batch.first_no, batch.last_no))
             .order_by(transfers.c.id)
         )
-        chain = batch_chain_hash(chain, [tuple(row) for row in rows])
+        keys = await connection.execute(
+            idempotency.select()
+            .where(idempotency.c.transfer_id.between(batch.first_no, batch.last_no))
+            .order_by(idempotency.c.transfer_id)
+        )
+        covered = keys_from <= batch.id < keys_until
+        chain = batch_chain_hash(
+            chain,
+            [tuple(row) for row in rows],
+            [tuple(row) for row in keys] if covered else None,
+        )
         await connection.execute(
             batches.update().where(batches.c.id == batch.id).values(chain=chain)
         )
@@ -105,7 +120,7 @@ async def test_sound_books_are_reported_as_they_are(world: Branch) -> None:
             View(connection, 0), progress=lambda name, count: seen.append((name, count))
         )
     ((last, chain),) = await world.rows("SELECT last_batch, chain FROM ledger_head")
-    assert report == Report(last, bytes(chain).hex(), 12, 24, 9, {"USD": 0, "EUR": 0})
+    assert report == Report(last, bytes(chain).hex(), 12, 24, 9, {"USD": 0, "EUR": 0}, keys_from=1)
     assert seen == [("transfers", n) for n in (1, 2, 7, 11, 12)]
 
 
@@ -215,7 +230,43 @@ async def test_holds_and_entries_and_keys(world: Branch) -> None:
          "23", "not two entries"),
         ("UPDATE ledger_idempotency SET transfer_id = 77 WHERE transfer_id = 3",
          "ledger_idempotency", "77", "its transfer is missing"),
+        ("INSERT INTO ledger_idempotency SELECT fingerprint, key, transfer_id, answer"
+         " FROM ledger_idempotency WHERE transfer_id = 3",
+         "ledger_idempotency", "3", "two keys name one transfer"),
     ])  # fmt: skip
+
+
+async def test_a_transfers_key_that_is_gone_or_changed_is_named_by_its_batch(
+    world: Branch,
+) -> None:
+    ((batch,),) = await world.rows(
+        "SELECT id FROM ledger_batches WHERE 3 BETWEEN first_no AND last_no"
+    )
+    named = ("ledger_batches", str(batch), "hash does not fit")
+    assert not await missed(world, [
+        ("DELETE FROM ledger_idempotency WHERE transfer_id = 3", *named),
+        ("UPDATE ledger_idempotency SET key = fingerprint WHERE transfer_id = 3", *named),
+        ("UPDATE ledger_idempotency SET fingerprint = key WHERE transfer_id = 3", *named),
+        ("UPDATE ledger_idempotency SET transfer_id = NULL WHERE transfer_id = 3", *named),
+        ("UPDATE ledger_idempotency SET transfer_id = 12 WHERE transfer_id = 3", *named),
+        ("UPDATE ledger_idempotency SET answer = key WHERE transfer_id = 3", *named),
+    ])  # fmt: skip
+
+
+async def test_batches_from_before_their_keys_counted_hold_and_none_may_follow(
+    world: Branch,
+) -> None:
+    async with back_door(world) as connection:
+        await redo_the_chain(connection)
+        old = await verify_ledger(View(connection, 0))
+        await redo_the_chain(connection, keys_from=4)
+        mixed = await verify_ledger(View(connection, 0))
+        await redo_the_chain(connection, keys_from=1, keys_until=4)
+        back = await verify_ledger(View(connection, 0))
+    assert (old.broken, old.keys_from) == (None, None)
+    assert (mixed.broken, mixed.keys_from) == (None, 4)
+    assert back.broken is not None
+    assert (back.broken.table, back.broken.key) == ("ledger_batches", "4")
 
 
 async def test_a_hold_that_moves_a_balance_is_named(world: Branch) -> None:

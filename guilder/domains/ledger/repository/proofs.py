@@ -32,6 +32,15 @@ async def transfers_between(view: View, first: int, last: int) -> list[Any]:
     return list(await view.all(select(transfers).where(c.id.between(first, last)).order_by(c.id)))
 
 
+async def keys_by_transfer(view: View) -> AsyncIterator[Any]:
+    """The keys that are each of one transfer, by its number: sorted once, there is no index."""
+    c = idempotency.c
+    async for row in view.stream(
+        select(idempotency).where(c.transfer_id.is_not(None)).order_by(c.transfer_id, c.key)
+    ):
+        yield row
+
+
 async def every_entry(view: View) -> AsyncIterator[Any]:
     """Entries by account and transfer, with what the transfer says, None when it is missing."""
     c, t = entries.c, transfers.c
