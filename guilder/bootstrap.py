@@ -48,6 +48,7 @@ from guilder.infra.process.dispatcher import Dispatcher, event_routes
 from guilder.infra.process.health import HealthMonitor
 from guilder.infra.process.known_databases import KnownDatabases, refuse_foreign_folder
 from guilder.infra.process.logging import show
+from guilder.infra.process.origins import passkey_party
 from guilder.infra.process.production import key_problems
 from guilder.infra.process.settings import PREFIX, InvalidSettings, Settings
 from guilder.infra.process.telemetry import Telemetry
@@ -72,6 +73,9 @@ from guilder.slices import SLICES
 
 CLOSE_SECONDS: Final = 3.0
 """How long the parts have to finish what they have taken in, when the bank closes."""
+
+PRODUCT: Final = "Guilder"
+"""A password that holds it is no better than the bank's own name."""
 
 _log = logging.getLogger(__name__)
 
@@ -219,16 +223,19 @@ def _authentication(
     access_tokens: AccessTokens,
 ) -> AuthenticationService:
     bank_name, clock = settings.sender.display_name, runner.clock
-    party = WebAuthnRelyingParty(settings.address, bank_name, keys.signing, clock)
+    host, origins = passkey_party(settings.address, settings.passkey_host, settings.passkey_origins)
+    party = WebAuthnRelyingParty(host, origins, bank_name, keys.signing, clock)
     sealer = AesGcmSealer(keys.encryption)
+    codes = SecretMac(keys.encryption, "identity/recovery-codes")
     return AuthenticationService(
         runner,
         passwords,
         access_tokens,
         RefreshTokens(keys.signing),
-        SecondFactorService(runner, sealer, bank_name, qr_svg),
+        SecondFactorService(runner, sealer, codes, bank_name, qr_svg),
         PasskeyService(runner, party),
         common_passwords=common_passwords(),
+        bank_names=(PRODUCT, bank_name, *bank_name.split()),
         requires_verification=settings.requires_verification,
         place_of=GeoIpDatabase(settings.geoip_database).place_of
         if settings.geoip_database

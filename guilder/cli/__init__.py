@@ -43,7 +43,7 @@ from guilder.domains.identity.schemas.logins import Email
 from guilder.infra.process.described import describe_settings
 from guilder.infra.process.logging import configure_logging
 from guilder.infra.process.memory import share_one_heap
-from guilder.infra.process.production import production_warnings
+from guilder.infra.process.production import address_warnings, production_warnings
 from guilder.infra.process.reloader import Reloader
 from guilder.infra.process.server import STOP_SECONDS, Server, bind, force_exit_after
 from guilder.infra.process.settings import (
@@ -292,6 +292,8 @@ def _prepare(settings: Settings, *, new: bool) -> list[socket.socket]:
     configure_logging(settings.log_level, as_json=settings.logs_json)
     for doubt in production_warnings(settings) if settings.env == "production" else ():
         _log.warning("doubtful in production", extra={"fields": {"setting": doubt}})
+    for doubt in address_warnings(settings.address):
+        _log.warning("doubtful", extra={"fields": {"setting": doubt}})
     if not settings.makes_keys:
         open_keys(settings, SystemClock())
     with ExitStack() as unless_ready:

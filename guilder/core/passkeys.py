@@ -9,7 +9,9 @@ type CredentialJson = Mapping[str, Any]
 
 
 class InvalidPasskeyResponse(ValueError):
-    """The response does not answer a challenge of ours. Never says why."""
+    """The response does not answer a challenge of ours. Why is for the log, and never for the
+    client.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class VerifiedAssertion:
 
 class RelyingParty(Protocol):
     """Gives out challenges and checks what authenticators answer to them."""
+
+    @property
+    def origins(self) -> Sequence[str]:
+        """Whose pages may use the passkeys."""
+        ...
 
     def creation_options(
         self, user: bytes, email: str, known: Sequence[bytes], purpose: str

@@ -16,15 +16,25 @@ class PasswordHasher(Protocol):
         """An encoded hash with its own salt and parameters."""
         ...
 
-    async def verify(self, encoded: str | None, password: str) -> bool:
+    async def verify(self, encoded: str | None, password: str, typed: str | None = None) -> bool:
         """Whether the password fits; with None does the same work and says no.
 
-        Raises ``Unavailable`` when the hash names a key that is not there: then nobody can tell.
+        ``typed`` is the password before it was brought into its normal form: hashes that another
+        system has made are of that. Raises ``Unavailable`` when the hash names a key that is not
+        there: then nobody can tell.
         """
         ...
 
     def is_outdated(self, encoded: str) -> bool:
         """Whether today's hash would be made otherwise, and better."""
+        ...
+
+
+class Macs(Protocol):
+    """MACs of secrets that have enough random bits, under keys that no database holds."""
+
+    def of(self, secret: str) -> list[bytes]:
+        """The MACs of a secret: with the current key, then with all others that there are."""
         ...
 
 

@@ -68,6 +68,8 @@ ALSO: Final = (
         "an admin refuses what a user was given"),
     May("POST /api/v1/admin/security/rotations", BANK, ("identity_rotations",),
         "or what anybody was given"),
+    May("DELETE /api/v1/admin/users/{user_id}/factors", NAMED, ("outbox", "outbox_deliveries"),
+        "the user is told"),
     May("DELETE /api/v1/admin/users/{user_id}/factors", NAMED, (*FACTORS, "identity_sessions"),
         "an admin helps who has lost them"),
 )  # fmt: skip

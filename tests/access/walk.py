@@ -119,6 +119,7 @@ async def _knocks(stranger: Caller) -> None:
     await stranger.does("POST /email-verifications", guess, refused="token_invalid")
     reset = guess | {"new_password": ANOTHER}
     await stranger.does("POST /password-resets", reset, refused="token_invalid")
+    await stranger.does("POST /factor-removals", guess, refused="token_invalid")
     await stranger.does("POST /tokens", {"refresh_token": "A" * 43}, refused="refresh_invalid")
     asked = (await stranger.does("POST /passkeys/challenges"))["public_key"]
     stranger.phone.create(ANYTHING | {"rp": {"id": asked["rpId"]}})
@@ -181,13 +182,13 @@ async def _has_an_app(eve: Caller) -> None:
     clock, step_up = bank_of(eve.world.app).clock, "POST /sessions/current/step-ups"
     await eve.does("POST /users/me/totp")
     secret = b32decode((await eve.does("POST /users/me/totp"))["secret"])
-    code = code_at(secret, clock)
+    code = code_at(secret, clock, -1)
     made = await eve.does("POST /users/me/totp/confirmations", {"code": code})
     await eve.does("GET /users/me/factors")
     for _ in range(2):
         await eve.does(step_up, {"totp_code": "000000"}, refused="wrong_factor")
     await eve.does(step_up, {"totp_code": made["recovery_codes"][0]})
-    await eve.does(step_up, {"totp_code": code_at(secret, clock, 1)})
+    await eve.does(step_up, {"totp_code": code_at(secret, clock)})
     made = await eve.does("POST /users/me/recovery-codes")
     login = {"email": eve.email, "password": ANOTHER, "totp_code": made["recovery_codes"][0]}
     await eve.does("POST /sessions", login)
@@ -210,9 +211,12 @@ async def _gets_letters(eve: Caller) -> None:
     """And has a new password at last, with which she comes in once more."""
     await eve.does("POST /email-verification-tokens", {"email": eve.email})
     await eve.does("POST /email-verifications", {"token": await eve.gets("verification")})
+    options = (await eve.does("POST /passkeys/registrations"))["public_key"]
+    await eve.does("POST /passkeys", {"name": "Old", "credential": eve.phone.create(options)})
     await eve.does("POST /password-reset-tokens", {"email": eve.email})
     token = await eve.gets("reset")
     await eve.does("POST /password-resets", {"token": token, "new_password": PASSWORD})
+    await eve.does("POST /factor-removals", {"token": await eve.gets("factors")})
     eve.world.tokens["eve"] = (await eve.world.login("eve"))["access_token"]
     await eve.watch.changes()
     await eve.does("DELETE /sessions/current")

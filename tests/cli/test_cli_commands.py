@@ -159,7 +159,7 @@ def test_there_is_nothing_to_verify_without_a_database(tmp_path: Path) -> None:
 def test_an_administrator_is_made_once(database: str) -> None:
     options = ("create-admin", "--email", "Root@Bank.test", "--password", PASSWORD)
     assert guilder(*options).stdout == "Root@bank.test is an administrator.\n"
-    assert guilder(*options, status=1).stderr.startswith("guilder: There is a user")
+    assert guilder(*options, status=1).stderr.startswith("guilder: There is a login")
 
     async def find() -> str:
         async with open_bank(Settings()) as bank:

@@ -9,12 +9,12 @@ _KINDS: Final = {
     "upper": r"\b(?=[0-9-]*[A-F])[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}\b",
     "hash": r'(?<="hash_after":")[0-9a-f]{64}|(?<="hash_before":")[0-9a-f]{64}',
     "challenge": r'(?<="challenge":")[\w-]+',
-    "token": r'(?<=["=])[\w-]{43}(?=["\s<])',
+    "token": r'(?<=["=])[\w-]{43}(?=["\s<&])',
     "key": r"(?<=<)[0-9a-f]{32}(?=@)",
     "cursor": r'(?<="next_cursor":")[\w-]{75}(?=")',
     "credential": r'(?<=[dI]":")[\w-]{22}(?=")',
     "secret": r"\b[A-Z2-7]{32}\b",
-    "recovery": r"\b[A-HJ-NP-Z2-9]{5}(?:-[A-HJ-NP-Z2-9]{5}){3}\b",
+    "recovery": r"\b[A-HJ-NP-Z2-9]{4}(?:-[A-HJ-NP-Z2-9]{4}){6}\b",
     "drawing": r'(?<= d=\\")[^"\\]+',
     "latency": r'(?<="latency_ms":)[0-9.]+',
     "measured": r'(?<="free_bytes":)[0-9]+|(?<="open":)[0-9]+|(?<="limit":)[0-9]{4,}(?=})'
@@ -26,7 +26,7 @@ _KINDS: Final = {
 _VOLATILE: Final = re.compile("|".join(f"(?P<{kind}>{how})" for kind, how in _KINDS.items()))
 _ASKED: Final = re.compile(
     r'(?P<blob>(?<=")[\w-]{44,}(?="))|(?P<code>(?<=code":")[0-9]{6}(?="))'
-    r'|(?P<recovery>(?<=code":")[a-z2-9-]{23}(?="))'
+    r'|(?P<recovery>(?<=code":")[a-z2-9-]{34}(?="))'
     r'|(?P<handle>(?<=":")[\w-]{22}(?="))'
 )
 _UNNUMBERED: Final = frozenset({"latency", "measured", "drawing", "boundary"})

@@ -29,7 +29,12 @@ from guilder.core.actor import SYSTEM
 from guilder.core.errors import Invalid
 from guilder.core.tokens import opaque_hash
 from guilder.db.engine import Database
-from guilder.domains.identity.commands.letters import SendLetter, send_letter
+from guilder.domains.identity.commands.letters import (
+    MarkLetterSent,
+    SendLetter,
+    mark_letter_sent,
+    send_letter,
+)
 from guilder.domains.identity.models import letters as letter_rows
 from guilder.infra.process.logging import configure_logging
 from guilder.infra.security.secrets import derived_key
@@ -161,7 +166,8 @@ async def sent(scene: Scene) -> list[UUID]:
     waiting = await runner.view(lambda view: view.all(select(letter_rows.c.id)))
     for (letter_id,) in waiting:
         command = SendLetter(letter_id, opaque_hash(tokens.token(letter_id)))
-        await runner.run(send_letter, command, SYSTEM)
+        if isinstance(await runner.run(send_letter, command, SYSTEM), tuple):
+            await runner.run(mark_letter_sent, MarkLetterSent(letter_id), SYSTEM)
     return [letter_id for (letter_id,) in waiting]
 
 

@@ -25,7 +25,9 @@ OPEN = {
     "POST /api/v1/auth/revoke", "POST /auth/revoke", "GET /.well-known/oauth-authorization-server",
     "POST /api/v1/email-verification-tokens", "POST /api/v1/email-verifications",
     "POST /api/v1/password-reset-tokens", "POST /api/v1/password-resets",
-    "GET /verify-email", "GET /reset-password", "GET /pages/letters.css", "GET /pages/letters.js",
+    "GET /verify-email", "GET /reset-password", "GET /remove-factors",
+    "GET /.well-known/webauthn", "GET /.well-known/change-password",
+    "POST /api/v1/factor-removals", "GET /pages/letters.css", "GET /pages/letters.js",
     "POST /api/v1/passkeys/challenges", "POST /api/v1/passkeys/sessions",
 }  # fmt: skip
 STEP_UP = {
@@ -33,6 +35,8 @@ STEP_UP = {
     "POST /api/v1/users/me/recovery-codes",
     "POST /api/v1/passkeys/registrations", "DELETE /api/v1/passkeys/{passkey_id}",
     "DELETE /api/v1/admin/users/{user_id}/factors",
+    "PATCH /api/v1/admin/users/{user_id}",
+    "POST /api/v1/admin/users/{user_id}/rotations", "POST /api/v1/admin/security/rotations",
 }  # fmt: skip
 
 

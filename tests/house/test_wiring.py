@@ -18,6 +18,7 @@ from guilder.api.deps import Part
 from guilder.api.slices import Slice
 from guilder.bootstrap import build_bank, close
 from guilder.core.events import Event, Subscriber
+from guilder.domains.identity.rules.changes import SecurityChange
 from guilder.infra.process.settings import Settings
 from guilder.slices import SLICES
 from guilder.worker import HOUSEKEEPING
@@ -25,7 +26,10 @@ from guilder.worker import HOUSEKEEPING
 UNHEARD: dict[str, str] = {}
 """Types of events that nobody reacts to yet, and why they are recorded all the same."""
 
-_EXAMPLES = {UUID: UUID(int=7), str | None: "Firefox", str: "text", int: 7, int | None: 7}
+_EXAMPLES = {
+    UUID: UUID(int=7), UUID | None: UUID(int=8), str | None: "Firefox", str: "text", int: 7,
+    int | None: 7, SecurityChange: SecurityChange.PASSKEY_ADDED,
+}  # fmt: skip
 
 
 def modules(package: ModuleType) -> Iterator[ModuleType]:

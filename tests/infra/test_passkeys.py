@@ -21,8 +21,9 @@ from guilder.infra.security.passkeys import CHALLENGE_US, WebAuthnRelyingParty
 from tests.support.authenticator import PRESENT, VERIFIED, Authenticator, b64, unb64
 
 NOW = 1_800_000_000_000_000
-ADDRESS = "https://bank.test:8443/somewhere"
+HOST = "bank.test"
 ORIGIN = "https://bank.test:8443"
+APP = "https://app.example"
 USER = b"u" * 16
 CREATE, ASSERT = "create ada", "assert"
 
@@ -34,7 +35,7 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 def passkeys(clock: FixedClock) -> WebAuthnRelyingParty:
-    return WebAuthnRelyingParty(ADDRESS, "Bank", b"k" * 32, clock)
+    return WebAuthnRelyingParty(HOST, [ORIGIN, APP], "Bank", b"k" * 32, clock)
 
 
 @pytest.fixture
@@ -185,16 +186,55 @@ def test_a_challenge_is_good_for_its_purpose_and_its_bank_alone(
     with pytest.raises(InvalidPasskeyResponse):
         passkeys.verify_registration(answer, "create eve")
     with pytest.raises(InvalidPasskeyResponse):
-        WebAuthnRelyingParty(ADDRESS, "Bank", b"another key".ljust(32), clock).verify_registration(
-            answer, CREATE
-        )
+        WebAuthnRelyingParty(
+            HOST, [ORIGIN], "Bank", b"another key".ljust(32), clock
+        ).verify_registration(answer, CREATE)
     made = passkeys.verify_registration(answer, CREATE)
     with pytest.raises(InvalidPasskeyResponse):
         check(passkeys, made, phone.get({**options, "rpId": "bank.test"}))
     elsewhere = WebAuthnRelyingParty(
-        ADDRESS, "Bank", b"k" * 32, clock
+        HOST, [ORIGIN], "Bank", b"k" * 32, clock
     )  # another process with the same key
     assert check(elsewhere, made, phone.get(passkeys.request_options(ASSERT))) >= 2
+
+
+def test_pages_of_several_origins_may_use_passkeys(passkeys: WebAuthnRelyingParty) -> None:
+    phone = Authenticator(APP)
+    made = make(passkeys, phone)
+    assert check(passkeys, made, phone.get(passkeys.request_options(ASSERT))) == 2
+    with pytest.raises(InvalidPasskeyResponse):
+        make(passkeys, Authenticator("https://evil.test"))
+
+
+def test_why_a_passkey_was_refused_is_logged(
+    passkeys: WebAuthnRelyingParty, phone: Authenticator, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = make(passkeys, phone)
+    options = passkeys.request_options(ASSERT)
+    for answer, reason in (
+        (Authenticator("https://evil.test\n").create(creation(passkeys)), "origin"),
+        (phone.get(options, crossOrigin=True), "of another origin has embedded"),
+        (phone.get(options, user=b"eve"), "another user's"),
+        (phone.get(options, flags=PRESENT), "User verification is required"),
+        (phone.get({**options, "challenge": b64(b"x" * 56)}), "is not one of ours"),
+        ({"rawId": 7}, ""),
+    ):
+        caplog.clear()
+        creates = "attestationObject" in str(answer)
+        with pytest.raises(InvalidPasskeyResponse):
+            _ = (
+                passkeys.verify_registration(answer, CREATE)
+                if creates
+                else check(passkeys, made, answer)
+            )
+        (record,) = caplog.records
+        said = vars(record)["fields"]["reason"]
+        assert reason.lower() in said.lower()
+        assert "\n" not in said
+
+
+def creation(passkeys: WebAuthnRelyingParty) -> dict[str, Any]:
+    return passkeys.creation_options(USER, "ada@b.test", [], CREATE)
 
 
 def garbage() -> list[Any]:

@@ -228,3 +228,15 @@ def test_the_passwords_that_everybody_tries_first_are_known() -> None:
     assert len(common) >= 3_000
     assert {"password", "123456", "qwerty", "letmein"} <= common
     assert all(word == word.casefold() for word in common)
+
+
+async def test_a_hash_of_bcrypt_fits_what_was_typed_before_it_was_normal(
+    passwords: Argon2Passwords,
+) -> None:
+    typed, normal = "\uff50assword of old", "password of old"
+    old = bcrypt.hashpw(typed.encode(), bcrypt.gensalt(4)).decode()
+    assert await passwords.verify(old, normal, typed)
+    assert not await passwords.verify(old, normal)
+    ours = await passwords.hash(normal)
+    assert await passwords.verify(ours, normal, typed)
+    assert not await passwords.verify(ours, "another", normal)  # ours are of the normal form

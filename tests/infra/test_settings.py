@@ -31,7 +31,7 @@ def test_defaults_need_nothing(tmp_path: Path) -> None:
     assert settings.sandbox
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
     assert settings.database == f"sqlite:///{tmp_path / 'data' / 'guilder.db'}"
-    assert settings.address == "http://127.0.0.1:8000"
+    assert settings.address == "http://localhost:8000"
     assert settings.shows_metrics
 
 
@@ -80,8 +80,13 @@ def test_an_unknown_name_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyP
         ({"database_url": "sqlite:///:memory:"}, "GUILDER_DATABASE_URL: must begin with"),
         ({"database_url": "sqlite:///"}, "GUILDER_DATABASE_URL: must begin with"),
         ({"base_url": "canary"}, "GUILDER_BASE_URL: "),
+        ({"base_url": "https://bank.example/canary"}, "GUILDER_BASE_URL: must be an address with"),
+        ({"base_url": "https://bank.example/?canary"}, "GUILDER_BASE_URL: must be an address with"),
+        ({"passkey_host": "https://canary"}, "GUILDER_PASSKEY_HOST: must be a host name"),
+        ({"passkey_host": "192.0.2.1"}, "GUILDER_PASSKEY_HOST: must be a host name"),
+        ({"passkey_origins": "canary"}, "GUILDER_PASSKEY_ORIGINS: must be origins"),
         ({"redis_url": "http://u:canary@h"}, "GUILDER_REDIS_URL: must begin with redis://"),
-        ({"redis_url": "redis://u:x@h:canary/0"}, "GUILDER_REDIS_URL: has a port that is none"),
+        ({"redis_url": "redis://u:x@h:canary/0"}, "GUILDER_REDIS_URL: has an invalid port"),
         ({"trusted_proxies": "10.0.0.0/8,canary"}, "GUILDER_TRUSTED_PROXIES: must be addresses"),
         ({"trusted_proxies": "10.0.0.1/8"}, "GUILDER_TRUSTED_PROXIES: must be addresses"),
         ({"trusted_proxies": "10.0.0.0/8,"}, "GUILDER_TRUSTED_PROXIES: must be addresses"),
@@ -199,7 +204,8 @@ def test_every_setting_says_what_it_is_for() -> None:
     ("values", "address"),
     [
         ({"host": "0.0.0.0", "port": 1}, "http://localhost:1"),
-        ({"host": "::1", "port": 1}, "http://[::1]:1"),
+        ({"host": "::1", "port": 1}, "http://localhost:1"),
+        ({"host": "2001:db8::1", "port": 1}, "http://[2001:db8::1]:1"),
         ({"base_url": "https://bank.example/"}, "https://bank.example"),
     ],
 )

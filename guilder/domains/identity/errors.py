@@ -9,7 +9,10 @@ class EmailTaken(Conflict):
     """Another user has the address."""
 
     code = "email_taken"
-    detail = "There is a user with this e-mail address."
+    detail = (
+        "There is a login with this e-mail address. Sign in, or set a new password if you have "
+        "forgotten yours."
+    )
 
 
 class WeakPassword(Invalid):
@@ -28,11 +31,13 @@ class InvalidCredentials(Unauthenticated):
 
 
 class AccountLocked(Forbidden):
-    """Too many wrong passwords for this address, whether or not it has a user."""
+    """Too many wrong passwords or codes: for an address, whether or not it has a user, or within a
+    session. ``locked_until`` says until when.
+    """
 
     code = "account_locked"
     wrong_guess = True
-    detail = "Too many attempts with this e-mail address. Try again later."
+    detail = "There were too many failed attempts. Try again later."
 
 
 class EmailUnverified(Forbidden):

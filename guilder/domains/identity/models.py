@@ -18,6 +18,7 @@ users = Table(
     Column("created_at", Big, nullable=False),
     Column("folded_email", String, nullable=False, server_default=text("''")),
     Column("folded_full_name", String),
+    Column("known_since", Big),
     **STRICT,
 )
 
@@ -37,8 +38,10 @@ sessions = Table(
     Column("version", Big, nullable=False, server_default=text("1")),
     Column("location", String),
     Column("proved_at", Big),
+    Column("network", String),
+    Column("device_kind", String),
     Index(None, "user_id", "id"),
-    Index(None, "user_id", "ip_address", "device_info"),
+    Index(None, "user_id", "network", "device_kind"),
     Index(None, "ended_at"),
     Index(None, "expires_at"),
     **STRICT,
@@ -77,6 +80,7 @@ failures = Table(
     Column("in_a_row", Big, nullable=False),
     Column("last_at", Big, nullable=False, index=True),
     Column("locked_until", Big, nullable=False),
+    Column("user_id", Guid, index=True),
     **STRICT,
 )
 
@@ -91,6 +95,7 @@ letters = Table(
     Column("expires_at", Big, nullable=False, index=True),
     Column("sent_at", Big),
     Column("used_at", Big),
+    Column("claimed_at", Big),
     Index(None, "user_id", "purpose", "sent_at"),
     **STRICT,
 )
@@ -103,6 +108,7 @@ totps = Table(
     Column("created_at", Big, nullable=False),
     Column("confirmed_at", Big),
     Column("last_step", Big, nullable=False),
+    Column("ends_at", Big),
     **STRICT,
 )
 

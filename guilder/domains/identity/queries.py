@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from guilder.core.actor import Actor
+from guilder.core.clock import SECOND_US, iso_instant
 from guilder.core.errors import Forbidden, Unauthenticated
 from guilder.core.page import Page, PageRequest, cursor_id, paginate
 from guilder.core.permissions import Permission
@@ -11,6 +12,7 @@ from guilder.db.unit_of_work import View
 from guilder.domains.identity.errors import AccountLocked, SessionNotFound, UserNotFound
 from guilder.domains.identity.repository import factors, failures, letters, sessions, sign_in, users
 from guilder.domains.identity.rules.factors import Factors, Passkey
+from guilder.domains.identity.rules.lockout import Locked
 from guilder.domains.identity.rules.sessions import Session
 from guilder.domains.identity.rules.users import User, UserFilter
 
@@ -84,10 +86,16 @@ async def get_factors(view: View, actor: Actor) -> Factors:
     """The actor's second factors. Raises ``Unauthenticated`` without a user."""
     if actor.user_id is None:
         raise Unauthenticated()
+    return await factors_of(view, actor.user_id)
+
+
+async def factors_of(view: View, user_id: UUID) -> Factors:
+    """The second factors of a user; recovery codes go with the app."""
+    totp = await factors.active_totp(view, user_id)
     return Factors(
-        await factors.active_totp(view, actor.user_id),
-        await factors.recovery_codes_left(view, actor.user_id),
-        tuple(await factors.passkeys_of(view, actor.user_id)),
+        totp,
+        0 if totp is None else await factors.recovery_codes_left(view, user_id),
+        tuple(await factors.passkeys_of(view, user_id)),
     )
 
 
@@ -128,11 +136,16 @@ async def list_users(view: View, actor: Actor, wanted: UserFilter, page: PageReq
     return paginate(rows, page, lambda user: str(user.id))
 
 
-async def check_not_locked(view: View, key: bytes) -> None:
-    """Raises ``AccountLocked`` while the key is locked."""
+async def check_not_locked(view: View, key: bytes, what: Locked) -> None:
+    """Raises ``AccountLocked`` while the key is locked, which says what is and until when."""
     known = await failures.failures_of(view, key)
     if known is not None and (seconds := known.locked_seconds(view.now_us)):
-        raise AccountLocked(retry_after_seconds=seconds)
+        until = iso_instant(-(-known.locked_until // SECOND_US) * SECOND_US)
+        raise AccountLocked(
+            f"{what.value} Try again after {until}.",
+            extra={"locked_until": until},
+            retry_after_seconds=seconds,
+        )
 
 
 def _require_permission(actor: Actor) -> None:

@@ -9,7 +9,12 @@ from guilder.db.run import Runner
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.letters import PruneLetters, prune_letters
 from guilder.domains.identity.commands.pruning import PruneLogins, has_expired_rows, prune_logins
-from guilder.domains.identity.events import LetterRequested, NewDeviceSignedIn, PasswordChanged
+from guilder.domains.identity.events import (
+    LetterRequested,
+    NewDeviceSignedIn,
+    PasswordChanged,
+    SecurityChanged,
+)
 from guilder.domains.identity.services.letters import LetterSender
 
 
@@ -25,11 +30,16 @@ async def _signed_in_anew(parts: Parts, event: NewDeviceSignedIn, delivery: Deli
     await parts[LetterSender].signed_in_anew(event, delivery)
 
 
+async def _security_changed(parts: Parts, event: SecurityChanged, delivery: Delivery) -> None:
+    await parts[LetterSender].security_changed(event, delivery)
+
+
 LETTER_SUBSCRIBER: Final = Subscriber(
     "identity.letters",
     on(LetterRequested, _asked),
     on(PasswordChanged, _password_changed),
     on(NewDeviceSignedIn, _signed_in_anew),
+    on(SecurityChanged, _security_changed),
 )
 
 

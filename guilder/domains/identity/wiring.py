@@ -14,6 +14,7 @@ from guilder.domains.identity.routes import (
     revocation,
     sign_in,
     users,
+    well_known,
 )
 from guilder.domains.identity.services.letters import LETTERS
 from guilder.domains.identity.subscribers import (
@@ -41,6 +42,7 @@ SLICE: Final = Slice(
         revocation.router,
         revocation.metadata_router,
         letter_pages.router,
+        well_known.router,
     ),
     subscribers=(LETTER_SUBSCRIBER,),
     jobs=(

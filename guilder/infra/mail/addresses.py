@@ -53,7 +53,7 @@ def mail_route(url: str) -> MailRoute:
             return FolderRoute(Path(unquote(parts.path)))
         if parts.scheme in {"smtp", "smtps"} and parts.path in {"", "/"}:
             return _server(parts)
-    except ValueError:  # a port that is none says what it is instead
+    except ValueError:  # an invalid port, which the error would repeat
         pass
     raise ValueError(
         "must be console:, file:/folder, smtp://user:password@host:port or smtps://... "

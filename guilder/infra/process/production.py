@@ -12,7 +12,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from guilder.db.engine import UnsafeDatabase, check_sqlite_library, is_sqlite, sqlite_files
 from guilder.db.files import open_to_others
 from guilder.infra.mail.addresses import SmtpRoute
-from guilder.infra.process.origins import ANY_ORIGIN, is_loopback, is_safe
+from guilder.infra.process.origins import (
+    ANY_ORIGIN,
+    is_ip_address,
+    is_loopback,
+    is_safe,
+    shown_host,
+)
 from guilder.infra.security.passwords import common_passwords
 
 MIN_KEY_BITS: Final = 80
@@ -91,6 +97,14 @@ def production_warnings(chosen: ProductionSettings) -> list[str]:
             "and its rate limits"
         )
     return said + list(_in_clear_text(chosen))
+
+
+def address_warnings(address: str) -> list[str]:
+    """What cannot work under the address by which people reach the bank."""
+    host = urlsplit(address).hostname or ""
+    if shown_host(host) == host and is_ip_address(host):
+        return ["GUILDER_BASE_URL is an IP address: browsers use passkeys only under a name"]
+    return []
 
 
 def key_problems(keys: Mapping[str, Sequence[bytes]], data_dir: Path) -> list[str]:

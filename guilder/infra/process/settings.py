@@ -36,7 +36,7 @@ from guilder.infra.mail.addresses import (
     mail_route,
     sender_address,
 )
-from guilder.infra.process import production
+from guilder.infra.process import origins, production
 from guilder.infra.process.connections import MOST_OF_ONE
 from guilder.infra.process.origins import Network, networks_of, origins_of
 from guilder.infra.security.geoip import GeoIpDatabase
@@ -205,6 +205,14 @@ class Settings(BaseSettings):
         description="Origins of web pages elsewhere that may call the API, such as "
         "`https://app.example.com`, separated by commas. `*` is refused in production.",
     )
+    passkey_host: str = Field(
+        "",
+        description="Host that passkeys belong to, such as `example.com`. Those of another are "
+        "lost when it changes. Default: that of the base URL.",
+    )
+    passkey_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may use passkeys. Default: that of the base URL."
+    )
     metrics_public: bool | None = Field(
         None,
         description="Whether `GET /metrics` answers. Default: on, and off in production.",
@@ -235,7 +243,17 @@ class Settings(BaseSettings):
             raise ValueError("must be aws-secrets-manager:prefix, with ?region=name if need be")
         return url
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("base_url")
+    @classmethod
+    def _base_without_path(cls, url: AnyHttpUrl | None) -> AnyHttpUrl | None:
+        return origins.without_path(url)
+
+    @field_validator("passkey_host")
+    @classmethod
+    def _named_host(cls, host: str) -> str:
+        return origins.passkey_host_of(host)
+
+    @field_validator("cors_origins", "passkey_origins", mode="before")
     @classmethod
     def _read_origins(cls, given: object) -> object:
         return origins_of(given) if isinstance(given, str) else given
@@ -257,7 +275,7 @@ class Settings(BaseSettings):
         try:
             _ = urlsplit(url.get_secret_value()).port
         except ValueError:
-            raise ValueError("has a port that is none") from None
+            raise ValueError("has an invalid port") from None
         return url
 
     @field_validator("lost_keys", mode="before")
@@ -375,7 +393,7 @@ class Settings(BaseSettings):
         """Where people reach this bank, without a slash at the end."""
         if self.base_url is not None:
             return str(self.base_url).rstrip("/")
-        host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104 - compared
+        host = origins.shown_host(self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property

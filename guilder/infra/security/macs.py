@@ -1,6 +1,7 @@
 """MACs of secrets: what tells whether two are the same, and neither of them to anybody."""
 
 import hmac
+from collections.abc import Sequence
 
 from guilder.infra.security.keys import DerivedKeys, KeyRing, ring_of
 from guilder.infra.security.secrets import derived_key
@@ -10,11 +11,14 @@ class SecretMac:
     """HMAC-SHA256 under the keys of a ring, which no database holds.
 
     For passwords that a fingerprint has to tell apart: a bare hash would let whoever reads the
-    database try passwords at full speed.
+    database try passwords at full speed. ``purpose`` keeps MACs for other things apart; see
+    ``guilder.core.ports.Macs``.
     """
 
-    def __init__(self, keys: KeyRing | bytes) -> None:
-        self._keys = DerivedKeys(ring_of(keys), lambda key: derived_key(key, "secrets/mac"))
+    def __init__(
+        self, keys: KeyRing | bytes | Sequence[bytes], purpose: str = "secrets/mac"
+    ) -> None:
+        self._keys = DerivedKeys(ring_of(keys), lambda key: derived_key(key, purpose))
 
     def of(self, secret: str) -> list[bytes]:
         """The MACs of a secret: with the current key, then with all others that there are."""

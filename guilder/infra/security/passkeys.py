@@ -7,10 +7,10 @@ to see to, by its hash.
 
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from webauthn import (
@@ -53,6 +53,10 @@ _MAC_BYTES: Final = 32
 _BROWSER_MS: Final = 300_000
 """What the browser is told of the same five minutes."""
 
+_MAX_REASON_LENGTH: Final = 200
+
+_log = logging.getLogger(__name__)
+
 _FORMATS: Final = frozenset((AttestationFormat.NONE, AttestationFormat.PACKED))
 """Kinds of attestation that browsers give who asked for none."""
 _NO_PASSKEY: Final = (
@@ -63,12 +67,21 @@ _NO_PASSKEY: Final = (
 
 
 class WebAuthnRelyingParty:
-    """The relying party at the address ``https://host``; ``keys`` sign its challenges."""
+    """The relying party ``host``, on pages of ``origins``; ``keys`` sign its challenges.
 
-    def __init__(self, address: str, bank: str, keys: KeyRing | bytes, clock: Clock) -> None:
-        parts = urlsplit(address)
-        self.host = parts.hostname or ""
-        self.origin = f"{parts.scheme}://{parts.netloc}"
+    What is refused is logged with the reason, which nobody else learns.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        origins: Sequence[str],
+        bank: str,
+        keys: KeyRing | bytes,
+        clock: Clock,
+    ) -> None:
+        self.host = host
+        self.origins = tuple(origins)
         self._bank = bank
         self._keys = DerivedKeys(ring_of(keys), lambda secret: derived_key(secret, "passkeys"))
         self._clock = clock
@@ -111,8 +124,8 @@ class WebAuthnRelyingParty:
         """
         try:
             return base64url_to_bytes(credential["rawId"])
-        except (KeyError, TypeError, ValueError):
-            raise InvalidPasskeyResponse from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise _refused(error) from None
 
     def verify_registration(self, credential: CredentialJson, purpose: str) -> NewPasskey:
         """The new passkey.
@@ -122,17 +135,17 @@ class WebAuthnRelyingParty:
         try:
             expected = self._answered(credential, purpose)
             attestation = base64url_to_bytes(credential["response"]["attestationObject"])
-            if parse_attestation_object(attestation).fmt not in _FORMATS:
-                raise InvalidPasskeyResponse
+            if (kind := parse_attestation_object(attestation).fmt) not in _FORMATS:
+                raise InvalidPasskeyResponse(f"the attestation is of the format {kind}")
             done = verify_registration_response(
                 credential=dict(credential),
                 expected_challenge=expected,
                 expected_rp_id=self.host,
-                expected_origin=self.origin,
+                expected_origin=list(self.origins),
                 require_user_verification=True,
             )
         except _NO_PASSKEY as error:
-            raise InvalidPasskeyResponse from error
+            raise _refused(error) from error
         challenge = _used(expected)
         return NewPasskey(
             done.credential_id, done.credential_public_key, done.sign_count, challenge
@@ -156,18 +169,18 @@ class WebAuthnRelyingParty:
         try:
             expected = self._answered(credential, purpose)
             if base64url_to_bytes(credential["response"]["userHandle"]) != user:
-                raise InvalidPasskeyResponse
+                raise InvalidPasskeyResponse("the passkey says that it is another user's")
             done = verify_authentication_response(
                 credential=dict(credential),
                 expected_challenge=expected,
                 expected_rp_id=self.host,
-                expected_origin=self.origin,
+                expected_origin=list(self.origins),
                 credential_public_key=public_key,
                 credential_current_sign_count=sign_count,
                 require_user_verification=True,
             )
         except _NO_PASSKEY as error:
-            raise InvalidPasskeyResponse from error
+            raise _refused(error) from error
         return VerifiedAssertion(done.new_sign_count, _used(expected))
 
     def _challenge(self, purpose: str) -> bytes:
@@ -185,14 +198,21 @@ class WebAuthnRelyingParty:
             base64url_to_bytes(credential["response"]["clientDataJSON"])
         )
         if client.cross_origin:
-            raise InvalidPasskeyResponse
+            raise InvalidPasskeyResponse("a page of another origin has embedded the one that asked")
         challenge = client.challenge
         head, mac = challenge[:-_MAC_BYTES], challenge[-_MAC_BYTES:]
         if not any(hmac.compare_digest(mac, _mac(k, head, purpose)) for k in self._keys.good()):
-            raise InvalidPasskeyResponse
+            raise InvalidPasskeyResponse("the challenge is not one of ours for this purpose")
         if _ends_at(challenge) <= self._clock.now_us():
-            raise InvalidPasskeyResponse
+            raise InvalidPasskeyResponse("the challenge has ended")
         return challenge
+
+
+def _refused(error: Exception) -> InvalidPasskeyResponse:
+    """Log why, in one line: what a stranger sends may be in it."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON_LENGTH]
+    _log.warning("a passkey was refused", extra={"fields": {"reason": reason}})
+    return error if isinstance(error, InvalidPasskeyResponse) else InvalidPasskeyResponse()
 
 
 def _mac(key: bytes, head: bytes, purpose: str) -> bytes:

@@ -104,12 +104,13 @@ class Argon2Passwords:
         """An encoded hash with its own salt and parameters."""
         return await self._apart(lambda: self._made(password))
 
-    async def verify(self, encoded: str | None, password: str) -> bool:
+    async def verify(self, encoded: str | None, password: str, typed: str | None = None) -> bool:
         """Whether the password fits; with None does the same work and says no.
 
+        A hash of bcrypt also fits the password as it was ``typed``, which is what was hashed there.
         Raises ``Unavailable`` when the hash names a pepper that is not there.
         """
-        fits = await self._apart(lambda: self._fits(encoded or self._nobodys, password))
+        fits = await self._apart(lambda: self._fits(encoded or self._nobodys, password, typed))
         return fits and encoded is not None
 
     def is_outdated(self, encoded: str) -> bool:
@@ -127,9 +128,10 @@ class Argon2Passwords:
         pepper = self._peppers.current()
         return pepper.mark + self._argon2.hash(pepper.on(password))
 
-    def _fits(self, encoded: str, password: str) -> bool:
+    def _fits(self, encoded: str, password: str, typed: str | None) -> bool:
         if _BCRYPT.fullmatch(encoded):
-            return _fits_bcrypt(encoded, password)
+            forms = dict.fromkeys((password, password if typed is None else typed))
+            return any(_fits_bcrypt(encoded, form) for form in forms)
         if not encoded.startswith((PEPPERED, FIRST_PEPPER)):
             return self._holds(encoded, password)
         known = [*self._peppers.all(), *filter(None, [self._first])]

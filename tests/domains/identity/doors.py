@@ -18,6 +18,7 @@ from guilder.domains.identity.services.factors import SecondFactorService
 from guilder.domains.identity.services.passkeys import PasskeyService
 from guilder.infra.security.crypto import AesGcmSealer
 from guilder.infra.security.geoip import no_place
+from guilder.infra.security.macs import SecretMac
 from guilder.infra.security.passkeys import WebAuthnRelyingParty
 from guilder.infra.security.passwords import Argon2Passwords, common_passwords
 from guilder.infra.security.qr import qr_svg
@@ -35,15 +36,20 @@ def cheap_passwords() -> Argon2Passwords:
 
 
 def gate_of(
-    runner: Runner, clock: Clock, passwords: PasswordHasher | None = None, secret: bytes = SECRET
+    runner: Runner,
+    clock: Clock,
+    passwords: PasswordHasher | None = None,
+    secret: bytes = SECRET,
+    older: tuple[bytes, ...] = (),
 ) -> AuthenticationService:
+    keys = (secret, *older)
     return AuthenticationService(
         runner,
         passwords or cheap_passwords(),
         AccessTokens(secret, clock),
         RefreshTokens(secret),
-        SecondFactorService(runner, AesGcmSealer([secret]), "Bank", qr_svg),
-        PasskeyService(runner, WebAuthnRelyingParty(ADDRESS, "Bank", secret, clock)),
+        SecondFactorService(runner, AesGcmSealer(keys), SecretMac(keys, "codes"), "Bank", qr_svg),
+        PasskeyService(runner, WebAuthnRelyingParty("bank.test", [ADDRESS], "Bank", secret, clock)),
         common_passwords=common_passwords(),
         place_of=no_place,
     )

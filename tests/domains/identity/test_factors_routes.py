@@ -81,7 +81,8 @@ async def test_an_app_is_set_up_and_asked_for(client: httpx.AsyncClient, app: Fa
     assert (confirmed.status_code, len(confirmed.json()["recovery_codes"])) == (201, 10)
     assert confirmed.headers["cache-control"] == "no-store"
     again = await post(client, "users/me/totp/confirmations", ada, code=code)
-    assert_problem(again, 404, "totp_not_found")
+    assert_problem(again, 409, "totp_active")
+    assert again.json()["detail"] == "The authenticator app is active already."
     assert_problem(await post(client, "users/me/totp", ada), 409, "totp_active")
     factors = (await client.get(f"{API}/users/me/factors", headers=bearer(ada))).json()
     assert (factors["totp_enabled"], factors["recovery_codes_left"]) == (True, 10)

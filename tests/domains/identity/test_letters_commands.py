@@ -1,22 +1,42 @@
 """Letters beneath HTTP: who gets none, and what becomes of old ones."""
 
+import re
+
+import pytest
+from sqlalchemy import select
+
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
+from guilder.core.events import Delivery, DeliveryFailed
+from guilder.core.ports import Mail, MailNotSent
+from guilder.core.tokens import opaque_hash
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.letters import (
+    LetterClaim,
+    MarkLetterSent,
     RequestLetter,
+    ResetPassword,
     SendLetter,
+    mark_letter_sent,
     request_letter,
+    reset_password,
     send_letter,
+    user_of_token,
 )
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
+from guilder.domains.identity.errors import TokenExpired
+from guilder.domains.identity.events import LetterRequested
 from guilder.domains.identity.models import letters
 from guilder.domains.identity.repository.letters import sessions_before
 from guilder.domains.identity.rules.letters import MOST_A_DAY, Purpose
 from guilder.domains.identity.rules.lockout import MAX_FAILURES
 from guilder.domains.identity.rules.users import User
+from guilder.domains.identity.services.letters import LETTERS, LetterSender
 from guilder.domains.identity.subscribers import prune_old_letters
+from guilder.infra.mail.letters import Letters
+from guilder.infra.security.tokens import LetterTokens
 from tests.db import owner
+from tests.domains.identity.doors import ADDRESS, SECRET
 from tests.support.builders import a_user
 from tests.support.constants import EMAIL
 
@@ -32,7 +52,11 @@ async def asked(runner: Runner) -> list[str]:
 async def send_newest(runner: Runner) -> tuple[object, User] | None:
     newest = letters.select().order_by(letters.c.id.desc())
     row = await runner.view(lambda view: view.first(newest))
-    return await runner.run(send_letter, SendLetter(row.id, row.id.bytes * 2), SYSTEM)
+    found = await runner.run(send_letter, SendLetter(row.id, row.id.bytes * 2), SYSTEM)
+    if isinstance(found, LetterClaim):
+        return None
+    await runner.run(mark_letter_sent, MarkLetterSent(row.id), SYSTEM)
+    return found
 
 
 async def ada(runner: Runner, *, verified: bool) -> User:
@@ -106,3 +130,125 @@ async def test_a_letter_goes_again_when_the_process_died_on_the_way(runner: Runn
         assert sent is not None
         assert sent[1] == user
     assert await runner.view(lambda view: sessions_before(view, user.id, user.id)) == 0
+
+
+class Post:
+    """A mail server that can be down, and what has arrived."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.arrived: list[Mail] = []
+
+    async def send(self, mail: Mail) -> None:
+        if self.is_down:
+            raise MailNotSent("down")
+        self.arrived.append(mail)
+
+
+def sender_of(runner: Runner, post: Post) -> LetterSender:
+    tokens = LetterTokens(SECRET)
+    writer = Letters("Bank", ADDRESS, LETTERS)
+    return LetterSender(runner, tokens, writer, post, ADDRESS)
+
+
+async def request(runner: Runner, purpose: Purpose = Purpose.RESET) -> LetterRequested:
+    stored = select(letters.c.id).where(letters.c.purpose == purpose.value)
+    before = {row.id for row in await runner.view(lambda view: view.all(stored))}
+    await runner.run(request_letter, RequestLetter(purpose, EMAIL), SYSTEM)
+    after = {row.id for row in await runner.view(lambda view: view.all(stored))}
+    (new,) = after - before
+    return LetterRequested(new)
+
+
+async def attempt(sender: LetterSender, event: LetterRequested, clock: FixedClock) -> None:
+    now = clock.now_us()
+    delivery = Delivery(1, "identity.letters", event.type, event.stream, {}, now, 1)
+    await sender.asked(event, delivery)
+
+
+def token_of(mail: Mail) -> bytes:
+    found = re.search(r"#token=([\w-]{43})", mail.text)
+    assert found is not None
+    return opaque_hash(found[1])
+
+
+async def test_the_life_of_a_link_begins_when_the_letter_goes(
+    runner: Runner, clock: FixedClock
+) -> None:
+    user = await ada(runner, verified=True)
+    post = Post()
+    sender = sender_of(runner, post)
+    waiting = await request(runner)
+    post.is_down = True
+    for _ in range(2):  # 16 minutes, an attempt at either end
+        with pytest.raises(MailNotSent):
+            await attempt(sender, waiting, clock)
+        clock.advance(minutes=8)
+    post.is_down = False
+    await attempt(sender, waiting, clock)
+    clock.advance(minutes=14, seconds=59)
+    hash_ = token_of(post.arrived[0])
+    assert (await runner.view(user_of_token, hash_, Purpose.RESET)).id == user.id
+    clock.advance(seconds=1)
+    with pytest.raises(TokenExpired):
+        await runner.view(user_of_token, hash_, Purpose.RESET)
+
+
+async def test_only_a_letter_that_went_holds_back_the_next(
+    runner: Runner, clock: FixedClock
+) -> None:
+    await ada(runner, verified=True)
+    post = Post()
+    sender = sender_of(runner, post)
+    first = await request(runner)
+    post.is_down = True
+    with pytest.raises(MailNotSent):
+        await attempt(sender, first, clock)
+    post.is_down = False
+    clock.advance(seconds=61)
+    await attempt(sender, await request(runner), clock)
+    assert len(post.arrived) == 1  # it is not swallowed for the sake of one that did not arrive
+    await attempt(sender, first, clock)
+    assert len(post.arrived) == 1  # and the first one comes too late
+
+
+async def test_a_letter_waits_for_one_that_is_under_way(
+    runner: Runner, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guilder.domains.identity.services.letters.WAIT_SECONDS", 0.0)
+    await ada(runner, verified=True)
+    post = Post()
+    sender = sender_of(runner, post)
+    first = await request(runner)
+    await runner.run(send_letter, SendLetter(first.letter_id, b"h" * 32), SYSTEM)
+    with pytest.raises(DeliveryFailed):
+        await attempt(sender, await request(runner), clock)
+    assert post.arrived == []
+
+
+@pytest.mark.parametrize(("purpose", "hours"), [(Purpose.RESET, 1), (Purpose.VERIFICATION, 24)])
+async def test_a_letter_that_has_waited_too_long_is_not_sent(
+    runner: Runner, clock: FixedClock, purpose: Purpose, hours: int
+) -> None:
+    await ada(runner, verified=purpose is Purpose.RESET)
+    post = Post()
+    sender = sender_of(runner, post)
+    waiting = await request(runner, purpose)
+    clock.advance(hours=hours)
+    await attempt(sender, waiting, clock)
+    assert post.arrived == []
+
+
+async def test_a_letter_that_still_waits_is_not_sent_after_another_was_used(
+    runner: Runner, clock: FixedClock
+) -> None:
+    await ada(runner, verified=True)
+    post = Post()
+    sender = sender_of(runner, post)
+    first, second = await request(runner), await request(runner)
+    await attempt(sender, first, clock)
+    command = ResetPassword(token_of(post.arrived[0]), "hash", None)
+    await runner.run(reset_password, command, SYSTEM)
+    clock.advance(minutes=10)
+    await attempt(sender, second, clock)
+    assert len(post.arrived) == 1

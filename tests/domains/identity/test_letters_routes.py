@@ -1,12 +1,9 @@
 """Letters over HTTP: an address is proved, a password reset, and nobody learns who is known."""
 
 import asyncio
-import email
-import re
 from base64 import b32decode
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
-from email.policy import default
 from pathlib import Path
 
 import httpx
@@ -15,61 +12,29 @@ from fastapi import FastAPI
 from sqlalchemy import event, select, text, update
 
 from guilder.domains.identity.models import letters, users
-from guilder.infra.process.settings import Settings
 from tests.domains.identity.codes import code_at
+from tests.domains.identity.mailbox import (
+    Mailbox,
+    delivered,
+    passed,
+    post,
+    proved,
+    sign_up,
+    text_of,
+    with_mail,
+)
 from tests.support.app import bank_of, made, started
 from tests.support.constants import API, EMAIL, PASSWORD
 from tests.support.logins import assert_problem, bearer, logged_in, refresh, status_of
-from tests.support.waiting import LONG
 
 NEW = "another quite long phrase"
-
-
-class Mailbox:
-    """The folder that the bank writes its mail into."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._read: set[Path] = set()
-
-    async def next(self, seconds: float = LONG) -> EmailMessage:
-        """The next letter that has not been read; waits for it."""
-        async with asyncio.timeout(seconds):
-            while not (new := self.unread()):
-                await asyncio.sleep(0.02)
-        self._read.add(new[0])
-        return email.message_from_bytes(new[0].read_bytes(), policy=default)
-
-    async def token(self, subject: str) -> str:
-        """The token in the next letter, which must have that subject."""
-        letter = await self.next()
-        assert letter["Subject"] == subject
-        body = letter.get_body(("plain",))
-        assert body is not None
-        found = re.search(r"http://[^/]+(/[\w-]+)#token=([\w-]{43})\s", body.get_content())
-        assert found is not None
-        assert found[1] in {"/verify-email", "/reset-password"}
-        return found[2]
-
-    def unread(self) -> list[Path]:
-        """Letters that have not been read, oldest first."""
-        found = set(self._folder.glob("*.eml")) - self._read
-        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 @pytest.fixture
 def app(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """A bank that looks all the time for letters to send."""
     monkeypatch.setattr("guilder.worker.DISPATCH_POLL_SECONDS", 0.02)
-    return made(settings(database_url, tmp_path), jobs=True)
-
-
-def settings(url: str, folder: Path, **more: object) -> Settings:
-    values = {
-        "env": "test", "data_dir": folder, "database_url": url, "rate_limits": False,
-        "mail_url": f"file:{folder / 'mail'}", **more,
-    }  # fmt: skip
-    return Settings.model_validate(values)
+    return made(with_mail(database_url, tmp_path), jobs=True)
 
 
 @pytest.fixture
@@ -81,29 +46,6 @@ def box(tmp_path: Path) -> Mailbox:
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with started(app) as client:
         yield client
-
-
-async def post(client: httpx.AsyncClient, path: str, **body: object) -> httpx.Response:
-    return await client.post(f"{API}/{path}", json=body)
-
-
-async def sign_up(client: httpx.AsyncClient, address: str = EMAIL) -> None:
-    answer = await post(client, "users", email=address, password=PASSWORD)
-    assert (answer.status_code, answer.json()["email_verified"]) == (201, False)
-
-
-async def proved(client: httpx.AsyncClient, box: Mailbox, address: str = EMAIL) -> None:
-    await sign_up(client, address)
-    token = await box.token("Confirm your e-mail address")
-    assert (await post(client, "email-verifications", token=token)).status_code == 201
-
-
-async def delivered(app: FastAPI) -> None:
-    """Wait until nothing is due, so that the absence of a letter means something."""
-    due = text("SELECT count(*) FROM outbox_deliveries WHERE state = 'pending'")
-    async with asyncio.timeout(LONG):
-        while await bank_of(app).runner.view(lambda view: view.scalar(due)):
-            await asyncio.sleep(0.02)
 
 
 async def test_nobody_signs_in_before_the_address_is_proved(
@@ -122,6 +64,8 @@ async def test_nobody_signs_in_before_the_address_is_proved(
     assert session["user"]["email_verified"] is True
     again = await post(client, "email-verifications", token=token)
     assert_problem(again, 400, "token_invalid")
+    assert again.json()["already_confirmed"] is True  # a second click is no failure
+    assert again.json()["detail"] == "This e-mail address is confirmed already. You can sign in."
 
 
 async def test_signing_up_and_in_gives_no_tokens_before_the_address_is_proved(
@@ -136,7 +80,7 @@ async def test_signing_up_and_in_gives_no_tokens_before_the_address_is_proved(
 async def test_an_unproved_address_may_sign_in_where_that_is_not_asked(
     database_url: str, tmp_path: Path, box: Mailbox
 ) -> None:
-    lenient = made(settings(database_url, tmp_path, require_email_verification=False), jobs=True)
+    lenient = made(with_mail(database_url, tmp_path, require_email_verification=False), jobs=True)
     async with started(lenient) as client:
         await sign_up(client)
         assert (await logged_in(client))["user"]["email_verified"] is False
@@ -169,14 +113,6 @@ async def test_a_token_expires(
         assert_problem(answer, 400, "token_expired")
     else:
         assert answer.status_code == 201
-
-
-async def passed(app: FastAPI, seconds: int) -> None:
-    """Let every letter be so much older."""
-    us = seconds * 1_000_000
-    values = {"expires_at": letters.c.expires_at - us, "sent_at": letters.c.sent_at - us}
-    async with bank_of(app).database.begin() as connection:
-        await connection.execute(update(letters).values(values))
 
 
 async def test_a_password_is_reset_and_every_session_ends(
@@ -263,6 +199,66 @@ async def test_asking_again_and_again_does_not_fill_a_mailbox(
     await box.token("Set a new password")
 
 
+DIFFERS = {"id", "email", "created_at"}
+UNPROVED = "unproved@example.test"
+
+
+@pytest.mark.parametrize("path", ["users", "auth/signup"])
+async def test_signing_up_does_not_tell_who_is_known(
+    client: httpx.AsyncClient, app: FastAPI, box: Mailbox, path: str
+) -> None:
+    await proved(client, box)
+    await sign_up(client, UNPROVED)
+    await box.token("Confirm your e-mail address")
+    another = "another quite long password"
+    answers = [
+        await post(client, path, email=address, password=another, full_name="Ada")
+        for address in ("new@example.test", EMAIL.upper(), UNPROVED)
+    ]
+    assert {answer.status_code for answer in answers} == {201}
+    bodies = [answer.json() for answer in answers]
+    assert len({frozenset(body) for body in bodies}) == 1
+    assert len({body["id"] for body in bodies}) == 3
+    shown = [{k: v for k, v in body.items() if k not in DIFFERS} for body in bodies]
+    assert shown[0] == shown[1] == shown[2]
+    names = [answer.headers.keys() - {"x-request-id", "date"} for answer in answers]
+    assert names[0] == names[1] == names[2]
+    await delivered(app)
+    letters_of = {one["To"]: str(one["Subject"]) async for one in rest(box)}
+    assert letters_of == {
+        "new@example.test": "Confirm your e-mail address",
+        EMAIL: "You have a login already",
+        UNPROVED: "Set a new password",
+    }
+    await logged_in(client)  # with the password of before
+    refused = await post(client, "sessions", email=EMAIL, password=another)
+    assert_problem(refused, 401, "invalid_credentials")
+
+
+async def test_signing_up_is_the_same_work_whoever_is_known(
+    client: httpx.AsyncClient, app: FastAPI, box: Mailbox
+) -> None:
+    await proved(client, box)
+    await delivered(app)
+    told: list[str] = []
+    engine = bank_of(app).database.writer.sync_engine
+
+    def note(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
+        if "outbox_deliveries SET" not in statement:
+            told.append(statement)
+
+    done = []
+    for address in (EMAIL, "new@example.test"):
+        event.listen(engine, "before_cursor_execute", note)
+        await post(client, "users", email=address, password=PASSWORD)
+        event.remove(engine, "before_cursor_execute", note)
+        done.append([one for one in told if "identity_" in one and "letters.id" not in one])
+        told.clear()
+        await delivered(app)
+    known, new = done
+    assert known == new
+
+
 @pytest.mark.parametrize("path", ["email-verification-tokens", "password-reset-tokens"])
 async def test_what_is_no_address_is_refused(client: httpx.AsyncClient, path: str) -> None:
     assert_problem(await post(client, path, email="ada.example.test"), 422, "validation_failed")
@@ -342,13 +338,13 @@ async def test_a_new_device_is_told_to_its_owner(
     await logged_in(client)
     await delivered(app)
     assert box.unread() == []  # nor is the same device
-    client.headers["User-Agent"] = "Phone/1 <b>buy</b>"
+    client.headers["User-Agent"] = (
+        "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0 <b>buy</b>"
+    )
     await logged_in(client)
     letter = await box.next()
     assert letter["Subject"] == "New sign-in to your account"
-    body = letter.get_body(("plain",))
-    assert body is not None
-    assert "Phone/1" in body.get_content()
+    assert "Device: Firefox on Linux Address:" in text_of(letter)  # never what the client says
 
 
 async def test_no_token_is_in_the_database(
@@ -386,6 +382,7 @@ async def test_somebody_who_knows_the_password_and_no_code_is_told_of(
         f"{API}/users/me/totp/confirmations", json={"code": code}, headers=ada
     )
     assert confirmed.status_code == 201
+    assert (await box.next())["Subject"] == "A change to your login"
     for _ in range(5):
         wrong = await post(client, "sessions", email=EMAIL, password=PASSWORD, totp_code="000000")
         assert_problem(wrong, 401, "invalid_second_factor")

@@ -382,5 +382,4 @@ async def test_who_is_refused_with_a_passkey_is_in_the_audit_trail(
     assert rows == [
         ("passkey.refuse", None, "invalid_passkey"),
         ("passkey.refuse", ada_id, "invalid_passkey"),
-        ("session.open", ada_id, "invalid_credentials"),
     ]

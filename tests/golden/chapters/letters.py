@@ -1,5 +1,8 @@
 """Letters: proving an address, a new password, and what is told of wrong guesses."""
 
+from base64 import b32decode
+
+from tests.domains.identity.codes import code_at
 from tests.golden.walk import PASSWORD, Person, Walk
 
 NEW = "another quite long phrase"
@@ -36,6 +39,20 @@ async def letters(walk: Walk) -> None:
     late = {"token": walk.letter, "new_password": PASSWORD}
     await walk.ask("POST password-resets", None, late, note="expired")
     await locking(walk, dan)
+    await giving_up_factors(walk)
+
+
+async def giving_up_factors(walk: Walk) -> None:
+    fay = await walk.join("fay")
+    secret = b32decode((await walk.made("POST users/me/totp", fay))["secret"])
+    code = {"code": code_at(secret, walk.clock)}
+    await walk.ask("POST users/me/totp/confirmations", fay, code)
+    await walk.ask("POST password-reset-tokens", None, {"email": fay.email})
+    await walk.ask("POST password-resets", None, {"token": walk.letter, "new_password": NEW})
+    token = walk.letter
+    await walk.ask("POST password-resets", None, {"token": token, "new_password": NEW})
+    for given in ({"token": token}, {"token": token}, {"token": 7}, {}):
+        await walk.ask("POST factor-removals", None, given)
 
 
 async def asking(walk: Walk) -> None:

@@ -5,7 +5,8 @@ from tests.golden.walk import Walk
 DIGESTS = (
     "/docs", "/redoc", "/docs/assets/start.js", "/docs/assets/favicon.png",
     "/docs/assets/redoc.standalone.js", "/docs/assets/swagger-ui-bundle.js",
-    "/docs/assets/swagger-ui.css", "/verify-email", "/reset-password", "/pages/letters.css",
+    "/docs/assets/swagger-ui.css", "/verify-email", "/reset-password", "/remove-factors",
+    "/pages/letters.css",
     "/pages/letters.js",
 )  # fmt: skip
 

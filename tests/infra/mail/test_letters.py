@@ -21,6 +21,11 @@ EXAMPLES = {
     "at": "2026-11-22 07:00 UTC",
     "device": "Firefox on Linux",
     "ip_address": "192.0.2.7",
+    "until": "22 November 2026, 07:15 UTC",
+    "factors": "passkey added on 3 May 2026",
+    "said": "A passkey was added.",
+    "email": "new@example.com",
+    "days": "7",
 }
 VALUES = {
     letter: {name: EXAMPLES[name] for name in sorted(letter.values)} for letter in ALL_LETTERS

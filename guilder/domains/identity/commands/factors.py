@@ -12,7 +12,9 @@ from guilder.domains.identity.errors import (
     TotpNotFound,
     UserNotFound,
 )
+from guilder.domains.identity.events import SecurityChanged
 from guilder.domains.identity.repository import factors, sessions, users
+from guilder.domains.identity.rules.changes import SecurityChange
 from guilder.domains.identity.rules.factors import (
     Factor,
     PasskeyProof,
@@ -31,8 +33,11 @@ async def use_factor(uow: UnitOfWork, user_id: UUID, factor: Factor) -> bool:
     """
     match factor:
         case TotpStep(step):
+            await factors.keep_totp(uow, user_id)
             return await factors.use_step(uow, user_id, step)
         case RecoveryCode(hash_):
+            await factors.keep_totp(uow, user_id)
+            await tell(uow, user_id, SecurityChange.RECOVERY_CODE_USED)
             return await factors.use_recovery_code(uow, user_id, hash_)
         case PasskeyProof():
             return await factors.use_passkey(uow, user_id, factor) and await factors.use_challenge(
@@ -79,6 +84,7 @@ async def confirm_totp(uow: UnitOfWork, cmd: ConfirmTotp) -> User:
     await factors.put_totp(uow, confirmed)
     await factors.put_recovery_codes(uow, user.id, cmd.hashes)
     await end_others(uow, user.id)
+    await tell(uow, user.id, SecurityChange.APP_ADDED)
     return user
 
 
@@ -95,6 +101,7 @@ async def remove_totp(uow: UnitOfWork, _cmd: RemoveTotp) -> User:
     if not await factors.remove_totp(uow, user.id):
         raise TotpNotFound()
     await end_others(uow, user.id)
+    await tell(uow, user.id, SecurityChange.APP_REMOVED)
     return user
 
 
@@ -112,6 +119,7 @@ async def renew_recovery_codes(uow: UnitOfWork, cmd: RenewRecoveryCodes) -> User
     if await factors.active_totp(uow, user.id) is None:
         raise TotpNotFound()
     await factors.put_recovery_codes(uow, user.id, cmd.hashes)
+    await tell(uow, user.id, SecurityChange.RECOVERY_CODES_RENEWED)
     return user
 
 
@@ -131,7 +139,14 @@ async def remove_factors(uow: UnitOfWork, cmd: RemoveFactors) -> User:
     await factors.remove_totp(uow, user.id)
     await factors.remove_passkeys(uow, user.id)
     await sessions.end_sessions(uow, EndReason.FACTORS_CHANGED, user.id)
+    await tell(uow, user.id, SecurityChange.FACTORS_REMOVED)
     return user
+
+
+async def tell(uow: UnitOfWork, user_id: UUID, change: SecurityChange) -> None:
+    """Let the user be told of a change by a letter; by whom it was made is seen by the actor."""
+    is_own = uow.actor.user_id == user_id
+    await uow.record(SecurityChanged(user_id, change, uow.actor.session_id if is_own else None))
 
 
 async def end_others(uow: UnitOfWork, user_id: UUID) -> None:

@@ -4,7 +4,9 @@ An address without a user costs the same work, so that neither answer nor time t
 is decided later, when the letter is about to go.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar
 from uuid import UUID
 
@@ -12,9 +14,17 @@ from guilder.core.clock import DAY_US
 from guilder.core.ids import uuid7
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import TokenInvalid
-from guilder.domains.identity.events import LetterRequested, PasswordChanged
-from guilder.domains.identity.repository import failures, letters, sessions, users
-from guilder.domains.identity.rules.letters import MOST_A_DAY, Letter, Purpose, check_token
+from guilder.domains.identity.events import LetterRequested, PasswordChanged, SecurityChanged
+from guilder.domains.identity.repository import factors, failures, letters, sessions, users
+from guilder.domains.identity.rules.changes import SecurityChange
+from guilder.domains.identity.rules.factors import TOTP_NOTICE_US
+from guilder.domains.identity.rules.letters import (
+    CLAIM_US,
+    MOST_A_DAY,
+    Letter,
+    Purpose,
+    check_token,
+)
 from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.rules.users import User, email_key
@@ -22,9 +32,14 @@ from guilder.domains.identity.rules.users import User, email_key
 
 async def queue_letter(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> None:
     """Queue a letter; without a ``user_id`` none is sent, after the same work."""
-    letter = Letter(uuid7(uow.now_us), purpose, user_id, uow.now_us, uow.now_us + purpose.token_us)
+    await uow.record(LetterRequested((await _new_letter(uow, purpose, user_id)).id))
+
+
+async def _new_letter(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> Letter:
+    now_us = uow.now_us
+    letter = Letter(uuid7(now_us), purpose, user_id, now_us, now_us + purpose.wait_us)
     await letters.insert_letter(uow, letter)
-    await uow.record(LetterRequested(letter.id))
+    return letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +59,61 @@ async def request_letter(uow: UnitOfWork, cmd: RequestLetter) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SendLetter:
-    """Let a letter go; ``token_hash`` is of the token it brings."""
+    """Claim a letter to send it; ``token_hash`` is of the token it brings."""
 
     action: ClassVar[str] = "letter.send"
     letter_id: UUID
     token_hash: bytes
 
 
-async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] | None:
-    """The letter and to whom it goes, or None when none should.
+class LetterClaim(Enum):
+    """What becomes of a letter that was not claimed."""
+
+    NEVER = "it should not go"
+    LATER = "another one of the kind is under way to the same user, on which it depends"
+
+
+async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] | LetterClaim:
+    """The letter and to whom it goes, or why not; its token is good from now on.
 
     None goes to nobody, to an address that is proved already, about wrong guesses to one that is
-    not, and when another one has gone a moment ago or ``MOST_A_DAY`` of all kinds within a day. One
-    that was under way when the process died goes again.
+    not, after too long a wait, and when another one has arrived a moment ago or ``MOST_A_DAY`` of
+    all kinds within a day. One that was under way when the process died goes again.
     """
     found = await letters.letter_and_user(uow, cmd.letter_id)
     if found is None:
-        return None
+        return LetterClaim.NEVER
     letter, user = found
     if letter.purpose is Purpose.VERIFICATION and user.email_verified:
-        return None
+        return LetterClaim.NEVER
     if not letter.purpose.token_us and not user.email_verified:
-        return None
-    if await letters.has_sent_since(uow, letter, uow.now_us - letter.purpose.cooldown_us):
-        return None
-    if await letters.sent_since(uow, letter, uow.now_us - DAY_US) >= MOST_A_DAY:
-        return None
-    has_token = letter.purpose.token_us > 0
-    await letters.mark_sent(uow, letter.id, cmd.token_hash if has_token else None)
+        return LetterClaim.NEVER
+    now_us, purpose = uow.now_us, letter.purpose
+    if letter.is_stale(now_us):
+        return LetterClaim.NEVER
+    if purpose.cooldown_us:
+        if await letters.has_sent_since(uow, letter, now_us - purpose.cooldown_us):
+            return LetterClaim.NEVER
+        if await letters.sent_since(uow, letter, now_us - DAY_US) >= MOST_A_DAY:
+            return LetterClaim.NEVER
+        if await letters.is_under_way(uow, letter, now_us - CLAIM_US):
+            return LetterClaim.LATER
+    life = purpose.token_us
+    await letters.claim(uow, letter.id, cmd.token_hash if life else None, now_us + life)
     return letter, user
+
+
+@dataclass(frozen=True, slots=True)
+class MarkLetterSent:
+    """Note that a letter has been handed over; only then it counts as sent."""
+
+    action: ClassVar[str] = "letter.mark_sent"
+    letter_id: UUID
+
+
+async def mark_letter_sent(uow: UnitOfWork, cmd: MarkLetterSent) -> None:
+    """Note it."""
+    await letters.mark_sent(uow, cmd.letter_id)
 
 
 async def user_of_token(view: View, token_hash: bytes, purpose: Purpose) -> User:
@@ -98,11 +139,19 @@ class VerifyEmail:
 
 async def verify_email(uow: UnitOfWork, cmd: VerifyEmail) -> User:
     """Mark the user's address as verified. Raises ``TokenInvalid`` or ``TokenExpired``."""
-    user = await user_of_token(uow, cmd.token_hash, Purpose.VERIFICATION)
+    try:
+        user = await user_of_token(uow, cmd.token_hash, Purpose.VERIFICATION)
+    except TokenInvalid:
+        found = await letters.letter_of_token(uow, cmd.token_hash)
+        used = found is not None and found[0].purpose is Purpose.VERIFICATION
+        if found is None or not used or not found[1].email_verified:
+            raise
+        raise TokenInvalid(
+            "This e-mail address is confirmed already. You can sign in.",
+            extra={"already_confirmed": True},
+        ) from None
     await letters.invalidate_tokens(uow, user.id, Purpose.VERIFICATION)
-    changed = await users.change_user(uow, user.id, {"email_verified": True})
-    assert changed is not None
-    return changed
+    return await _proved(uow, user, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +165,60 @@ class ResetPassword:
 
 
 async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
-    """Store it, end all sessions and forget the wrong passwords.
+    """Store it, end all sessions, and forget every failure and every device.
 
-    Whoever has read the letter has verified the address as well. Raises ``TokenInvalid`` or
+    Whoever has read the letter has verified the address as well. Where that is for the first time,
+    whoever made the login need not be them, so its factors go, too; any other keeps them, and the
+    letter tells which there are and how to remove them. Raises ``TokenInvalid`` or
     ``TokenExpired``; of two who use one token at the same moment the second is refused.
     """
     user = await user_of_token(uow, cmd.token_hash, Purpose.RESET)
     await letters.invalidate_tokens(uow, user.id, Purpose.RESET)
-    changed = await users.change_user(
-        uow, user.id, {"password_hash": cmd.password_hash, "email_verified": True}
-    )
-    assert changed is not None
+    await letters.invalidate_tokens(uow, user.id, Purpose.VERIFICATION)
+    if not user.email_verified:
+        await factors.remove_totp(uow, user.id)
+        await factors.remove_passkeys(uow, user.id)
+    changed = await _proved(uow, user, {"password_hash": cmd.password_hash})
     await sessions.end_sessions(uow, EndReason.PASSWORD_RESET, user.id)
-    await failures.forget_failures(uow, failures_key(email_key(user.email)))
-    await uow.record(PasswordChanged(user.id, cmd.device_info))
+    await failures.forget_all_failures(uow, user.id, failures_key(email_key(user.email)))
+    letter = None
+    if await factors.has_any(uow, user.id):
+        letter = (await _new_letter(uow, Purpose.FACTORS, user.id)).id
+    await uow.record(PasswordChanged(user.id, cmd.device_info, letter))
+    return changed
+
+
+async def _proved(uow: UnitOfWork, user: User, values: Mapping[str, object]) -> User:
+    """Change a user whose address has just been proved; devices of before are known no more."""
+    proved = {"email_verified": True, "known_since": uow.now_us}
+    changed = await users.change_user(uow, user.id, {**proved, **values})
+    assert changed is not None
+    return changed
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpFactors:
+    """Remove one's factors by the token that came after a reset."""
+
+    action: ClassVar[str] = "factors.give_up"
+    token_hash: bytes
+
+
+async def give_up_factors(uow: UnitOfWork, cmd: GiveUpFactors) -> User:
+    """Remove the passkeys, end all sessions, and let the authenticator app end after its notice.
+
+    A passkey is a way in, so it goes at once. An app is asked for beside the password: whoever can
+    read the letters of somebody else is kept out by it for ``TOTP_NOTICE_US``, and for good once
+    its owner has used it meanwhile. Raises ``TokenInvalid`` or ``TokenExpired``.
+    """
+    user = await user_of_token(uow, cmd.token_hash, Purpose.FACTORS)
+    await letters.invalidate_tokens(uow, user.id, Purpose.FACTORS)
+    await factors.remove_passkeys(uow, user.id)
+    await factors.end_totp(uow, user.id, uow.now_us + TOTP_NOTICE_US)
+    await sessions.end_sessions(uow, EndReason.FACTORS_CHANGED, user.id)
+    await uow.record(SecurityChanged(user.id, SecurityChange.FACTORS_GIVEN_UP))
+    changed = await users.change_user(uow, user.id, {"known_since": uow.now_us})
+    assert changed is not None
     return changed
 
 

@@ -30,7 +30,7 @@ class CountFailure:
 
 async def count_failure(uow: UnitOfWork, cmd: CountFailure) -> None:
     """Count it; enough of them lock. A letter is asked for even when there is nobody to tell."""
-    now = await failures.count_failure(uow, cmd.key)
+    now = await failures.count_failure(uow, cmd.key, cmd.user_id)
     uow.audit(cmd.user_id, locked=now.locked_seconds(uow.now_us) > 0)
     if now.locked_until > uow.now_us and now.last_at == uow.now_us:
         await queue_letter(uow, cmd.letter or Purpose.LOCK, cmd.user_id if cmd.letter else None)

@@ -8,7 +8,7 @@ from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
 from guilder.core.passkeys import NewPasskey
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity.commands.factors import end_others
+from guilder.domains.identity.commands.factors import end_others, tell
 from guilder.domains.identity.errors import (
     InvalidPasskey,
     PasskeyNotFound,
@@ -17,6 +17,7 @@ from guilder.domains.identity.errors import (
     WrongFactor,
 )
 from guilder.domains.identity.repository import factors, users
+from guilder.domains.identity.rules.changes import SecurityChange
 from guilder.domains.identity.rules.factors import MAX_PASSKEYS, Passkey
 
 
@@ -44,7 +45,7 @@ async def add_passkey(uow: UnitOfWork, cmd: AddPasskey) -> Passkey:
     if len(await factors.passkeys_of(uow, user.id)) >= MAX_PASSKEYS:
         raise TooManyPasskeys()
     if not await factors.use_challenge(uow, new.challenge.hash, new.challenge.ends_at):
-        raise WrongFactor()
+        raise WrongFactor("The options were used or have ended. Ask for new ones.")
     passkey = Passkey(
         uuid7(uow.now_us),
         user.id,
@@ -56,6 +57,7 @@ async def add_passkey(uow: UnitOfWork, cmd: AddPasskey) -> Passkey:
     )
     if not await factors.insert_passkey(uow, passkey):
         raise PasskeyTaken()
+    await tell(uow, user.id, SecurityChange.PASSKEY_ADDED)
     return passkey
 
 
@@ -77,6 +79,7 @@ async def remove_passkey(uow: UnitOfWork, cmd: RemovePasskey) -> None:
     if not await factors.remove_passkey(uow, uow.actor, cmd.passkey_id):
         raise PasskeyNotFound()
     await end_others(uow, uow.actor.user_id)
+    await tell(uow, uow.actor.user_id, SecurityChange.PASSKEY_REMOVED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from guilder.core.permissions import Role
 from guilder.db.audit import change_details
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.letters import queue_letter
-from guilder.domains.identity.errors import LastAdmin, UserNotFound, WrongPassword
-from guilder.domains.identity.events import PasswordChanged
-from guilder.domains.identity.repository import sessions, users
+from guilder.domains.identity.errors import EmailTaken, LastAdmin, UserNotFound, WrongPassword
+from guilder.domains.identity.events import PasswordChanged, SecurityChanged
+from guilder.domains.identity.repository import failures, sessions, users
+from guilder.domains.identity.rules.changes import SecurityChange
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.rules.users import User
@@ -39,7 +40,40 @@ async def create_user(uow: UnitOfWork, cmd: CreateUser) -> User:
 
     Raises ``EmailTaken``.
     """
-    user = User(
+    user = _new_user(uow, cmd)
+    if not await users.insert_user(uow, user, cmd.password_hash):
+        raise EmailTaken()
+    uow.audit(role=user.role)
+    if not user.email_verified:
+        await queue_letter(uow, Purpose.VERIFICATION, user.id)
+    return user
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterUser(CreateUser):
+    """Make a login where addresses are proved before anybody signs in."""
+
+    action: ClassVar[str] = "user.register"
+
+
+async def register_user(uow: UnitOfWork, cmd: RegisterUser) -> User:
+    """The new user, after the same work and in the same words when the address has one already.
+
+    Then nothing is stored, and its owner is told by a letter. Where that address was never proved,
+    whoever made the login need not be them: the letter sets a new password, which ends all that.
+    """
+    user = _new_user(uow, cmd)
+    is_new = await users.insert_user(uow, user, cmd.password_hash)
+    owner = await users.find_by_email(uow, user.email)
+    assert owner is not None
+    purpose = Purpose.KNOWN if owner.email_verified else Purpose.RESET
+    await queue_letter(uow, Purpose.VERIFICATION if is_new else purpose, owner.id)
+    uow.audit(owner.id, role=user.role, is_new=is_new)
+    return user
+
+
+def _new_user(uow: UnitOfWork, cmd: CreateUser) -> User:
+    return User(
         uuid7(uow.now_us),
         cmd.email,
         cmd.full_name,
@@ -48,11 +82,6 @@ async def create_user(uow: UnitOfWork, cmd: CreateUser) -> User:
         email_verified=cmd.email_verified,
         created_at=uow.now_us,
     )
-    await users.insert_user(uow, user, cmd.password_hash)
-    uow.audit(role=user.role)
-    if not user.email_verified:
-        await queue_letter(uow, Purpose.VERIFICATION, user.id)
-    return user
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +108,11 @@ class ChangePassword:
     present_hash: str
     password_hash: str
     device_info: str | None = None
+    failures_key: bytes | None = None
 
 
 async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
-    """Store it and end the user's other sessions.
+    """Store it, end the user's other sessions and forget the wrong ones of this session.
 
     Raises ``WrongPassword`` when the password changed meanwhile, so that of two who knew it the
     first one wins, and ``Unauthenticated`` without a user.
@@ -93,6 +123,8 @@ async def change_password(uow: UnitOfWork, cmd: ChangePassword) -> User:
     if found is None or found[1] != cmd.present_hash:
         raise WrongPassword()
     user = await _changed(uow, {"password_hash": cmd.password_hash})
+    if cmd.failures_key is not None:
+        await failures.forget_failures(uow, cmd.failures_key)
     await sessions.end_sessions(uow, EndReason.PASSWORD_CHANGED, user.id, but=uow.actor.session_id)
     await uow.record(PasswordChanged(user.id, cmd.device_info))
     return user
@@ -139,6 +171,8 @@ async def change_access(uow: UnitOfWork, cmd: ChangeAccess) -> User:
     user = await users.change_user(uow, cmd.user_id, values)
     assert user is not None
     uow.audit(**change_details(asdict(before), asdict(user), show=_SHOWN))
+    if user.role is not before.role:
+        await uow.record(SecurityChanged(user.id, SecurityChange.ROLE_CHANGED))
     if not user.is_active:
         await sessions.end_sessions(uow, EndReason.SWITCHED_OFF, user.id)
     return user

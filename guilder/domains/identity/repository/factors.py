@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import ColumnElement, Row, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from guilder.core.actor import Actor
@@ -32,9 +32,15 @@ _PASSKEY: Final = (
 )
 
 
+def has_not_ended(now_us: int) -> ColumnElement[bool]:
+    """Whether an authenticator app still counts, which its user has perhaps given up by a letter"""
+    return or_(totps.c.ends_at.is_(None), totps.c.ends_at > now_us)
+
+
 async def totp(view: View, user_id: UUID) -> Totp | None:
     """The authenticator app of a user, confirmed or not."""
-    row = await view.first(select(totps).where(totps.c.user_id == user_id))
+    statement = select(totps).where(totps.c.user_id == user_id, has_not_ended(view.now_us))
+    row = await view.first(statement)
     return None if row is None else Totp(*row)
 
 
@@ -66,6 +72,23 @@ async def put_totp(uow: UnitOfWork, new: Totp) -> None:
     )
 
 
+async def end_totp(uow: UnitOfWork, user_id: UUID, ends_at: int) -> bool:
+    """Let the user's app count until then, unless it is used before; False when there is none."""
+    done = await uow.execute(
+        totps.update().where(totps.c.user_id == user_id).values(ends_at=ends_at)
+    )
+    return done.rowcount == 1
+
+
+async def keep_totp(uow: UnitOfWork, user_id: UUID) -> None:
+    """The user has the app, or its recovery codes: it does not end."""
+    await uow.execute(
+        totps.update()
+        .where(totps.c.user_id == user_id, totps.c.ends_at.is_not(None))
+        .values(ends_at=None)
+    )
+
+
 async def use_step(uow: UnitOfWork, user_id: UUID, step: int) -> bool:
     """Use a time step of the user's app; False when it or a later one was used before."""
     done = await uow.execute(
@@ -87,12 +110,14 @@ async def put_recovery_codes(uow: UnitOfWork, user_id: UUID, hashes: Sequence[by
     await uow.execute(recovery_codes.insert(), rows)
 
 
-async def has_recovery_code(view: View, user_id: UUID, hash_: bytes) -> bool:
-    """Whether it is an unused recovery code of the user."""
-    statement = select(recovery_codes.c.hash).where(
-        recovery_codes.c.user_id == user_id, recovery_codes.c.hash == hash_
+async def known_recovery_code(view: View, user_id: UUID, hashes: Sequence[bytes]) -> bytes | None:
+    """Which of the hashes is of an unused recovery code of the user."""
+    found: bytes | None = await view.scalar(
+        select(recovery_codes.c.hash).where(
+            recovery_codes.c.user_id == user_id, recovery_codes.c.hash.in_(hashes)
+        )
     )
-    return await view.scalar(statement) is not None
+    return found
 
 
 async def use_recovery_code(uow: UnitOfWork, user_id: UUID, hash_: bytes) -> bool:
@@ -202,6 +227,11 @@ async def remove_passkey(uow: UnitOfWork, actor: Actor, passkey_id: UUID) -> boo
         passkeys.delete().where(passkeys.c.id == passkey_id, passkeys.c.user_id == actor.user_id)
     )
     return done.rowcount == 1
+
+
+async def has_any(view: View, user_id: UUID) -> bool:
+    """Whether the user has a passkey or a confirmed authenticator app."""
+    return await active_totp(view, user_id) is not None or bool(await passkeys_of(view, user_id))
 
 
 async def remove_passkeys(uow: UnitOfWork, user_id: UUID) -> None:

@@ -1,6 +1,8 @@
 """The SQL of failures to sign in."""
 
-from sqlalchemy import select
+from uuid import UUID
+
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
 from guilder.db.engine import RetryTransaction
@@ -18,14 +20,17 @@ async def failures_of(view: View, key: bytes) -> Failures | None:
     return None if row is None else Failures(row.in_a_row, row.last_at, row.locked_until)
 
 
-async def count_failure(uow: UnitOfWork, key: bytes) -> Failures:
-    """Count one more and return the count.
+async def count_failure(uow: UnitOfWork, key: bytes, user_id: UUID | None) -> Failures:
+    """Count one more, of a user where that is known, and return the count.
 
     Raises ``RetryTransaction`` when another was the first meanwhile.
     """
     known = await failures_of(uow, key)
     now = (known or Failures()).with_failure(uow.now_us)
-    values = {"in_a_row": now.in_a_row, "last_at": now.last_at, "locked_until": now.locked_until}
+    values = {
+        "in_a_row": now.in_a_row, "last_at": now.last_at, "locked_until": now.locked_until,
+        "user_id": user_id,
+    }  # fmt: skip
     if known is not None:
         await uow.execute(failures.update().where(failures.c.key == key).values(**values))
         return now
@@ -39,3 +44,10 @@ async def count_failure(uow: UnitOfWork, key: bytes) -> Failures:
 async def forget_failures(uow: UnitOfWork, key: bytes) -> None:
     """Forget the failures of a key."""
     await uow.execute(failures.delete().where(failures.c.key == key))
+
+
+async def forget_all_failures(uow: UnitOfWork, user_id: UUID, key: bytes) -> None:
+    """Forget the failures of a key, and all of a user: on every device and in every session."""
+    await uow.execute(
+        failures.delete().where(or_(failures.c.key == key, failures.c.user_id == user_id))
+    )

@@ -69,11 +69,35 @@ async def sent_since(view: View, letter: Letter, instant: int) -> int:
     return int(await view.scalar(counted))
 
 
-async def mark_sent(uow: UnitOfWork, letter_id: UUID, hash_: bytes | None) -> None:
-    """A letter goes out, with the token of that hash."""
-    await uow.execute(
-        letters.update().where(letters.c.id == letter_id).values(sent_at=uow.now_us, hash=hash_)
+async def is_under_way(view: View, letter: Letter, since: int) -> bool:
+    """Whether another letter of the kind to the same user was claimed since then and not sent."""
+    return bool(
+        await view.scalar(
+            select(
+                exists().where(
+                    letters.c.user_id == letter.user_id,
+                    letters.c.purpose == letter.purpose.value,
+                    letters.c.id != letter.id,
+                    letters.c.sent_at.is_(None),
+                    letters.c.claimed_at > since,
+                )
+            )
+        )
     )
+
+
+async def claim(uow: UnitOfWork, letter_id: UUID, hash_: bytes | None, expires_at: int) -> None:
+    """A letter is about to go out, with the token of that hash, which is good until then."""
+    await uow.execute(
+        letters.update()
+        .where(letters.c.id == letter_id)
+        .values(claimed_at=uow.now_us, hash=hash_, expires_at=expires_at)
+    )
+
+
+async def mark_sent(uow: UnitOfWork, letter_id: UUID) -> None:
+    """A letter has gone."""
+    await uow.execute(letters.update().where(letters.c.id == letter_id).values(sent_at=uow.now_us))
 
 
 async def invalidate_tokens(uow: UnitOfWork, user_id: UUID, purpose: Purpose) -> None:

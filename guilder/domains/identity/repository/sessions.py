@@ -9,6 +9,7 @@ from guilder.core.actor import Actor
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.models import refresh_tokens, sessions
 from guilder.domains.identity.repository.rotations import refused_at
+from guilder.domains.identity.rules.devices import client_device
 from guilder.domains.identity.rules.sessions import EndReason, RefreshToken, Session
 
 _SESSION: Final = (
@@ -27,6 +28,7 @@ _SESSION: Final = (
 
 async def insert_session(uow: UnitOfWork, session: Session, refresh_hash: bytes) -> None:
     """Store a session and its first refresh token; whoever opens one has just proved themselves."""
+    device = client_device(session.ip_address, session.device_info)
     await uow.execute(
         sessions.insert().values(
             id=session.id,
@@ -40,6 +42,8 @@ async def insert_session(uow: UnitOfWork, session: Session, refresh_hash: bytes)
             version=session.version,
             location=session.location,
             proved_at=session.created_at,
+            network=device.network,
+            device_kind=device.kind,
         )
     )
     await _insert_token(uow, session, refresh_hash)

@@ -3,13 +3,16 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, select, true
+from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select, true
 
 from guilder.db.unit_of_work import View
 from guilder.domains.identity.models import sessions, totps, users
+from guilder.domains.identity.repository.factors import has_not_ended
 from guilder.domains.identity.repository.rotations import refused
 from guilder.domains.identity.repository.users import USER, to_user
+from guilder.domains.identity.rules.devices import ClientDevice
 from guilder.domains.identity.rules.factors import Totp
+from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.rules.users import User, email_key
 
 
@@ -22,21 +25,21 @@ class LoginFacts(NamedTuple):
     totp: Totp | None
 
 
-async def find_for_login(
-    view: View, email: str, ip_address: str, device_info: str | None
-) -> LoginFacts | None:
-    """The user of an address with their authenticator app, and whether they have signed in with
-    this device from there before.
+async def find_for_login(view: View, email: str, device: ClientDevice) -> LoginFacts | None:
+    """The user of an address with their authenticator app, and whether the device is known.
 
     One statement, so that an address without a user takes as long.
     """
-    known = _has_signed_in(users.c.id, ip_address, device_info)
-    active = and_(totps.c.user_id == users.c.id, totps.c.confirmed_at.is_not(None))
+    active = and_(
+        totps.c.user_id == users.c.id,
+        totps.c.confirmed_at.is_not(None),
+        has_not_ended(view.now_us),
+    )
     row = await view.first(
         select(
             *USER,
             users.c.password_hash,
-            known.label("known"),
+            _is_known(device).label("known"),
             totps.c.secret,
             totps.c.created_at.label("totp_created_at"),
             totps.c.confirmed_at,
@@ -53,20 +56,25 @@ async def find_for_login(
     return LoginFacts(to_user(row), row.password_hash, bool(row.known), totp)
 
 
-async def is_known_device(
-    view: View, user_id: UUID, ip_address: str, device_info: str | None
-) -> bool:
-    """Whether a user has signed in with this device from there before."""
-    return bool(await view.scalar(select(_has_signed_in(user_id, ip_address, device_info))))
+async def is_known_device(view: View, user_id: UUID, device: ClientDevice) -> bool:
+    """Whether the device is one that the user is known to sign in from."""
+    found = await view.scalar(select(_is_known(device)).where(users.c.id == user_id))
+    return bool(found)
 
 
-def _has_signed_in(
-    user_id: UUID | ColumnElement[UUID], ip_address: str, device_info: str | None
-) -> ColumnElement[bool]:
+def _is_known(device: ClientDevice) -> ColumnElement[bool]:
+    """Whether the user of a row of ``users`` has signed in from there.
+
+    What was before the address was proved, or before the last reset, may have been somebody else,
+    and so may a session that was revoked.
+    """
+    distrusted = [EndReason.REVOKED.value, EndReason.REFRESH_REUSED.value]
     return exists().where(
-        sessions.c.user_id == user_id,
-        sessions.c.ip_address == ip_address,
-        sessions.c.device_info == device_info,
+        sessions.c.user_id == users.c.id,
+        sessions.c.network == device.network,
+        sessions.c.device_kind == device.kind,
+        sessions.c.created_at >= func.coalesce(users.c.known_since, 0),
+        or_(sessions.c.ending.is_(None), not_(sessions.c.ending.in_(distrusted))),
     )
 
 

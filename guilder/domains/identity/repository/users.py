@@ -5,16 +5,22 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Row, func, or_, select, true
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 
 from guilder.core.actor import Actor
 from guilder.core.permissions import Role
 from guilder.core.text import search_text, search_words
 from guilder.db.base import String
 from guilder.db.unit_of_work import UnitOfWork, View
-from guilder.domains.identity.errors import EmailTaken
 from guilder.domains.identity.models import users
 from guilder.domains.identity.rules.users import User, UserFilter, email_key
+
+_INSERT: Final = {
+    "postgresql": postgresql.insert(users).on_conflict_do_nothing(
+        index_elements=[users.c.email_key]
+    ),
+    "sqlite": sqlite.insert(users).on_conflict_do_nothing(index_elements=[users.c.email_key]),
+}
 
 USER: Final = (
     users.c.id,
@@ -27,23 +33,21 @@ USER: Final = (
 )
 
 
-async def insert_user(uow: UnitOfWork, user: User, password_hash: str) -> None:
-    """Store a user. Raises ``EmailTaken``, also for one who comes at the same moment."""
-    try:
-        await uow.execute(
-            users.insert().values(
-                id=user.id,
-                email_key=email_key(user.email),
-                **_searchable({"email": user.email, "full_name": user.full_name}),
-                password_hash=password_hash,
-                role=user.role.value,
-                is_active=user.is_active,
-                email_verified=user.email_verified,
-                created_at=user.created_at,
-            )
+async def insert_user(uow: UnitOfWork, user: User, password_hash: str) -> bool:
+    """Store a user; False when the address has one, also one who comes at the same moment."""
+    done = await uow.execute(
+        _INSERT[uow.dialect].values(
+            id=user.id,
+            email_key=email_key(user.email),
+            **_searchable({"email": user.email, "full_name": user.full_name}),
+            password_hash=password_hash,
+            role=user.role.value,
+            is_active=user.is_active,
+            email_verified=user.email_verified,
+            created_at=user.created_at,
         )
-    except IntegrityError:
-        raise EmailTaken() from None
+    )
+    return done.rowcount == 1
 
 
 async def find_by_email(view: View, email: str) -> User | None:

@@ -66,7 +66,7 @@ async def create_totp(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     "/users/me/totp/confirmations",
     status_code=201,
     response_model=RecoveryCodesOut,
-    responses=refusals(WrongFactor, TotpNotFound, Invalid),
+    responses=refusals(WrongFactor, TotpActive, TotpNotFound, Invalid),
 )
 @rate_limited(LOGIN)
 async def create_totp_confirmation(

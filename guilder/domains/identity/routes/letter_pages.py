@@ -1,4 +1,4 @@
-"""The two pages that letters lead to. They hold nothing of anybody and are the same for all."""
+"""The pages that letters lead to. They hold nothing of anybody and are the same for all."""
 
 from importlib import resources
 from typing import Final
@@ -35,6 +35,13 @@ async def verify_email() -> Response:
 async def reset_password() -> Response:
     """Where a new password is set, or a letter asked for with which that can be done."""
     return _file("reset-password.html", "text/html")
+
+
+@router.get("/remove-factors")
+@rate_limited(READ)
+async def remove_factors() -> Response:
+    """Where somebody who has reset the password removes factors that are not theirs."""
+    return _file("remove-factors.html", "text/html")
 
 
 @router.get("/pages/letters.css")

@@ -13,8 +13,10 @@ from guilder.core.errors import Invalid, Overloaded
 from guilder.core.tokens import opaque_hash
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.letters import (
+    GiveUpFactors,
     RequestLetter,
     VerifyEmail,
+    give_up_factors,
     request_letter,
     verify_email,
 )
@@ -89,6 +91,26 @@ async def create_password_reset(
     await authentication.reset_password(body.token, body.new_password, actor, device)
     tokens.forget()
     return json_response(201, told_body("The password is changed and all sessions have ended."))
+
+
+@router.post(
+    "/factor-removals",
+    status_code=201,
+    response_model=Told,
+    responses=refusals(TokenInvalid, TokenExpired),
+)
+@rate_limited(RECOVERY)
+async def create_factor_removal(
+    body: TokenGiven, actor: AnonymousActor, runner: TheRunner, tokens: TheTokens
+) -> Reply:
+    """Remove one's passkeys by the token of the letter about a reset, good once and for 24 hours.
+
+    All sessions end. An authenticator app is asked for during three more days, and stays if its
+    codes are used meanwhile.
+    """
+    await runner.run(give_up_factors, GiveUpFactors(opaque_hash(body.token)), actor)
+    tokens.forget()
+    return json_response(201, told_body("The passkeys are removed and all sessions have ended."))
 
 
 async def _asked(

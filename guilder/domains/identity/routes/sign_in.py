@@ -81,11 +81,17 @@ async def create_user(
     authentication: TheAuthentication,
     once: TheOnce,
 ) -> Reply:
-    """Sign up without signing in."""
-    command = users.CreateUser(
-        body.email, await authentication.hash_password(body.password, body.email), body.full_name
-    )
+    """Sign up without signing in.
+
+    Where addresses are proved first, one that has a login already gets the same answer as a new
+    one, and its owner a letter.
+    """
+    encoded = await authentication.hash_password(body.password, body.email)
     secrets = {"password_hash": body.password}
+    if authentication.requires_verification:
+        new = users.RegisterUser(body.email, encoded, body.full_name)
+        return await once.run(users.register_user, new, actor, user_body, secrets=secrets)
+    command = users.CreateUser(body.email, encoded, body.full_name)
     return await once.run(users.create_user, command, actor, user_body, secrets=secrets)
 
 
@@ -163,10 +169,10 @@ async def sign_up(
     """Sign up and in, by JSON or a form; without tokens where addresses are proved first."""
     new = await read_json_or_form(exchange, UserCreate)
     if authentication.requires_verification:
-        command = users.CreateUser(
+        command = users.RegisterUser(
             new.email, await authentication.hash_password(new.password, new.email), new.full_name
         )
-        user = await runner.run(users.create_user, command, actor)
+        user = await runner.run(users.register_user, command, actor)
         return json_response(201, sign_up_body(user))
     signed_in = await authentication.sign_up(new.email, new.password, new.full_name, actor, device)
     return json_response(201, sign_up_body(signed_in.user, signed_in))

@@ -35,9 +35,8 @@ from guilder.domains.identity.schemas.logins import (
 )
 
 UsersReader = Annotated[Actor, requires(Permission.USERS_READ)]
-UsersWriter = Annotated[Actor, requires(Permission.USERS_WRITE)]
 FreshUsersWriter = Annotated[Actor, requires(Permission.USERS_WRITE, fresh=True)]
-Rotator = Annotated[Actor, requires(Permission.ROTATIONS_WRITE)]
+FreshRotator = Annotated[Actor, requires(Permission.ROTATIONS_WRITE, fresh=True)]
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -77,10 +76,10 @@ async def get_user(user_id: Uuid, actor: UsersReader, runner: TheRunner) -> Repl
 @router.patch(
     "/users/{user_id}",
     response_model=UserOut,
-    responses=refusals(Forbidden, UserNotFound, LastAdmin, Invalid),
+    responses=refusals(Forbidden, StepUpRequired, UserNotFound, LastAdmin, Invalid),
 )
 async def update_user(
-    user_id: Uuid, body: AccessChange, actor: UsersWriter, runner: TheRunner, tokens: TheTokens
+    user_id: Uuid, body: AccessChange, actor: FreshUsersWriter, runner: TheRunner, tokens: TheTokens
 ) -> Reply:
     """Change what a user may do, or switch them off, which ends their sessions."""
     role = None if body.role is None else Role(body.role)
@@ -94,10 +93,10 @@ async def update_user(
     "/users/{user_id}/rotations",
     status_code=201,
     response_model=RotationOut,
-    responses=refusals(Forbidden, UserNotFound, Invalid),
+    responses=refusals(Forbidden, StepUpRequired, UserNotFound, Invalid),
 )
 async def create_user_rotation(
-    user_id: Uuid, body: RotationCreate, actor: Rotator, once: TheOnce, tokens: TheTokens
+    user_id: Uuid, body: RotationCreate, actor: FreshRotator, once: TheOnce, tokens: TheTokens
 ) -> Reply:
     """Refuse what a user was given so far: access and refresh tokens alike, after the grace.
 
@@ -113,10 +112,10 @@ async def create_user_rotation(
     "/security/rotations",
     status_code=201,
     response_model=RotationOut,
-    responses=refusals(Forbidden, Invalid),
+    responses=refusals(Forbidden, StepUpRequired, Invalid),
 )
 async def create_rotation(
-    body: RotationCreate, actor: Rotator, once: TheOnce, tokens: TheTokens
+    body: RotationCreate, actor: FreshRotator, once: TheOnce, tokens: TheTokens
 ) -> Reply:
     """Refuse what anybody was given so far, after the grace: everybody has to sign in again.
 

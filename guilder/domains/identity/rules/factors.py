@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import unicodedata
 from base64 import b32encode
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,15 +12,18 @@ from uuid import UUID
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.hotp import HOTP
 
-from guilder.core.clock import MINUTE_US, SECOND_US
+from guilder.core.clock import DAY_US, MINUTE_US, SECOND_US
 
 TOTP_SECRET_BYTES: Final = 20
 TOTP_DIGITS: Final = 6
 TOTP_STEP_US: Final = 30 * SECOND_US
 TOTP_SKEW: Final = 1
-"""Time steps by which a clock may be off, to either side."""
+"""Time steps that a code may be late: the time of typing it. One of the future is not accepted."""
 ENROLMENT_US: Final = 15 * MINUTE_US
 """How long a new authenticator app may take to show its first code."""
+TOTP_NOTICE_US: Final = 3 * DAY_US
+"""How long an app still counts that was given up by a letter: whoever reads the letters of another
+must not get past it unseen."""
 RECOVERY_CODES: Final = 10
 MAX_PASSKEYS: Final = 20
 
@@ -29,7 +33,7 @@ class Totp:
     """An authenticator app; ``secret`` is sealed. It is required once it is confirmed.
 
     ``last_step`` is the newest time step whose code was used: neither it nor an older one is
-    accepted again.
+    accepted again. From ``ends_at`` on it counts no more.
     """
 
     user_id: UUID
@@ -37,6 +41,7 @@ class Totp:
     created_at: int
     confirmed_at: int | None = None
     last_step: int = -1
+    ends_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +98,10 @@ type Factor = TotpStep | RecoveryCode | PasskeyProof
 
 
 def normal_code(text: str) -> str:
-    """A code as it was meant: people add spaces and hyphens and mix up cases."""
-    return "".join(text.split()).replace("-", "").upper()
+    """A code as it was meant: people add spaces and dashes of all kinds, mix up cases, and some
+    keyboards write wide digits.
+    """
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text))).upper()
 
 
 def is_totp_code(code: str) -> bool:
@@ -110,14 +117,15 @@ def totp_step(secret: bytes, code: str, now_us: int) -> int | None:
     hotp = HOTP(secret, TOTP_DIGITS, SHA1(), enforce_key_length=False)  # noqa: S303 - RFC 6238
     now = now_us // TOTP_STEP_US
     found = None
-    for step in range(max(0, now - TOTP_SKEW), now + TOTP_SKEW + 1):
+    for step in range(max(0, now - TOTP_SKEW), now + 1):
         if hmac.compare_digest(hotp.generate(step), code.encode()):
             found = step
     return found
 
 
 def totp_uri(secret: bytes, email: str, bank: str) -> str:
-    """What authenticator apps read from a QR code."""
+    """What authenticator apps read from a QR code; a colon ends the bank's name there."""
+    bank = " ".join(bank.replace(":", " ").split())
     label = quote(f"{bank}:{email}", safe="")
     fields = {"secret": base32(secret), "issuer": bank, "digits": TOTP_DIGITS, "period": 30}
     return f"otpauth://totp/{label}?{urlencode(fields, quote_via=quote)}"
@@ -129,5 +137,8 @@ def base32(secret: bytes) -> str:
 
 
 def recovery_hash(user_id: UUID, code: str) -> bytes:
-    """Under which a recovery code in its normal form is stored: it has 100 random bits."""
+    """What is made of a recovery code in its normal form, to be stored under a key.
+
+    Codes of 100 bits, from before there was one, are stored as it is.
+    """
     return hashlib.sha256(user_id.bytes + code.encode()).digest()

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
-from guilder.core.clock import DAY_US, MINUTE_US
+from guilder.core.clock import DAY_US, HOUR_US, MINUTE_US
 from guilder.core.result import Err, Ok
 from guilder.domains.identity.errors import TokenExpired, TokenInvalid
 
@@ -20,11 +20,19 @@ class Purpose(Enum):
     RESET = "reset"
     LOCK = "lock"
     CODES = "codes"
+    SESSION = "session"
+    FACTORS = "factors"
+    KNOWN = "known"
 
     @property
     def token_us(self) -> int:
         """How long the token in it is good; a letter about wrong guesses has none."""
-        return {Purpose.VERIFICATION: DAY_US, Purpose.RESET: 15 * MINUTE_US}.get(self, 0)
+        return _TOKEN_US.get(self, 0)
+
+    @property
+    def wait_us(self) -> int:
+        """How long a letter may wait for the way to be free; later it is not sent any more."""
+        return HOUR_US if self is Purpose.RESET else DAY_US
 
     @property
     def cooldown_us(self) -> int:
@@ -32,12 +40,28 @@ class Purpose(Enum):
 
         Short against the life of a token: whoever asks again has one that is good.
         """
+        if self is Purpose.FACTORS:  # belongs to a reset, which nobody else can ask for
+            return 0
         return 3 * MINUTE_US if self.token_us else DAY_US
+
+
+_TOKEN_US: Final = {
+    Purpose.VERIFICATION: DAY_US,
+    Purpose.RESET: 15 * MINUTE_US,
+    Purpose.FACTORS: DAY_US,
+}
+
+
+CLAIM_US: Final = MINUTE_US
+"""How long a letter counts as under way: longer than an attempt to send it takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter that was asked for; ``user_id`` is None when the address is nobody's."""
+    """A letter that was asked for; ``user_id`` is None when the address is nobody's.
+
+    The life of its token begins when it is sent; ``expires_at`` is until then a bound of it.
+    """
 
     id: UUID
     purpose: Purpose
@@ -46,6 +70,11 @@ class Letter:
     expires_at: int
     sent_at: int | None = None
     used_at: int | None = None
+
+    def is_stale(self, now_us: int) -> bool:
+        """Whether it should not be sent any more: others were used, or it has waited too long."""
+        waits = self.sent_at is None and now_us - self.created_at >= self.purpose.wait_us
+        return waits or self.used_at is not None
 
 
 def check_token(

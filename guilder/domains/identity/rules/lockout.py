@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from guilder.core.clock import MINUTE_US, SECOND_US
@@ -9,6 +10,19 @@ from guilder.core.clock import MINUTE_US, SECOND_US
 MAX_FAILURES: Final = 5
 """Wrong passwords in a row after which nobody is let in for a while."""
 LOCK_US: Final = 15 * MINUTE_US
+
+
+class Locked(Enum):
+    """What is locked, in words for the one who tried."""
+
+    SIGN_IN = "There were too many failed attempts to sign in with this e-mail address."
+    SECOND_FACTOR = "There were too many wrong codes for this sign-in."
+    STEP_UP = (
+        "There were too many wrong passwords or codes in this session, so step-ups are paused."
+    )
+    CHANGE = (
+        "There were too many wrong passwords in this session, so changing the password is paused."
+    )
 
 
 @dataclass(frozen=True, slots=True)

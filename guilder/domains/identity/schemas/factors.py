@@ -55,7 +55,13 @@ class TotpConfirmation(RequestBody):
     code: Code
 
 
-class Credential(RequestBody):
+class BrowserObject(RequestBody):
+    """What a browser gives: members that are not known here are ignored, for some add their own."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Credential(BrowserObject):
     """A ``PublicKeyCredential`` as its ``toJSON()`` writes it, names included."""
 
     id: Base64Url = Field(description="The passkey's id.")
@@ -73,7 +79,7 @@ class Credential(RequestBody):
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
-class Attestation(RequestBody):
+class Attestation(BrowserObject):
     """An ``AuthenticatorAttestationResponse``."""
 
     client_data_json: Base64Url = Field(
@@ -96,7 +102,7 @@ class Attestation(RequestBody):
     )
 
 
-class Assertion(RequestBody):
+class Assertion(BrowserObject):
     """An ``AuthenticatorAssertionResponse``."""
 
     client_data_json: Base64Url = Field(

@@ -4,7 +4,7 @@ Passwords are hashed before a transaction begins and checked between two: argon2
 any of them.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -52,8 +52,9 @@ from guilder.domains.identity.repository import sign_in, users
 from guilder.domains.identity.repository.factors import active_totp
 from guilder.domains.identity.repository.sessions import has_refresh_token
 from guilder.domains.identity.repository.sign_in import LoginFacts
+from guilder.domains.identity.rules.devices import client_device
 from guilder.domains.identity.rules.letters import Purpose
-from guilder.domains.identity.rules.lockout import failures_key
+from guilder.domains.identity.rules.lockout import Locked, failures_key
 from guilder.domains.identity.rules.passwords import check_password, normal_password
 from guilder.domains.identity.rules.sessions import Session
 from guilder.domains.identity.rules.users import User, email_key
@@ -85,6 +86,7 @@ class AuthenticationService:
         passkeys: PasskeyService,
         *,
         common_passwords: Container[str],
+        bank_names: Collection[str] = (),
         requires_verification: bool = False,
         place_of: Callable[[str], str | None],
     ) -> None:
@@ -96,13 +98,14 @@ class AuthenticationService:
         self._refresh_tokens = refresh_tokens
         self.requires_verification = requires_verification
         self._common_passwords = common_passwords
+        self._bank_names = bank_names
         self._place_of = place_of
         self._guard = AttemptGuard(runner)
 
     async def hash_password(self, password: str, email: str, pointer: str = "/password") -> str:
         """The hash of a new password. Raises ``WeakPassword``."""
-        normal = check_password(password, email, self._common_passwords, pointer).unwrap()
-        return await self._passwords.hash(normal)
+        checked = check_password(password, email, self._common_passwords, pointer, self._bank_names)
+        return await self._passwords.hash(checked.unwrap())
 
     async def sign_up(
         self, email: str, password: str, full_name: str | None, actor: Actor, device: str | None
@@ -132,24 +135,21 @@ class AuthenticationService:
         not there is such a user; and, only after the right password, ``SecondFactorRequired``,
         ``InvalidSecondFactor`` or ``EmailUnverified``.
         """
-        found = await self._runner.view(sign_in.find_for_login, email, actor.ip_address, device)
+        here = client_device(actor.ip_address, device)
+        found = await self._runner.view(sign_in.find_for_login, email, here)
         known = found is not None and found.is_known_device
-        place = (actor.ip_address, device or "") if known else ()
+        place = (here.network, here.kind) if known else ()
         key = failures_key(email_key(email), *place)
-        async with self._guard.attempt(key):
-            encoded = None if found is None else found.password_hash
-            fits = await self._passwords.verify(encoded, normal_password(password))
-            if not fits:
+        async with self._guard.attempt(key, Locked.SIGN_IN):
+            fits = await self._fits(None if found is None else found.password_hash, password)
+            if found is None or not fits or not found.user.is_active:
                 user_id = None if found is None else found.user.id
                 await self._guard.record_failure(
                     key, actor, user_id, None if known else Purpose.LOCK
                 )
-            if found is None or not fits:
                 raise InvalidCredentials()
-        second = None
-        if found.user.is_active:  # who is not is refused, and audited, when the session is opened
-            self._refuse_unverified(found.user)
-            second = await self._second(found, code, actor, place)
+        self._refuse_unverified(found.user)
+        second = await self._second(found, code, actor, place)
         refresh_token, refresh_hash = new_opaque_token()
         command = OpenSession(
             found.user.id,
@@ -197,7 +197,8 @@ class AuthenticationService:
             refused = RefusePasskey(None if proved is None else proved[0])
             await self._runner.run(refuse_passkey, refused, actor)
         self._refuse_unverified(user)
-        known = await self._runner.view(sign_in.is_known_device, user.id, actor.ip_address, device)
+        here = client_device(actor.ip_address, device)
+        known = await self._runner.view(sign_in.is_known_device, user.id, here)
         refresh_token, refresh_hash = new_opaque_token()
         command = OpenSession(
             user.id,
@@ -217,8 +218,8 @@ class AuthenticationService:
         Raises ``WrongPassword``, ``AccountLocked``, or ``FactorRequired`` for a user with an
         authenticator app.
         """
-        _user, encoded = await self._checked_password(password, actor)
-        return await self._runner.run(step_up, StepUp(encoded), actor)
+        _user, encoded, key = await self._checked_password(password, actor, Locked.STEP_UP)
+        return await self._runner.run(step_up, StepUp(encoded, failures_key=key), actor)
 
     async def step_up_with_code(self, code: str, actor: Actor) -> int:
         """The same with a code of the app or a recovery code.
@@ -287,14 +288,16 @@ class AuthenticationService:
 
         Raises ``WrongPassword``, ``AccountLocked`` or ``WeakPassword``.
         """
-        user, encoded = await self._checked_password(present, actor)
-        command = ChangePassword(
-            encoded, await self.hash_password(new, user.email, "/new_password"), device
-        )
+        user, encoded, key = await self._checked_password(present, actor, Locked.CHANGE)
+        new_hash = await self.hash_password(new, user.email, "/new_password")
+        command = ChangePassword(encoded, new_hash, device, key)
         await self._runner.run(change_password, command, actor)
 
-    async def _checked_password(self, password: str, actor: Actor) -> tuple[User, str]:
-        """The acting user and the hash that the password matches.
+    async def _checked_password(
+        self, password: str, actor: Actor, what: Locked
+    ) -> tuple[User, str, bytes]:
+        """The acting user, the hash that the password matches, and where wrong ones are counted:
+        for each session apart, so that a thief of one does not bar the owner in another.
 
         Raises ``WrongPassword``, ``AccountLocked``, or ``Unauthenticated`` for an inactive user.
         """
@@ -302,12 +305,12 @@ class AuthenticationService:
         if found is None:
             raise Unauthenticated()
         user, encoded = found
-        key = failures_key("password of", str(user.id))
-        async with self._guard.attempt(key):
-            if not await self._passwords.verify(encoded, normal_password(password)):
-                await self._guard.record_failure(key, actor, user.id)
+        key = failures_key("password of", str(user.id), str(actor.session_id))
+        async with self._guard.attempt(key, what):
+            if not await self._fits(encoded, password):
+                await self._guard.record_failure(key, actor, user.id, Purpose.SESSION)
                 raise WrongPassword()
-        return user, encoded
+        return user, encoded, key
 
     async def reset_password(self, token: str, new: str, actor: Actor, device: str | None) -> None:
         """Set a new password with the token of a letter; all sessions end.
@@ -327,6 +330,9 @@ class AuthenticationService:
         if made is None:
             raise RefreshInvalid()
         return made
+
+    async def _fits(self, encoded: str | None, password: str) -> bool:
+        return await self._passwords.verify(encoded, normal_password(password), password)
 
     async def _rehashed(self, found: LoginFacts, password: str) -> str | None:
         """A better hash of a password that has just proved right, None when there is none."""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from guilder.core.actor import Actor
 from guilder.core.errors import Unauthenticated, Unavailable
-from guilder.core.ports import KeyMissing, Sealer
+from guilder.core.ports import KeyMissing, Macs, Sealer
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.factors import (
     ConfirmTotp,
@@ -24,7 +24,7 @@ from guilder.domains.identity.commands.factors import (
     renew_recovery_codes,
 )
 from guilder.domains.identity.commands.lockout import count_failure
-from guilder.domains.identity.errors import TotpNotFound, WrongFactor
+from guilder.domains.identity.errors import TotpActive, TotpNotFound, WrongFactor
 from guilder.domains.identity.repository import factors
 from guilder.domains.identity.rules.factors import (
     ENROLMENT_US,
@@ -41,12 +41,13 @@ from guilder.domains.identity.rules.factors import (
     totp_uri,
 )
 from guilder.domains.identity.rules.letters import Purpose
-from guilder.domains.identity.rules.lockout import failures_key
+from guilder.domains.identity.rules.lockout import Locked, failures_key
 from guilder.domains.identity.services.lockout import AttemptGuard
 
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32 that look like no other: 5 bits each
-_GROUPS: Final = 4
-_GROUP: Final = 5
+_GROUPS: Final = 7
+_GROUP: Final = 4
+"""140 random bits, more than the 128 that NIST SP 800-63B-4 wants of what is not hashed slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,16 @@ class SecondFactorService:
     """
 
     def __init__(
-        self, runner: Runner, sealer: Sealer, bank: str, qr_svg: Callable[[str], str]
+        self,
+        runner: Runner,
+        sealer: Sealer,
+        macs: Macs,
+        bank: str,
+        qr_svg: Callable[[str], str],
     ) -> None:
         self._runner = runner
         self._sealer = sealer
+        self._macs = macs
         self._bank = bank
         self._qr_svg = qr_svg
         self._guard = AttemptGuard(runner)
@@ -97,20 +104,23 @@ class SecondFactorService:
     async def confirm(self, code: str, actor: Actor) -> list[str]:
         """Confirm the app that shows this code, and return its recovery codes, shown once.
 
-        Raises ``WrongFactor`` for a wrong code, ``TotpNotFound`` when no set-up is under way or it
-        began too long ago, and ``Unauthenticated`` without a user.
+        Raises ``WrongFactor`` for a wrong code, ``TotpActive`` for an app that is confirmed,
+        ``TotpNotFound`` when no set-up is under way or it began too long ago, and
+        ``Unauthenticated`` without a user.
         """
         user_id = actor.user_id
         if user_id is None:
             raise Unauthenticated()
         totp = await self._runner.view(factors.totp, user_id)
         now_us = self._runner.clock.now_us()
-        if totp is None or totp.confirmed_at is not None or now_us - totp.created_at > ENROLMENT_US:
+        if totp is not None and totp.confirmed_at is not None:
+            raise TotpActive("The authenticator app is active already.")
+        if totp is None or now_us - totp.created_at > ENROLMENT_US:
             raise TotpNotFound()
         step = totp_step(self._secret(totp), normal_code(code), now_us)
         if step is None:
             raise WrongFactor()
-        codes, hashes = _new_codes(user_id)
+        codes, hashes = self._new_codes(user_id)
         await self._runner.run(confirm_totp, ConfirmTotp(totp, step, hashes), actor)
         return codes
 
@@ -121,7 +131,7 @@ class SecondFactorService:
         """
         if actor.user_id is None:
             raise Unauthenticated()
-        codes, hashes = _new_codes(actor.user_id)
+        codes, hashes = self._new_codes(actor.user_id)
         await self._runner.run(renew_recovery_codes, RenewRecoveryCodes(hashes), actor)
         return codes
 
@@ -132,11 +142,14 @@ class SecondFactorService:
         Raises ``AccountLocked`` after too many.
         """
         key = failures_key("second factor of", str(totp.user_id), *place)
-        async with self._guard.attempt(key):
+        signed_in = actor.session_id is not None
+        what = Locked.STEP_UP if signed_in else Locked.SECOND_FACTOR
+        async with self._guard.attempt(key, what):
             factor = await self._read(totp, normal_code(text))
             if factor is not None:
                 return Checked(factor, key)
-            wrong = CountWrongCode(key, totp.user_id, Purpose.CODES)
+            letter = Purpose.SESSION if signed_in else Purpose.CODES
+            wrong = CountWrongCode(key, totp.user_id, letter)
             await self._runner.run(count_failure, wrong, actor)
             return None
 
@@ -144,9 +157,10 @@ class SecondFactorService:
         if is_totp_code(code):
             step = totp_step(self._secret(totp), code, self._runner.clock.now_us())
             return TotpStep(step) if step is not None and step > totp.last_step else None
-        hash_ = recovery_hash(totp.user_id, code)
-        known = await self._runner.view(factors.has_recovery_code, totp.user_id, hash_)
-        return RecoveryCode(hash_) if known else None
+        plain = recovery_hash(totp.user_id, code)
+        hashes = (*self._macs.of(plain.hex()), plain)
+        known = await self._runner.view(factors.known_recovery_code, totp.user_id, hashes)
+        return None if known is None else RecoveryCode(known)
 
     def _secret(self, totp: Totp) -> bytes:
         """Raises ``Unavailable`` when its key is not there: then nobody can tell a right code."""
@@ -155,14 +169,16 @@ class SecondFactorService:
         except KeyMissing as error:
             raise Unavailable from error
 
+    def _new_codes(self, user_id: UUID) -> tuple[list[str], tuple[bytes, ...]]:
+        codes = [_new_code() for _ in range(RECOVERY_CODES)]
+        plain = (recovery_hash(user_id, normal_code(code)) for code in codes)
+        return codes, tuple(self._macs.of(one.hex())[0] for one in plain)
+
 
 def _place(user_id: UUID) -> str:
     return f"identity_totps|secret|{user_id}"
 
 
-def _new_codes(user_id: UUID) -> tuple[list[str], tuple[bytes, ...]]:
-    codes = [
-        "-".join("".join(secrets.choice(_LETTERS) for _ in range(_GROUP)) for _ in range(_GROUPS))
-        for _ in range(RECOVERY_CODES)
-    ]
-    return codes, tuple(recovery_hash(user_id, normal_code(code)) for code in codes)
+def _new_code() -> str:
+    groups = ("".join(secrets.choice(_LETTERS) for _ in range(_GROUP)) for _ in range(_GROUPS))
+    return "-".join(groups)

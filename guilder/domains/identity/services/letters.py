@@ -1,23 +1,45 @@
 """Letters to people: what happened in identity, told by mail."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
+from uuid import UUID
 
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import HOUR_US, MINUTE_US, to_datetime
-from guilder.core.events import Delivery
+from guilder.core.events import Delivery, DeliveryFailed
 from guilder.core.letters import LetterTemplate, LetterWriter
 from guilder.core.ports import Mail, Mailer
 from guilder.core.tokens import LetterTokenSource, opaque_hash
 from guilder.db.run import Runner
 from guilder.domains.identity import queries
-from guilder.domains.identity.commands.letters import SendLetter, send_letter
-from guilder.domains.identity.events import LetterRequested, NewDeviceSignedIn, PasswordChanged
-from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.commands.letters import (
+    LetterClaim,
+    MarkLetterSent,
+    SendLetter,
+    mark_letter_sent,
+    send_letter,
+)
+from guilder.domains.identity.events import (
+    LetterRequested,
+    NewDeviceSignedIn,
+    PasswordChanged,
+    SecurityChanged,
+)
+from guilder.domains.identity.repository import sessions
+from guilder.domains.identity.rules.devices import device_name
+from guilder.domains.identity.rules.factors import Factors
+from guilder.domains.identity.rules.letters import Letter, Purpose
 from guilder.domains.identity.rules.lockout import LOCK_US
+from guilder.domains.identity.rules.users import User
 
 _PACKAGE: Final = "guilder.domains.identity"
-_UNKNOWN_DEVICE: Final = "unknown"
+_MOST_TOLD: Final = 4
+MAX_RESET_LINK: Final = 500
+WAITS: Final = 10
+WAIT_SECONDS: Final = 0.5
+"""How often and how long a letter waits for another one that is under way to the same user."""
 
 
 def _letter(name: str, *values: str) -> LetterTemplate:
@@ -26,8 +48,12 @@ def _letter(name: str, *values: str) -> LetterTemplate:
 
 VERIFY_EMAIL: Final = _letter("verify_email", "hours")
 RESET_PASSWORD: Final = _letter("reset_password", "minutes")
-ACCOUNT_LOCKED: Final = _letter("account_locked", "minutes")
-CODES_GUESSED: Final = _letter("codes_guessed", "minutes")
+ACCOUNT_LOCKED: Final = _letter("account_locked", "until")
+CODES_GUESSED: Final = _letter("codes_guessed", "until")
+SESSION_GUESSED: Final = _letter("session_guessed", "until")
+PASSWORD_RESET: Final = _letter("password_reset", "at", "device", "factors", "hours")
+LOGIN_EXISTS: Final = _letter("login_exists")
+SECURITY_CHANGED: Final = _letter("security_changed", "said", "at", "device")
 PASSWORD_CHANGED: Final = _letter("password_changed", "at", "device")
 NEW_SIGN_IN: Final = _letter("new_sign_in", "at", "device", "ip_address")
 LETTERS: Final = (
@@ -35,7 +61,11 @@ LETTERS: Final = (
     RESET_PASSWORD,
     ACCOUNT_LOCKED,
     CODES_GUESSED,
+    SESSION_GUESSED,
+    LOGIN_EXISTS,
+    SECURITY_CHANGED,
     PASSWORD_CHANGED,
+    PASSWORD_RESET,
     NEW_SIGN_IN,
 )
 
@@ -56,21 +86,68 @@ class LetterSender:
     async def asked(self, event: LetterRequested, delivery: Delivery) -> None:
         """Send the letter that somebody has asked for, unless it should not go."""
         token = self.tokens.token(event.letter_id)
-        command = SendLetter(event.letter_id, opaque_hash(token))
-        found = await self.runner.run(send_letter, command, SYSTEM)
-        if found is None:
-            return
-        letter, user = found
-        await self.mailer.send(self._asked(letter.purpose, user.email, delivery.key, token))
+        found = await self._claim(event.letter_id, token)
+        if found is not None:
+            letter, user = found
+            await self._send_claimed(letter, self._asked(letter, user.email, delivery.key, token))
 
     async def password_changed(self, event: PasswordChanged, delivery: Delivery) -> None:
-        """Tell the user that there is another password."""
+        """Tell the user that there is another password, and how to remove factors that a reset has
+        left.
+        """
+        at, device = _moment(delivery.created_at), device_name(event.device_info)
+        if event.letter_id is not None:
+            token = self.tokens.token(event.letter_id)
+            if (found := await self._claim(event.letter_id, token)) is None:
+                return
+            letter, user = found
+            factors = await self.runner.view(queries.factors_of, user.id)
+            mail = self.writer.compose(
+                PASSWORD_RESET, user.email, delivery.key,
+                link=f"{self.address}/remove-factors#token={token}",
+                at=at, device=device, factors=_described(factors),
+                hours=letter.purpose.token_us // HOUR_US,
+            )  # fmt: skip
+            await self._send_claimed(letter, mail)
+            return
+        owner = await self.runner.view(queries.mailable_user, event.user_id)
+        if owner is not None:
+            mail = self.writer.compose(
+                PASSWORD_CHANGED, owner.email, delivery.key, link=self._reset_link,
+                at=at, device=device,
+            )  # fmt: skip
+            await self.mailer.send(mail)
+
+    async def _claim(self, letter_id: UUID, token: str) -> tuple[Letter, User] | None:
+        """The letter and to whom it goes, None when none should.
+
+        Another one that is under way is waited for. Raises ``DeliveryFailed`` after some seconds.
+        """
+        command = SendLetter(letter_id, opaque_hash(token))
+        for _ in range(WAITS):
+            found = await self.runner.run(send_letter, command, SYSTEM)
+            if found is not LetterClaim.LATER:
+                return found if isinstance(found, tuple) else None
+            await asyncio.sleep(WAIT_SECONDS)
+        raise DeliveryFailed("another letter of the kind is under way")
+
+    async def _send_claimed(self, letter: Letter, mail: Mail) -> None:
+        await self.mailer.send(mail)
+        await self.runner.run(mark_letter_sent, MarkLetterSent(letter.id), SYSTEM)
+
+    async def security_changed(self, event: SecurityChanged, delivery: Delivery) -> None:
+        """Tell the user of a change in how they sign in or what they may do."""
         user = await self.runner.view(queries.mailable_user, event.user_id)
         if user is None:
             return
+        session = None
+        if event.session_id is not None:
+            session = await self.runner.view(sessions.session_of, user.id, event.session_id)
         mail = self.writer.compose(
-            PASSWORD_CHANGED, user.email, delivery.key, link=self._reset_link,
-            at=_moment(delivery.created_at), device=event.device_info or _UNKNOWN_DEVICE,
+            SECURITY_CHANGED, user.email, delivery.key, link=self._reset_link,
+            said=event.change.value.format(role=user.role.value),
+            at=_moment(delivery.created_at),
+            device="" if session is None else device_name(session.device_info),
         )  # fmt: skip
         await self.mailer.send(mail)
 
@@ -84,14 +161,14 @@ class LetterSender:
             return
         mail = self.writer.compose(
             NEW_SIGN_IN, user.email, delivery.key, link=self._reset_link,
-            at=_moment(session.created_at), device=session.device_info or _UNKNOWN_DEVICE,
+            at=_moment(session.created_at), device=device_name(session.device_info),
             ip_address=session.ip_address,
         )  # fmt: skip
         await self.mailer.send(mail)
 
-    def _asked(self, purpose: Purpose, to: str, key: str, token: str) -> Mail:
-        compose, reset = self.writer.compose, self._reset_link
-        minutes = (purpose.token_us or LOCK_US) // MINUTE_US
+    def _asked(self, letter: Letter, to: str, key: str, token: str) -> Mail:
+        compose, reset, purpose = self.writer.compose, self._reset_link, letter.purpose
+        until = _moment(letter.created_at + LOCK_US)
         match purpose:
             case Purpose.VERIFICATION:
                 link, hours = (
@@ -100,16 +177,39 @@ class LetterSender:
                 )
                 return compose(VERIFY_EMAIL, to, key, link=link, hours=hours)
             case Purpose.RESET:
-                link = f"{reset}#token={token}"
+                link = f"{reset}#token={token}&email={quote(to, safe='')}"
+                if len(link) > MAX_RESET_LINK:  # it only spares password managers a question
+                    link = f"{reset}#token={token}"
+                minutes = purpose.token_us // MINUTE_US
                 return compose(RESET_PASSWORD, to, key, link=link, minutes=minutes)
             case Purpose.LOCK:
-                return compose(ACCOUNT_LOCKED, to, key, link=reset, minutes=minutes)
+                return compose(ACCOUNT_LOCKED, to, key, link=reset, until=until)
             case Purpose.CODES:
-                return compose(CODES_GUESSED, to, key, link=reset, minutes=minutes)
+                return compose(CODES_GUESSED, to, key, link=reset, until=until)
+            case Purpose.SESSION:
+                return compose(SESSION_GUESSED, to, key, link=reset, until=until)
+            case Purpose.KNOWN:
+                return compose(LOGIN_EXISTS, to, key, link=reset)
+            case Purpose.FACTORS:
+                raise AssertionError("goes with the letter about the reset")
 
     @property
     def _reset_link(self) -> str:
         return f"{self.address}/reset-password"
+
+
+def _described(factors: Factors) -> str:
+    """Which factors, by what nobody could choose: the names of passkeys may be a stranger's."""
+    made = [("passkey", one.created_at) for one in factors.passkeys]
+    if factors.totp is not None and factors.totp.confirmed_at is not None:
+        made.insert(0, ("authenticator app", factors.totp.confirmed_at))
+    told = [f"{kind} added on {_day(at)}" for kind, at in made[:_MOST_TOLD]]
+    rest = len(made) - len(told)
+    return ", ".join(told) + (f", and {rest} more" if rest else "")
+
+
+def _day(instant: int) -> str:
+    return to_datetime(instant).strftime("%-d %B %Y")
 
 
 def _moment(instant: int) -> str:

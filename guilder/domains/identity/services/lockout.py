@@ -11,6 +11,7 @@ from guilder.db.run import Runner
 from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.queries import check_not_locked
 from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.rules.lockout import Locked
 
 
 @dataclass(slots=True)
@@ -31,13 +32,13 @@ class AttemptGuard:
         self._turns: dict[bytes, _Turn] = {}
 
     @asynccontextmanager
-    async def attempt(self, key: bytes) -> AsyncIterator[None]:
-        """A block that checks a password. Raises ``AccountLocked``."""
+    async def attempt(self, key: bytes, what: Locked) -> AsyncIterator[None]:
+        """A block that checks a password or a code. Raises ``AccountLocked``, which says what."""
         turn = self._turns.setdefault(key, _Turn())
         turn.waiting += 1
         try:
             async with turn.lock:
-                await self._runner.view(check_not_locked, key)
+                await self._runner.view(check_not_locked, key, what)
                 yield
         finally:
             turn.waiting -= 1

@@ -1,5 +1,7 @@
 """Passkeys: options for browsers, and what authenticators answer to them."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,6 +15,9 @@ from guilder.domains.identity.repository import factors, users
 from guilder.domains.identity.rules.factors import Passkey, PasskeyProof
 
 _ASSERT: Final = "assert"
+_UNKNOWN: Final = {"fields": {"reason": "nobody has such a passkey"}}
+
+_log = logging.getLogger(__name__)
 
 
 class PasskeyService:
@@ -41,8 +46,13 @@ class PasskeyService:
         try:
             new = self._party.verify_registration(credential, _create(actor))
         except InvalidPasskeyResponse:
-            raise WrongFactor() from None
+            raise WrongFactor("The passkey was not accepted. Ask for new options.") from None
         return await self._runner.run(add_passkey, AddPasskey(name, new), actor)
+
+    @property
+    def origins(self) -> Sequence[str]:
+        """The origins of pages that may use passkeys of this bank."""
+        return self._party.origins
 
     def request_options(self) -> dict[str, Any]:
         """WebAuthn request options, for any passkey of this bank."""
@@ -54,6 +64,7 @@ class PasskeyService:
             named = self._party.credential_id(credential)
             passkey = await self._runner.view(factors.passkey_by_credential, named)
             if passkey is None:
+                _log.warning("a passkey was refused", extra=_UNKNOWN)
                 return None
             done = self._party.verify_assertion(
                 credential,

@@ -1,10 +1,17 @@
 // The pages that letters lead to. The token stands behind the #, so no server and no log sees it before it is used.
 "use strict";
 
-const token = new URLSearchParams(location.hash.slice(1)).get("token");
 const said = document.getElementById("said");
 const ask = document.getElementById("ask");
-const withToken = document.getElementById("verify") || document.getElementById("reset");
+const withToken = document.querySelector("form[data-token]");
+const kept = `letter ${location.pathname}`;
+const fragment = new URLSearchParams(location.hash.slice(1));
+// A reload in the same tab finds the token again; a new tab does not, nor does anybody after it was used.
+if (fragment.get("token")) {
+  sessionStorage.setItem(kept, fragment.toString());
+}
+const given = new URLSearchParams(sessionStorage.getItem(kept) || "");
+const token = given.get("token");
 history.replaceState(null, "", location.pathname);
 // Another link opened in the same tab changes only what stands behind the #.
 addEventListener("hashchange", () => location.reload());
@@ -32,10 +39,13 @@ function on(form, send) {
     try {
       const { ok, told } = await send();
       const problem = (told.errors || []).map((one) => one.message).join(" ") || told.detail;
-      say(ok ? told.message : problem, !ok);
-      form.hidden = ok;
-      if (!ok && ["token_invalid", "token_expired"].includes(told.code)) {
-        form.hidden = true;
+      const dead = ["token_invalid", "token_expired"].includes(told.code);
+      if (form === withToken && (ok || dead)) {
+        sessionStorage.removeItem(kept);
+      }
+      say(ok ? told.message : problem, !ok && !told.already_confirmed);
+      form.hidden = ok || dead;
+      if (dead && !told.already_confirmed) {
         ask.hidden = false;
       }
     } catch {
@@ -47,15 +57,13 @@ function on(form, send) {
 }
 
 on(ask, () => post(ask.dataset.path, { email: ask.elements.email.value }));
-on(withToken, () =>
-  withToken.id === "verify"
-    ? post("email-verifications", { token })
-    : post("password-resets", { token, new_password: withToken.elements.password.value }),
-);
+const password = withToken.elements.password;
+on(withToken, () => post(withToken.dataset.path, password ? { token, new_password: password.value } : { token }));
 const show = document.getElementById("show");
 if (show) {
+  withToken.elements.username.value = given.get("email") || "";
   show.addEventListener("change", () => {
-    withToken.elements.password.type = show.checked ? "text" : "password";
+    password.type = show.checked ? "text" : "password";
   });
 }
 (token ? withToken : ask).hidden = false;
