@@ -298,6 +298,8 @@ async def test_each_request_leaves_one_line_and_one_count(
     assert first == {
         "request_id": "abc",
         "actor": "user:0190a000-0000-7000-8000-000000000001",
+        "session_id": "0190a000-0000-7000-8000-00000000000a",
+        "ip_address": "127.0.0.1",
         "method": "POST",
         "route": "/api/v1/moves",
         "status": 201,

@@ -15,7 +15,7 @@ from tests.house.source import ROOT
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
 
-WORDS = '"Guilder, a bank in a box.", "version"'
+WORDS = '"Guilder, a bank in a box."'
 
 
 @pytest.fixture
