@@ -50,13 +50,12 @@ types: setup ## Mypy, strict
 contracts: setup ## Who may import whom
 	$(BIN)/lint-imports --no-logo
 
-ci: setup ## What CI runs: `make test` with coverage floors, the heavy tests, then a fresh clone
+ci: setup ## What CI runs: `make test` with the heavy tests and coverage floors, then a fresh clone
 	@rm -f .coverage .coverage.*
-	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report="
+	@$(MAKE) --no-print-directory test MARKS="not long" COVERAGE="--cov --cov-report="
 	$(BIN)/coverage report --skip-covered --fail-under=95
 	$(BIN)/coverage report --fail-under=100 \
 		--include='guilder/core/*,guilder/db/run.py,guilder/domains/*/rules.py,guilder/domains/*/rules/*,guilder/domains/ledger/*'
-	$(PYTEST) -m "heavy and not long"
 	$(BIN)/python tools/fresh_clone_check.py
 
 bench: setup ## Measure Guilder, the plain design and pgbench side by side
