@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from guilder.core.actor import SYSTEM
 from guilder.core.money import MAX_AMOUNT, MAX_BOOK
+from guilder.domains.ledger.commands import Category, OpenLedgerAccount, open_ledger_account
 from guilder.domains.ledger.queries import bank_account
+from guilder.domains.ledger.rules.rows import bank_code
 from guilder.domains.ledger.rules.state import Posting, Unit
 from tests.support.app import bank_of
 from tests.support.builders import a_transfer
@@ -112,3 +115,16 @@ async def test_an_account_that_is_full_itself_opens_no_other_of_the_banks(
     full = await ada.post("/simulations/deposits", deposit_of(a, MAX_AMOUNT))
     refused(full, 422, "amount_overflow")
     assert await bank.runner.view(bank_account, "USD", "settlement") == settlement
+
+
+async def test_however_often_a_bank_account_went_on_the_last_is_found(
+    desk: Desk, ada: Customer
+) -> None:
+    runner = bank_of(desk.app).runner
+    await ada.open(funds=5)
+    for place in range(2, 12):
+        opening = OpenLedgerAccount(
+            "USD", Category.ASSET, "Settlement", 1, bank_code("USD", "settlement", place), None
+        )
+        opened = await runner.run(open_ledger_account, opening, SYSTEM)
+        assert await runner.view(bank_account, "USD", "settlement") == opened.number

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from guilder.core.clock import SystemClock
 from guilder.core.errors import Unavailable
 from guilder.db.postgres import connect_postgres, postgres_dsn
 from guilder.domains.ledger import poster as poster_module
@@ -133,3 +134,13 @@ async def test_a_migration_may_take_its_time(branch: Branch) -> None:
     assert await connection.fetchval("SHOW transaction_timeout") == "0"
     assert await connection.fetchval("SHOW lock_timeout") == "0"
     await connection.close()
+
+
+async def test_a_server_that_cannot_be_reached_to_end_a_holder_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The batch is then answered as any that cannot be committed; nothing else is raised."""
+    store = postgres.PostgresStore("postgresql://nobody@127.0.0.1:1/nowhere", SystemClock())
+    await store._end_blockers()
+    told = "the head's lock is held, and its holder cannot be ended"
+    assert [record.message for record in caplog.records] == [told]

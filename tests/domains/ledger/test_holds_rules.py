@@ -239,3 +239,14 @@ def test_a_hold_that_was_taken_back_frees_nothing_when_it_would_have_lapsed() ->
     assert ask(state, Unit(undone, atomic=True)) == ["group_failed", "insufficient_funds"]
     assert ask(state, pay(ALICE, BOB, 101), now_us=LATER) == ["insufficient_funds"]
     assert counters(state) == (0, 100, 0, 0)
+
+
+def test_a_hold_that_is_taken_back_leaves_the_others_of_its_accounts() -> None:
+    state = LedgerState(last_no=2, clock_us=NOW)
+    first, second = (Hold(number, ALICE, BOB, "USD", 10, expires_at=NOW) for number in (1, 2))
+    state.watch(first)
+    state.watch(second)
+    state.forget(first)
+    assert state.lapsing == {ALICE: [second], BOB: [second]}
+    state.forget(second)
+    assert state.lapsing == {}
