@@ -1,7 +1,5 @@
 """The trail is keyed: whoever has the database, and not the key, cannot make a row of it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -13,8 +11,8 @@ from guilder.bootstrap import audit_signer, migrate_bank, open_bank, open_keys
 from guilder.core.clock import FixedClock, SystemClock
 from guilder.core.ports import AuditSigner
 from guilder.db.audit import AuditEntry, Phase, append, audit_chain_hash, audit_events, content
-from guilder.db.engine import Database, is_sqlite
-from guilder.db.migrate import downgrade, migration_engine
+from guilder.db.engine import Database
+from guilder.db.migrate import downgrade
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.audit.verify import AuditReport, verify_audit
@@ -23,6 +21,7 @@ from guilder.infra.security.keys import ring_of
 from guilder.infra.security.signing import RingAuditSigner, TrailKey
 from guilder.verification import verify_database
 from tests.db.house import START, TELLER, Note, write_note
+from tests.domains.audit.back_door import back_door
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 SIGNER = RingAuditSigner(KEY)
@@ -46,22 +45,6 @@ async def report(url: str, signer: AuditSigner | None = SIGNER) -> AuditReport:
 def problem(found: AuditReport) -> tuple[str, str]:
     assert found.broken is not None
     return found.broken.key, found.broken.problem
-
-
-@asynccontextmanager
-async def back_door(url: str) -> AsyncIterator[AsyncConnection]:
-    """The owner without triggers, in a transaction that is rolled back."""
-    engine = Database(url).writer if is_sqlite(url) else migration_engine(url)
-    async with engine.connect() as connection:
-        await connection.begin()
-        if is_sqlite(url):
-            for name in ("no_update", "no_delete"):
-                await connection.execute(text(f"DROP TRIGGER audit_events_{name}"))
-        else:
-            await connection.execute(text("ALTER TABLE audit_events DISABLE TRIGGER USER"))
-        yield connection
-        await connection.rollback()
-    await engine.dispose()
 
 
 async def rehashed(connection: AsyncConnection, signer: AuditSigner | None = None) -> None:

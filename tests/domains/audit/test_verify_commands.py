@@ -1,7 +1,5 @@
 """Whatever is done to the audit trail behind the bank's back, ``verify`` names the row."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
@@ -13,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from guilder.core.clock import MINUTE_US
 from guilder.core.errors import NotFound
 from guilder.db.audit import AuditEntry, Phase, append, audit_chain_hash, audit_events, content
-from guilder.db.engine import Database, is_sqlite
+from guilder.db.engine import is_sqlite
 from guilder.db.migrate import migration_engine
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.audit import repository
 from guilder.domains.audit.verify import MAX_LISTED_ATTEMPTS, AuditReport, verify_audit
 from tests.db.house import START, TELLER, House, Note, write_note
+from tests.domains.audit.back_door import back_door
 
 ACTOR = replace(TELLER, session_id=UUID(int=7))
 ROWS = 6
@@ -61,22 +60,6 @@ async def written(url: str) -> str:
     await house.runner.run(tell, Note("yes"), ACTOR)
     await house.database.close()
     return url
-
-
-@asynccontextmanager
-async def back_door(url: str) -> AsyncIterator[AsyncConnection]:
-    """The owner, with the triggers out of the way, in a transaction that is rolled back."""
-    engine = Database(url).writer if is_sqlite(url) else migration_engine(url)
-    async with engine.connect() as connection:
-        await connection.begin()
-        if is_sqlite(url):
-            for name in ("no_update", "no_delete"):
-                await connection.execute(text(f"DROP TRIGGER audit_events_{name}"))
-        else:
-            await connection.execute(text("ALTER TABLE audit_events DISABLE TRIGGER USER"))
-        yield connection
-        await connection.rollback()
-    await engine.dispose()
 
 
 async def still_the_head(url: str, connection: AsyncConnection) -> None:

@@ -1,6 +1,7 @@
 """The doors of a bank whose time stands still."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.services.authentication import AuthenticationService
 from tests.domains.identity.doors import gate_of
+from tests.domains.identity.mailbox import Mailbox
 from tests.support.constants import NOW
 
 
@@ -27,3 +29,9 @@ async def runner(database_url: str, clock: FixedClock) -> AsyncIterator[Runner]:
 @pytest.fixture
 def auth(runner: Runner, clock: FixedClock) -> AuthenticationService:
     return gate_of(runner, clock)
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Mailbox:
+    """Where the letters of a bank with mail go, see ``with_mail``."""
+    return Mailbox(tmp_path / "mail")

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, delete, exists, func, select
+from sqlalchemy import ColumnElement, Row, Select, delete, exists, func, select
 
 from guilder.core.clock import DAY_US
 from guilder.db.unit_of_work import UnitOfWork, View
@@ -45,18 +45,18 @@ async def letter_of_token(view: View, hash_: bytes) -> tuple[Letter, User] | Non
 
 async def has_sent_since(view: View, letter: Letter, instant: int) -> bool:
     """Whether another letter of the kind has gone to the same user since then."""
-    return bool(
-        await view.scalar(
-            select(
-                exists().where(
-                    letters.c.user_id == letter.user_id,
-                    letters.c.purpose == letter.purpose.value,
-                    letters.c.id != letter.id,
-                    letters.c.sent_at >= instant,
-                )
-            )
-        )
+    return await _has_another(view, letter, letters.c.sent_at >= instant)
+
+
+async def _has_another(view: View, letter: Letter, *conditions: ColumnElement[bool]) -> bool:
+    """Whether there is another letter of the kind to the same user that fits."""
+    another = exists().where(
+        letters.c.user_id == letter.user_id,
+        letters.c.purpose == letter.purpose.value,
+        letters.c.id != letter.id,
+        *conditions,
     )
+    return bool(await view.scalar(select(another)))
 
 
 async def sent_since(view: View, letter: Letter, instant: int) -> int:
@@ -71,18 +71,8 @@ async def sent_since(view: View, letter: Letter, instant: int) -> int:
 
 async def is_under_way(view: View, letter: Letter, since: int) -> bool:
     """Whether another letter of the kind to the same user was claimed since then and not sent."""
-    return bool(
-        await view.scalar(
-            select(
-                exists().where(
-                    letters.c.user_id == letter.user_id,
-                    letters.c.purpose == letter.purpose.value,
-                    letters.c.id != letter.id,
-                    letters.c.sent_at.is_(None),
-                    letters.c.claimed_at > since,
-                )
-            )
-        )
+    return await _has_another(
+        view, letter, letters.c.sent_at.is_(None), letters.c.claimed_at > since
     )
 
 
