@@ -129,16 +129,19 @@ async def test_redis_killed_and_restarted_under_load_leaves_guesses_bounded(
                 redis_server.kill()
                 await until(lambda: told(caplog) == [GONE])
                 await asyncio.to_thread(redis_server.start)
-                await until(lambda: told(caplog) == [GONE, BACK])
+                await until(lambda: told(caplog)[1:2] == [BACK])
                 await until(lambda: said[SESSIONS, 429])
                 ended.set()
                 await asyncio.gather(*tasks)
     assert {status for path, status in said if path == "/"} == {200}
     assert {status for path, status in said if path == SESSIONS} == {422, 429}
     # A bucket before, one of its own while Redis was away, and a new one after: it kept nothing.
-    assert said[SESSIONS, 422] <= 2 * QUOTA + most(begun)
+    # Where the machine is so busy that Redis is given up again, there is one of its own each time.
+    away = told(caplog)[::2]
+    assert said[SESSIONS, 422] <= (1 + len(away)) * QUOTA + most(begun)
     assert slowest < ANSWER_SECONDS + 0.5 + 2 * (lag.worst + usual)
-    assert told(caplog) == [GONE, BACK]
+    assert set(away) == {GONE}
+    assert set(told(caplog)[1::2]) == {BACK}
 
 
 async def test_strict_limits_hold_without_redis_and_looks_are_free(

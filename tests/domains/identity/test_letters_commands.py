@@ -11,6 +11,7 @@ from guilder.core.events import Delivery, DeliveryFailed
 from guilder.core.ports import Mail, MailNotSent
 from guilder.core.tokens import opaque_hash
 from guilder.db.run import Runner
+from guilder.db.unit_of_work import View
 from guilder.domains.identity.commands.letters import (
     LetterClaim,
     MarkLetterSent,
@@ -27,8 +28,8 @@ from guilder.domains.identity.commands.lockout import CountFailure, count_failur
 from guilder.domains.identity.errors import TokenExpired
 from guilder.domains.identity.events import LetterRequested
 from guilder.domains.identity.models import letters
-from guilder.domains.identity.repository.letters import sessions_before
-from guilder.domains.identity.rules.letters import MOST_A_DAY, Purpose
+from guilder.domains.identity.repository.letters import has_sent_since, sessions_before
+from guilder.domains.identity.rules.letters import MOST_A_DAY, Letter, Purpose
 from guilder.domains.identity.rules.lockout import MAX_FAILURES
 from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.letters import LETTERS, LetterSender
@@ -224,6 +225,25 @@ async def test_a_letter_waits_for_one_that_is_under_way(
     with pytest.raises(DeliveryFailed):
         await attempt(sender, await request(runner), clock)
     assert post.arrived == []
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # SQLite writes one by one
+async def test_a_letter_that_goes_while_the_next_one_asks_for_it_is_seen(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ada(runner, verified=True)
+    first, second = await request(runner), await request(runner)
+    await runner.run(send_letter, SendLetter(first.letter_id, b"h" * 32), SYSTEM)
+
+    async def asked_just_before_it_went(view: View, letter: Letter, instant: int) -> bool:
+        found = await has_sent_since(view, letter, instant)
+        await runner.run(mark_letter_sent, MarkLetterSent(first.letter_id), SYSTEM)
+        return found
+
+    where = "guilder.domains.identity.repository.letters.has_sent_since"
+    monkeypatch.setattr(where, asked_just_before_it_went)
+    claimed = await runner.run(send_letter, SendLetter(second.letter_id, b"i" * 32), SYSTEM)
+    assert claimed is LetterClaim.LATER
 
 
 @pytest.mark.parametrize(("purpose", "hours"), [(Purpose.RESET, 1), (Purpose.VERIFICATION, 24)])

@@ -92,12 +92,13 @@ async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] |
     if letter.is_stale(now_us):
         return LetterClaim.NEVER
     if purpose.cooldown_us:
+        # First: one that goes between two of these questions is then seen by a later one.
+        if await letters.is_under_way(uow, letter, now_us - CLAIM_US):
+            return LetterClaim.LATER
         if await letters.has_sent_since(uow, letter, now_us - purpose.cooldown_us):
             return LetterClaim.NEVER
         if await letters.sent_since(uow, letter, now_us - DAY_US) >= MOST_A_DAY:
             return LetterClaim.NEVER
-        if await letters.is_under_way(uow, letter, now_us - CLAIM_US):
-            return LetterClaim.LATER
     life = purpose.token_us
     await letters.claim(uow, letter.id, cmd.token_hash if life else None, now_us + life)
     return letter, user
