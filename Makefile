@@ -10,7 +10,8 @@ PYTEST_ARGS ?=
 T ?=
 # Folders whose heavy tests count in coverage; the others run outside its measure, which doubles what a test takes.
 MEASURED := tests/domains/ledger tests/db
-PYTEST := $(BIN)/pytest -n $(if $(T),0,2 --dist worksteal)
+# Three at a time on two cores: a third of the time a test waits for another process.
+PYTEST := $(BIN)/pytest -n $(if $(T),0,3 --dist worksteal)
 # Where this is set every process compiles all that it imports anew, which takes longer than most tests.
 unexport PYTHONDONTWRITEBYTECODE
 

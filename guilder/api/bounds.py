@@ -1,6 +1,7 @@
 """How many values a sound body can hold, read off the schema of its model."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -14,6 +15,7 @@ SPARE_VALUES: Final = MAX_VALUES
 """On top, so that a body with some members or items too many is told which they are."""
 
 
+@cache
 def most_values_of(model: Any) -> int:
     """The most values that a body read as ``model`` may hold before it is refused unread."""
     schema = TypeAdapter(model).json_schema()
