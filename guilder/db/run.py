@@ -5,6 +5,10 @@ success is written in the command's own transaction, the failure in one of its o
 survives the rollback. Both say what the command told of itself by ``uow.audit``, and a success that
 told no subject has the id of what the command returned. A command that meets a deadlock or a busy
 database runs again, whole.
+
+A command that raises a refusal leaves nothing behind. One that returns ``Err`` is refused all the
+same, and what it wrote is kept: counts of wrong guesses, say, and the letter about them. It has
+no other outcome.
 """
 
 import asyncio
@@ -12,7 +16,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, ClassVar, Concatenate, Final, Protocol
+from typing import Any, ClassVar, Concatenate, Final, Never, Protocol
 from uuid import UUID
 
 from guilder.core.actor import Actor
@@ -21,6 +25,7 @@ from guilder.core.errors import Refusal
 from guilder.core.events import EventRoutes
 from guilder.core.ids import uuid7
 from guilder.core.ports import AuditSigner
+from guilder.core.result import Err
 from guilder.db.audit import AuditDetails, AuditEntry, Phase, append
 from guilder.db.deliveries import check_event_routes
 from guilder.db.engine import Database, is_transient, raise_translated
@@ -109,6 +114,16 @@ class Runner:
         value: T = outcome.value
         return value
 
+    async def refuse[C: Command](
+        self,
+        handler: Callable[[UnitOfWork, C], Awaitable[Err[Any]]],
+        command: C,
+        actor: Actor,
+    ) -> Never:
+        """Run a command that says why it refuses, and raise that once it has been committed."""
+        await self._shielded(_Call(handler, command, actor))
+        raise AssertionError("a command that only refuses has done something")
+
     async def run_once[C: Command, T](
         self,
         handler: Callable[[UnitOfWork, C], Awaitable[T]],
@@ -149,15 +164,16 @@ class Runner:
     ) -> Done[T] | Replayed:
         await self._audit(call, attempt, Phase.ATTEMPTED)
         try:
-            return await self._retried(call, attempt)
+            outcome = await self._retried(call, attempt)
         except Exception as error:
             code = error.code if isinstance(error, Refusal) else "internal_error"
             await self._audit(call, attempt, Phase.FAILED, code)
             raise
+        return outcome.unwrap() if isinstance(outcome, Err) else outcome
 
     async def _retried[C: Command, T](
         self, call: _Call[C, T], attempt: _Attempt
-    ) -> Done[T] | Replayed:
+    ) -> Done[T] | Replayed | Err[Any]:
         deadline = monotonic() + RERUN_SECONDS
         for attempts_left in reversed(range(COMMAND_ATTEMPTS)):
             try:
@@ -170,24 +186,32 @@ class Runner:
 
     async def _once[C: Command, T](
         self, call: _Call[C, T], attempt: _Attempt
-    ) -> Done[T] | Replayed:
+    ) -> Done[T] | Replayed | Err[Any]:
         async with self.database.begin() as connection:
             uow = UnitOfWork(connection, call.actor, self.clock.now_us(), self._routes)
             attempt.details = uow.audit_details
-            outcome: Done[T] | Replayed | None = None
-            if call.key is not None and (kept := await replay(uow, call.key)) is not None:
-                outcome = Replayed(kept)
-                uow.audit(replayed=True)
-            if outcome is None:
-                value = await call.handler(uow, call.command)
-                outcome = Done(value, call.answer(value) if call.answer is not None else None)
-                if call.key is not None and outcome.answer is not None:
-                    await keep(uow, call.key, outcome.answer)
-                if uow.audit_details.subject is None:
-                    uow.audit(subject=getattr(value, "id", None))
-            await append(
-                connection, _entry(call, attempt, Phase.SUCCEEDED, uow.now_us), self.signer
-            )
+            outcome = await self._outcome(uow, call)
+            phase, code = Phase.SUCCEEDED, None
+            if isinstance(outcome, Err):
+                phase, code = Phase.FAILED, outcome.refusal.code
+            await append(connection, _entry(call, attempt, phase, uow.now_us, code), self.signer)
+        return outcome
+
+    async def _outcome[C: Command, T](
+        self, uow: UnitOfWork, call: _Call[C, T]
+    ) -> Done[T] | Replayed | Err[Any]:
+        """Run the command, unless it has been answered before under its key."""
+        if call.key is not None and (kept := await replay(uow, call.key)) is not None:
+            uow.audit(replayed=True)
+            return Replayed(kept)
+        value = await call.handler(uow, call.command)
+        if isinstance(value, Err):
+            return value
+        outcome = Done(value, call.answer(value) if call.answer is not None else None)
+        if call.key is not None and outcome.answer is not None:
+            await keep(uow, call.key, outcome.answer)
+        if uow.audit_details.subject is None:
+            uow.audit(subject=getattr(value, "id", None))
         return outcome
 
     async def _audit(

@@ -90,7 +90,7 @@ GUARDS: list[tuple[str, str, str]] = [
     ("guilder/domains/identity/repository/letters.py",
      "letters.c.hash == hash_, users.c.is_active", "letters.c.hash == hash_"),
     ("guilder/domains/identity/services/authentication.py",
-     "        self._refuse_unverified(found.user)\n", ""),
+     "        await self._refuse_unverified(found.user, actor)\n", ""),
     (SESSION_ROWS, "statement = statement.where(sessions.c.id == only)", "pass"),
     (SESSION_ROWS, "statement = statement.where(sessions.c.id != but)", "pass"),
     ("guilder/domains/identity/commands/rotations.py", "_rotate(uow, cmd.user_id, ",

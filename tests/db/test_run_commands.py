@@ -1,12 +1,14 @@
 """The runner's promises: what is audited, what is committed, and what survives."""
 
 import json
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
 from guilder.core.errors import NotFound
+from guilder.core.result import Err
 from guilder.db.outbox import outbox
 from guilder.db.run import Done
 from guilder.db.unit_of_work import UnitOfWork
@@ -30,6 +32,11 @@ async def refuse_after_writing(uow: UnitOfWork, cmd: Note) -> str:
     raise NotFound(cmd.words)
 
 
+async def refuse_and_keep(uow: UnitOfWork, cmd: Note) -> Err[NotFound]:
+    await write_note(uow, cmd)
+    return Err(NotFound(cmd.words))
+
+
 async def crash_after_writing(uow: UnitOfWork, cmd: Note) -> str:
     await write_note(uow, cmd)
     raise ZeroDivisionError(cmd.words)
@@ -43,6 +50,14 @@ async def test_a_refused_command_leaves_a_failed_row_and_nothing_else(house: Hou
     assert await house.notes() == []
 
 
+async def test_what_a_returned_refusal_has_written_is_kept_and_told_as_failed(house: House) -> None:
+    with pytest.raises(NotFound) as refused:
+        await house.runner.refuse(refuse_and_keep, Note("No."), TELLER)
+    assert refused.value.detail == "No."
+    assert await house.phases() == [("attempted", None), ("failed", "not_found")]
+    assert await house.notes() == ["No."]
+
+
 async def test_a_crashed_command_leaves_a_failed_row_and_nothing_else(house: House) -> None:
     with pytest.raises(ZeroDivisionError):
         await house.runner.run(crash_after_writing, Note("secret words"), TELLER)
@@ -53,10 +68,10 @@ async def test_a_crashed_command_leaves_a_failed_row_and_nothing_else(house: Hou
 
 @pytest.mark.parametrize("handler", [refuse_after_writing, crash_after_writing])
 async def test_an_error_is_raised_as_it_is_and_is_not_its_own_cause(
-    house: House, handler: object
+    house: House, handler: Callable[[UnitOfWork, Note], Awaitable[str]]
 ) -> None:
     with pytest.raises((NotFound, ZeroDivisionError)) as raised:
-        await house.runner.run(handler, Note("No."), TELLER)  # type: ignore[arg-type]
+        await house.runner.run(handler, Note("No."), TELLER)
     assert raised.value.__cause__ is None
 
 

@@ -147,7 +147,7 @@ async def test_whose_login_fails_is_seen_and_what_was_guessed_is_not(
         answer = await log_in(client, "Ada@example.test", f"guessed password {number}")
         assert answer.status_code == 401
     await log_in(client, "stranger@example.test", "guessed password")
-    refused = await events(client, root, action="password.refuse", phase="succeeded")
+    refused = await events(client, root, action="session.open", phase="failed")
     subjects = [(e["subject"], e["detail"]) for e in refused]
     hers = ada["user"]["id"]
     assert subjects == [
@@ -165,7 +165,8 @@ async def test_a_wrong_present_password_is_seen(
     body = {"current_password": "guessed password", "new_password": "another good one"}
     answer = await client.put(f"{API}/users/me/password", json=body, headers=bearer(ada))
     assert answer.status_code == 403
-    (refused,) = await events(client, root, subject=ada["user"]["id"], action="password.refuse")
+    (refused,) = await events(client, root, subject=ada["user"]["id"], phase="failed")
+    assert (refused["action"], refused["code"]) == ("user.change_password", "wrong_password")
     assert refused["actor"] == f"user:{ada['user']['id']}"
 
 
@@ -176,8 +177,9 @@ async def test_sessions_are_found_by_their_user(
     assert (await client.post(f"{API}/tokens", json=token)).status_code == 201
     hers = await events(client, root, subject=ada["user"]["id"])
     session = {"session": ada["session"]["id"]}
+    opened = {**session, "factors": ["password"]}
     assert [(e["action"], e["detail"]) for e in hers] == [
-        ("session.refresh", session), ("session.open", session), ("user.create", {"role": "user"}),
+        ("session.refresh", session), ("session.open", opened), ("user.create", {"role": "user"}),
     ]  # fmt: skip
 
 

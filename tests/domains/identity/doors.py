@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Awaitable
 from typing import Any
+from uuid import UUID
+
+import pytest
 
 from guilder.core.actor import Actor
 from guilder.core.clock import Clock, FixedClock
@@ -10,8 +13,11 @@ from guilder.core.errors import Unauthenticated
 from guilder.core.permissions import Role
 from guilder.core.ports import PasswordHasher
 from guilder.db.run import Runner
+from guilder.domains.identity.commands.refusals import RefuseSignIn, refuse
+from guilder.domains.identity.errors import InvalidCredentials
 from guilder.domains.identity.queries import get_factors, session_user
 from guilder.domains.identity.rules.factors import Factors
+from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.domains.identity.services.factors import SecondFactorService
@@ -95,6 +101,18 @@ async def is_good(runner: Runner, who: SignedIn) -> bool:
     except Unauthenticated:
         return False
     return True
+
+
+async def guess_wrongly(
+    runner: Runner,
+    key: bytes,
+    user_id: UUID | None = None,
+    letter: Purpose | None = None,
+) -> None:
+    """Give a wrong password once more, which is counted under the key."""
+    wrong = RefuseSignIn(InvalidCredentials(), user_id, key, letter)
+    with pytest.raises(InvalidCredentials):
+        await runner.refuse(refuse, wrong, CALLER)
 
 
 async def outcomes(*work: Awaitable[Any]) -> list[str]:

@@ -395,7 +395,7 @@ async def test_wrong_codes_are_in_the_audit_trail(
     rows = await owner.rows(
         runner.database.url, "SELECT action, phase FROM audit_events ORDER BY id DESC LIMIT 2"
     )
-    assert rows[::-1] == [("factor.refuse", "attempted"), ("factor.refuse", "succeeded")]
+    assert rows[::-1] == [("session.open", "attempted"), ("session.open", "failed")]
 
 
 async def test_sessions_outlive_the_migration_there_and_back(

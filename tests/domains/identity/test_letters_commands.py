@@ -24,7 +24,6 @@ from guilder.domains.identity.commands.letters import (
     send_letter,
     user_of_token,
 )
-from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.errors import TokenExpired
 from guilder.domains.identity.events import LetterRequested
 from guilder.domains.identity.models import letters
@@ -37,7 +36,7 @@ from guilder.domains.identity.subscribers import prune_old_letters
 from guilder.infra.mail.letters import Letters
 from guilder.infra.security.tokens import LetterTokens
 from tests.db import owner
-from tests.domains.identity.doors import ADDRESS, SECRET
+from tests.domains.identity.doors import ADDRESS, SECRET, guess_wrongly
 from tests.support.builders import a_user
 from tests.support.constants import EMAIL
 
@@ -87,8 +86,7 @@ async def test_who_has_proved_an_address_is_told_of_wrong_guesses_once_a_day(
     user = await ada(runner, verified=True)
     for told in (True, False):
         for _ in range(MAX_FAILURES):
-            guess = CountFailure(b"k" * 32, user.id, Purpose.LOCK)
-            await runner.run(count_failure, guess, SYSTEM)
+            await guess_wrongly(runner, b"k" * 32, user.id, Purpose.LOCK)
         assert (await send_newest(runner) is not None) is told
         clock.advance(seconds=DAY_SECONDS // 2)
     assert await asked(runner) == ["lock", "lock"]
@@ -119,7 +117,7 @@ async def test_nobody_else_is_told_of_wrong_guesses(runner: Runner, clock: Fixed
     ):
         clock.advance(seconds=1)
         for _ in range(MAX_FAILURES):
-            await runner.run(count_failure, CountFailure(key, whose, letter), SYSTEM)
+            await guess_wrongly(runner, key, whose, letter)
         assert await send_newest(runner) is None
     assert await asked(runner) == ["verification", "lock", "lock", "lock"]  # all the same work
 

@@ -18,7 +18,6 @@ from guilder.domains.identity.commands.letters import (
     request_letter,
     send_letter,
 )
-from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.commands.sessions import EndOtherSessions, end_other_sessions
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, WrongPassword
 from guilder.domains.identity.models import letters, users
@@ -30,7 +29,7 @@ from guilder.domains.identity.services.authentication import AuthenticationServi
 from guilder.infra.security.passwords import Argon2Passwords
 from guilder.infra.security.tokens import LetterTokens
 from tests.db import owner
-from tests.domains.identity.doors import SECRET, gate_of
+from tests.domains.identity.doors import SECRET, gate_of, guess_wrongly
 from tests.support.constants import CALLER, EMAIL, NOW, PASSWORD, STRANGER
 
 
@@ -182,9 +181,7 @@ async def test_many_who_have_the_right_password_come_in_together(
 
 async def test_first_failures_that_are_counted_at_once_all_count(runner: Runner) -> None:
     key = failures_key("x")
-    await asyncio.gather(
-        *(runner.run(count_failure, CountFailure(key), STRANGER) for _ in range(4))
-    )
+    await asyncio.gather(*(guess_wrongly(runner, key) for _ in range(4)))
     rows = await owner.rows(runner.database.url, "SELECT in_a_row FROM identity_failures")
     assert rows == [(4,)]
 

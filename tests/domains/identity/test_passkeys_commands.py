@@ -380,6 +380,7 @@ async def test_who_is_refused_with_a_passkey_is_in_the_audit_trail(
     )
     ada_id = str(ada.user.id)
     assert rows == [
-        ("passkey.refuse", None, "invalid_passkey"),
-        ("passkey.refuse", ada_id, "invalid_passkey"),
+        ("session.open", None, "invalid_passkey"),
+        ("session.open", ada_id, "invalid_passkey"),
+        ("session.open", ada_id, "invalid_credentials"),
     ]

@@ -9,7 +9,6 @@ from guilder.core.clock import FixedClock
 from guilder.core.permissions import Role
 from guilder.db.engine import Database
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.lockout import CountFailure, count_failure
 from guilder.domains.identity.commands.pruning import PruneLogins, prune_logins
 from guilder.domains.identity.commands.sessions import EndSession, end_session
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, RefreshReused
@@ -18,6 +17,7 @@ from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.domains.identity.subscribers import prune_old_logins
 from tests.db import owner
+from tests.domains.identity.doors import guess_wrongly
 from tests.support.constants import CALLER, EMAIL, PASSWORD
 from tests.support.waiting import LONG
 
@@ -117,7 +117,7 @@ async def test_no_run_takes_more_than_its_share(
     for _ in range(4):
         await auth.log_in(EMAIL, PASSWORD, CALLER, None)
     for name in "abcde":
-        await runner.run(count_failure, CountFailure(failures_key(name)), CALLER)
+        await guess_wrongly(runner, failures_key(name))
     clock.advance(days=200)
     async with asyncio.timeout(LONG):
         taken = [await runner.run(prune_logins, PruneLogins(2), SYSTEM) for _ in range(5)]
@@ -146,10 +146,10 @@ async def test_a_failure_that_is_counted_meanwhile_is_not_forgotten(
 ) -> None:
     """The deletion has chosen the row and waits for the one who counts, and then must let it be."""
     key = failures_key("eve@b.test")
-    await runner.run(count_failure, CountFailure(key), CALLER)
+    await guess_wrongly(runner, key)
     clock.advance(days=1)
     if runner.database.sqlite:  # one writer at a time: there is no meanwhile
-        await runner.run(count_failure, CountFailure(key), CALLER)
+        await guess_wrongly(runner, key)
         assert await prune_old_logins(runner) == 0
         return
     async with runner.database.begin() as counting:

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from guilder.core.errors import Unauthenticated
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity.commands.lockout import CountFailure
 from guilder.domains.identity.errors import (
     TotpActive,
     TotpNotFound,
     UserNotFound,
+    WrongFactor,
 )
 from guilder.domains.identity.events import SecurityChanged
 from guilder.domains.identity.repository import factors, sessions, users
@@ -64,19 +64,25 @@ async def enrol_totp(uow: UnitOfWork, cmd: EnrolTotp) -> User:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmTotp:
-    """Let an app count whose code of ``step`` was right; ``hashes`` are of its recovery codes."""
+    """Let an app count whose code of ``step`` was right; ``hashes`` are of its recovery codes.
+
+    Without a step the code was wrong.
+    """
 
     action: ClassVar[str] = "totp.confirm"
     totp: Totp
-    step: int
+    step: int | None
     hashes: tuple[bytes, ...]
 
 
 async def confirm_totp(uow: UnitOfWork, cmd: ConfirmTotp) -> User:
     """Confirm it, and end the other sessions, which were opened with less.
 
-    Raises ``TotpNotFound`` when another app has replaced it meanwhile.
+    Raises ``WrongFactor``, and ``TotpNotFound`` when another app has replaced it meanwhile.
     """
+    uow.audit(uow.actor.user_id)
+    if cmd.step is None:
+        raise WrongFactor()
     user = await _lock_actor(uow)
     if await factors.totp(uow, user.id) != cmd.totp:
         raise TotpNotFound()
@@ -165,10 +171,3 @@ async def _lock_actor(uow: UnitOfWork) -> User:
     if found is None:
         raise Unauthenticated()
     return found[0]
-
-
-@dataclass(frozen=True, slots=True)
-class CountWrongCode(CountFailure):
-    """A wrong code."""
-
-    action: ClassVar[str] = "factor.refuse"

@@ -1,7 +1,7 @@
 """Passkeys: made, removed, and what they sign checked."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Never
+from typing import ClassVar
 from uuid import UUID
 
 from guilder.core.errors import Unauthenticated
@@ -10,7 +10,6 @@ from guilder.core.passkeys import NewPasskey
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.factors import end_others, tell
 from guilder.domains.identity.errors import (
-    InvalidPasskey,
     PasskeyNotFound,
     PasskeyTaken,
     TooManyPasskeys,
@@ -23,19 +22,21 @@ from guilder.domains.identity.rules.factors import MAX_PASSKEYS, Passkey
 
 @dataclass(frozen=True, slots=True)
 class AddPasskey:
-    """Give the acting user a passkey that has answered its challenge."""
+    """Give the acting user a passkey that has answered its challenge; None has not."""
 
     action: ClassVar[str] = "passkey.add"
     name: str
-    new: NewPasskey
+    new: NewPasskey | None
 
 
 async def add_passkey(uow: UnitOfWork, cmd: AddPasskey) -> Passkey:
     """Store it.
 
-    Raises ``TooManyPasskeys``, ``PasskeyTaken``, ``WrongFactor`` for a challenge that was used or
-    has ended, and ``Unauthenticated`` for an inactive user.
+    Raises ``TooManyPasskeys``, ``PasskeyTaken``, ``WrongFactor`` for a challenge that was used, has
+    ended or was not answered, and ``Unauthenticated`` for an inactive user.
     """
+    if cmd.new is None:
+        raise WrongFactor("The passkey was not accepted. Ask for new options.")
     found = None
     if uow.actor.user_id is not None:
         found = await users.lock_active_user(uow, uow.actor.user_id)
@@ -80,17 +81,3 @@ async def remove_passkey(uow: UnitOfWork, cmd: RemovePasskey) -> None:
         raise PasskeyNotFound()
     await end_others(uow, uow.actor.user_id)
     await tell(uow, uow.actor.user_id, SecurityChange.PASSKEY_REMOVED)
-
-
-@dataclass(frozen=True, slots=True)
-class RefusePasskey:
-    """Let nobody in by a passkey that does not fit, or whose user is switched off."""
-
-    action: ClassVar[str] = "passkey.refuse"
-    user_id: UUID | None
-
-
-async def refuse_passkey(uow: UnitOfWork, cmd: RefusePasskey) -> Never:
-    """Raises ``InvalidPasskey``; the audit trail names the passkey's user, where that is known."""
-    uow.audit(cmd.user_id)
-    raise InvalidPasskey()

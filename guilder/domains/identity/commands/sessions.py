@@ -92,7 +92,9 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
     await sessions.insert_session(uow, session, cmd.refresh_hash)
     if not cmd.is_known_device:
         await uow.record(NewDeviceSignedIn(cmd.user_id, session.id))
-    uow.audit(session=session.id)
+    by_password = () if cmd.password_hash is None else ("password",)
+    factors_used = (*by_password, *(() if cmd.factor is None else (cmd.factor.name,)))
+    uow.audit(session=session.id, factors=factors_used)
     return session
 
 

@@ -5,7 +5,7 @@ import hmac
 import unicodedata
 from base64 import b32encode
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
@@ -71,6 +71,7 @@ class Factors:
 class TotpStep:
     """A right code, by the time step it belongs to."""
 
+    name: ClassVar[str] = "totp"
     step: int
 
 
@@ -78,6 +79,7 @@ class TotpStep:
 class RecoveryCode:
     """A recovery code, by its hash."""
 
+    name: ClassVar[str] = "recovery_code"
     hash: bytes
 
 
@@ -85,6 +87,7 @@ class RecoveryCode:
 class PasskeyProof:
     """A signature that holds: which passkey made it, its new counter, and over which challenge."""
 
+    name: ClassVar[str] = "passkey"
     passkey_id: UUID
     sign_count: int
     challenge_hash: bytes

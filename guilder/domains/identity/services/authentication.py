@@ -6,7 +6,7 @@ any of them.
 
 from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Never
 from uuid import UUID
 
 from guilder.core.actor import Actor
@@ -19,7 +19,7 @@ from guilder.domains.identity.commands.letters import (
     reset_password,
     user_of_token,
 )
-from guilder.domains.identity.commands.passkeys import RefusePasskey, refuse_passkey
+from guilder.domains.identity.commands.refusals import RefuseSignIn, RefuseStepUp, refuse
 from guilder.domains.identity.commands.sessions import (
     EndFamily,
     OpenSession,
@@ -41,7 +41,7 @@ from guilder.domains.identity.commands.users import (
 from guilder.domains.identity.errors import (
     EmailUnverified,
     InvalidCredentials,
-    InvalidSecondFactor,
+    InvalidPasskey,
     RefreshInvalid,
     RefreshReused,
     SecondFactorRequired,
@@ -59,7 +59,7 @@ from guilder.domains.identity.rules.passwords import check_password, normal_pass
 from guilder.domains.identity.rules.sessions import Session
 from guilder.domains.identity.rules.users import User, email_key
 from guilder.domains.identity.services.factors import Checked, SecondFactorService
-from guilder.domains.identity.services.lockout import AttemptGuard
+from guilder.domains.identity.services.lockout import AttemptGuard, Guess
 from guilder.domains.identity.services.passkeys import PasskeyService
 
 
@@ -140,15 +140,14 @@ class AuthenticationService:
         known = found is not None and found.is_known_device
         place = (here.network, here.kind) if known else ()
         key = failures_key(email_key(email), *place)
-        async with self._guard.attempt(key, Locked.SIGN_IN):
+        user_id = None if found is None else found.user.id
+        letter = None if known else Purpose.LOCK
+        guess = Guess(key, Locked.SIGN_IN, actor, user_id, letter)
+        async with self._guard.attempt(guess):
             fits = await self._fits(None if found is None else found.password_hash, password)
             if found is None or not fits or not found.user.is_active:
-                user_id = None if found is None else found.user.id
-                await self._guard.record_failure(
-                    key, actor, user_id, None if known else Purpose.LOCK
-                )
-                raise InvalidCredentials()
-        self._refuse_unverified(found.user)
+                await self._guard.refuse(guess, InvalidCredentials())
+        await self._refuse_unverified(found.user, actor)
         second = await self._second(found, code, actor, place)
         refresh_token, refresh_hash = new_opaque_token()
         command = OpenSession(
@@ -175,11 +174,9 @@ class AuthenticationService:
         if found.totp is None:
             return None
         if code is None:
-            raise SecondFactorRequired()
-        checked = await self.factors.check(found.totp, code, actor, *place)
-        if checked is None:
-            raise InvalidSecondFactor()
-        return checked
+            refused = RefuseSignIn(SecondFactorRequired(), found.user.id)
+            await self._runner.refuse(refuse, refused, actor)
+        return await self.factors.check(found.totp, code, actor, *place)
 
     async def log_in_with_passkey(
         self, credential: Mapping[str, Any], actor: Actor, device: str | None
@@ -194,9 +191,9 @@ class AuthenticationService:
             user_id = proved[0]
             user = await self._runner.view(users.find_active_user, user_id)
         if proved is None or user is None:
-            refused = RefusePasskey(None if proved is None else proved[0])
-            await self._runner.run(refuse_passkey, refused, actor)
-        self._refuse_unverified(user)
+            refused = RefuseSignIn(InvalidPasskey(), None if proved is None else proved[0])
+            await self._runner.refuse(refuse, refused, actor)
+        await self._refuse_unverified(user, actor)
         here = client_device(actor.ip_address, device)
         known = await self._runner.view(sign_in.is_known_device, user.id, here)
         refresh_token, refresh_hash = new_opaque_token()
@@ -231,10 +228,8 @@ class AuthenticationService:
             raise Unauthenticated()
         totp = await self._runner.view(active_totp, user_id)
         if totp is None:
-            raise WrongFactor()
+            await self._refuse_step_up(actor)
         checked = await self.factors.check(totp, code, actor, str(actor.session_id))
-        if checked is None:
-            raise WrongFactor()
         command = StepUp(factor=checked.factor, failures_key=checked.failures_key)
         return await self._runner.run(step_up, command, actor)
 
@@ -242,7 +237,7 @@ class AuthenticationService:
         """The same with a passkey. Raises ``WrongFactor`` unless it is the actor's."""
         proved = await self.passkeys.check(credential)
         if proved is None:
-            raise WrongFactor()
+            await self._refuse_step_up(actor)
         return await self._runner.run(step_up, StepUp(factor=proved[1]), actor)
 
     async def refresh(self, refresh_token: str, actor: Actor) -> SignedIn:
@@ -306,10 +301,10 @@ class AuthenticationService:
             raise Unauthenticated()
         user, encoded = found
         key = failures_key("password of", str(user.id), str(actor.session_id))
-        async with self._guard.attempt(key, what):
+        guess = Guess(key, what, actor, user.id, Purpose.SESSION)
+        async with self._guard.attempt(guess):
             if not await self._fits(encoded, password):
-                await self._guard.record_failure(key, actor, user.id, Purpose.SESSION)
-                raise WrongPassword()
+                await self._guard.refuse(guess, WrongPassword())
         return user, encoded, key
 
     async def reset_password(self, token: str, new: str, actor: Actor, device: str | None) -> None:
@@ -340,9 +335,12 @@ class AuthenticationService:
             return None
         return await self._passwords.hash(normal_password(password))
 
-    def _refuse_unverified(self, user: User) -> None:
+    async def _refuse_unverified(self, user: User, actor: Actor) -> None:
         if self.requires_verification and not user.email_verified:
-            raise EmailUnverified()
+            await self._runner.refuse(refuse, RefuseSignIn(EmailUnverified(), user.id), actor)
+
+    async def _refuse_step_up(self, actor: Actor) -> Never:
+        await self._runner.refuse(refuse, RefuseStepUp(WrongFactor(), actor.user_id), actor)
 
     def _signed_in(self, user: User, session: Session, refresh_token: str) -> SignedIn:
         access_token = self._access_tokens.issue(user.id, session.id, session.version)

@@ -16,15 +16,18 @@ from guilder.core.ports import KeyMissing, Macs, Sealer
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.factors import (
     ConfirmTotp,
-    CountWrongCode,
     EnrolTotp,
     RenewRecoveryCodes,
     confirm_totp,
     enrol_totp,
     renew_recovery_codes,
 )
-from guilder.domains.identity.commands.lockout import count_failure
-from guilder.domains.identity.errors import TotpActive, TotpNotFound, WrongFactor
+from guilder.domains.identity.errors import (
+    InvalidSecondFactor,
+    TotpActive,
+    TotpNotFound,
+    WrongFactor,
+)
 from guilder.domains.identity.repository import factors
 from guilder.domains.identity.rules.factors import (
     ENROLMENT_US,
@@ -42,7 +45,7 @@ from guilder.domains.identity.rules.factors import (
 )
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.lockout import Locked, failures_key
-from guilder.domains.identity.services.lockout import AttemptGuard
+from guilder.domains.identity.services.lockout import AttemptGuard, Guess
 
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32 that look like no other: 5 bits each
 _GROUPS: Final = 7
@@ -118,8 +121,6 @@ class SecondFactorService:
         if totp is None or now_us - totp.created_at > ENROLMENT_US:
             raise TotpNotFound()
         step = totp_step(self._secret(totp), normal_code(code), now_us)
-        if step is None:
-            raise WrongFactor()
         codes, hashes = self._new_codes(user_id)
         await self._runner.run(confirm_totp, ConfirmTotp(totp, step, hashes), actor)
         return codes
@@ -135,23 +136,24 @@ class SecondFactorService:
         await self._runner.run(renew_recovery_codes, RenewRecoveryCodes(hashes), actor)
         return codes
 
-    async def check(self, totp: Totp, text: str, actor: Actor, *place: str) -> Checked | None:
+    async def check(self, totp: Totp, text: str, actor: Actor, *place: str) -> Checked:
         """The factor that a code of the user's app, or a recovery code, stands for.
 
-        None for a wrong one, which is counted for the user and the ``place`` it was given at.
-        Raises ``AccountLocked`` after too many.
+        Raises ``InvalidSecondFactor``, or ``WrongFactor`` within a session, for a wrong one, which
+        is counted for the user and the ``place`` it was given at, and ``AccountLocked`` after too
+        many.
         """
         key = failures_key("second factor of", str(totp.user_id), *place)
         signed_in = actor.session_id is not None
         what = Locked.STEP_UP if signed_in else Locked.SECOND_FACTOR
-        async with self._guard.attempt(key, what):
+        letter = Purpose.SESSION if signed_in else Purpose.CODES
+        guess = Guess(key, what, actor, totp.user_id, letter)
+        async with self._guard.attempt(guess):
             factor = await self._read(totp, normal_code(text))
-            if factor is not None:
-                return Checked(factor, key)
-            letter = Purpose.SESSION if signed_in else Purpose.CODES
-            wrong = CountWrongCode(key, totp.user_id, letter)
-            await self._runner.run(count_failure, wrong, actor)
-            return None
+            if factor is None:
+                wrong = WrongFactor() if signed_in else InvalidSecondFactor()
+                await self._guard.refuse(guess, wrong)
+        return Checked(factor, key)
 
     async def _read(self, totp: Totp, code: str) -> Factor | None:
         if is_totp_code(code):

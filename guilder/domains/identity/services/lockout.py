@@ -1,17 +1,47 @@
 """Attempts on one key take turns, and none is made while it is locked."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final, Never
 from uuid import UUID
 
 from guilder.core.actor import Actor
+from guilder.core.errors import Refusal
 from guilder.db.run import Runner
-from guilder.domains.identity.commands.lockout import CountFailure, count_failure
+from guilder.domains.identity.commands.refusals import (
+    RefusePasswordChange,
+    RefuseSignIn,
+    RefuseStepUp,
+    refuse,
+)
+from guilder.domains.identity.errors import AccountLocked
 from guilder.domains.identity.queries import check_not_locked
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.lockout import Locked
+
+_REFUSED: Final[Mapping[Locked, type[RefuseSignIn]]] = {
+    Locked.SIGN_IN: RefuseSignIn,
+    Locked.SECOND_FACTOR: RefuseSignIn,
+    Locked.STEP_UP: RefuseStepUp,
+    Locked.CHANGE: RefusePasswordChange,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A password or a code that somebody gives, and ``what`` for.
+
+    Wrong ones are counted under ``key``. ``user_id`` is whose it should be, where there is such a
+    user; ``letter`` is what they are told when it locks, None for nothing.
+    """
+
+    key: bytes
+    what: Locked
+    actor: Actor
+    user_id: UUID | None = None
+    letter: Purpose | None = None
 
 
 @dataclass(slots=True)
@@ -32,25 +62,24 @@ class AttemptGuard:
         self._turns: dict[bytes, _Turn] = {}
 
     @asynccontextmanager
-    async def attempt(self, key: bytes, what: Locked) -> AsyncIterator[None]:
-        """A block that checks a password or a code. Raises ``AccountLocked``, which says what."""
-        turn = self._turns.setdefault(key, _Turn())
+    async def attempt(self, guess: Guess) -> AsyncIterator[None]:
+        """A block that checks the guess. Raises ``AccountLocked``, which says what is locked."""
+        turn = self._turns.setdefault(guess.key, _Turn())
         turn.waiting += 1
         try:
             async with turn.lock:
-                await self._runner.view(check_not_locked, key, what)
+                try:
+                    await self._runner.view(check_not_locked, guess.key, guess.what)
+                except AccountLocked as locked:
+                    refused = _REFUSED[guess.what](locked, guess.user_id)
+                    await self._runner.refuse(refuse, refused, guess.actor)
                 yield
         finally:
             turn.waiting -= 1
             if not turn.waiting:
-                self._turns.pop(key, None)
+                self._turns.pop(guess.key, None)
 
-    async def record_failure(
-        self,
-        key: bytes,
-        actor: Actor,
-        user_id: UUID | None = None,
-        letter: Purpose | None = None,
-    ) -> None:
-        """Count a wrong password, within the attempt; ``user_id`` is whose, where that is known."""
-        await self._runner.run(count_failure, CountFailure(key, user_id, letter), actor)
+    async def refuse(self, guess: Guess, refusal: Refusal) -> Never:
+        """Count a wrong guess, within the attempt, and raise the refusal."""
+        refused = _REFUSED[guess.what](refusal, guess.user_id, guess.key, guess.letter)
+        await self._runner.refuse(refuse, refused, guess.actor)

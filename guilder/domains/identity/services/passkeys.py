@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,7 +11,6 @@ from guilder.core.errors import Unauthenticated
 from guilder.core.passkeys import CredentialJson, InvalidPasskeyResponse, RelyingParty
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.passkeys import AddPasskey, add_passkey
-from guilder.domains.identity.errors import WrongFactor
 from guilder.domains.identity.repository import factors, users
 from guilder.domains.identity.rules.factors import Passkey, PasskeyProof
 
@@ -43,10 +43,9 @@ class PasskeyService:
 
     async def add(self, name: str, credential: CredentialJson, actor: Actor) -> Passkey:
         """Store a passkey that was made for such options. Raises ``WrongFactor`` for any other."""
-        try:
+        new = None
+        with suppress(InvalidPasskeyResponse):
             new = self._party.verify_registration(credential, _create(actor))
-        except InvalidPasskeyResponse:
-            raise WrongFactor("The passkey was not accepted. Ask for new options.") from None
         return await self._runner.run(add_passkey, AddPasskey(name, new), actor)
 
     @property
