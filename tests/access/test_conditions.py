@@ -27,8 +27,8 @@ EFFECTS = "tests/access/test_effects_routes.py"
 BENEATH: dict[str, tuple[str, ...]] = {
     CHANGES: (
         "use_step: totps.c.confirmed_at", "use_step: totps.c.last_step",
-        "use_recovery_code: recovery_codes.c.user_id", "use_passkey: ", "remove_passkey: ",
-        "mark_stepped_up: ", "invalidate_tokens: letters.c.purpose",
+        "use_recovery_code: ", "end_totp: ", "keep_totp: ", "mark_sent: ", "use_passkey: ",
+        "remove_passkey: ", "mark_stepped_up: ", "invalidate_tokens: letters.c.purpose",
         "invalidate_tokens: letters.c.used_at",
         "end_sessions: sessions.c.ended_at",
     ),
@@ -41,6 +41,7 @@ ON_POSTGRES = ("drop_failures: failures.c.last_at",)
 """What matters only where there are several writers at a time."""
 NEEDLESS: dict[str, str] = {
     "update_head: head.c.lane == 0": "there is one lane, and a CHECK sees to it",
+    "keep_totp: totps.c.ends_at.is_not(None)": "without it a row is written as it was",
 }
 
 

@@ -7,14 +7,17 @@ from collections.abc import Awaitable, Callable
 from typing import Concatenate
 
 import pytest
+from sqlalchemy import select
 
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.letters import RequestLetter, request_letter
+from guilder.domains.identity.models import letters as table
+from guilder.domains.identity.models import recovery_codes
 from guilder.domains.identity.repository import factors, letters, sessions
-from guilder.domains.identity.rules.factors import Passkey, PasskeyProof, normal_code, recovery_hash
+from guilder.domains.identity.rules.factors import Passkey, PasskeyProof
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
@@ -68,14 +71,17 @@ def proof_of(passkey: Passkey) -> PasskeyProof:
 
 
 async def test_what_is_another_users_is_not_changed(
-    auth: AuthenticationService, clock: FixedClock, ada: SignedIn, desk: Desk
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn, desk: Desk
 ) -> None:
     eve = await auth.sign_up("eve@b.test", PASSWORD, None, STRANGER, None)
     passkey = await make(auth, ada)
-    _, codes = await enrol(auth, ada, clock)
-    hash_ = recovery_hash(ada.user.id, normal_code(codes[0]))
+    await enrol(auth, ada, clock)
+    hash_ = await runner.view(lambda view: view.scalar(select(recovery_codes.c.hash).limit(1)))
     user, session = eve.user.id, ada.session.id
     nothing = (False, 0)
+    assert await desk.does(factors.end_totp, user, STEP) == nothing
+    assert await desk.does(factors.end_totp, ada.user.id, STEP) == (True, 1)
+    assert await desk.does(factors.keep_totp, user) == (None, 0)
     assert await desk.does(factors.use_step, user, STEP) == nothing
     assert await desk.does(factors.use_recovery_code, user, hash_) == nothing
     assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == nothing
@@ -118,3 +124,12 @@ async def test_no_more_is_changed_than_told(
     await enrol(auth, await log_in(auth), clock)
     assert await desk.does(factors.use_step, user, STEP) == (True, 1)
     assert await desk.does(factors.use_step, user, STEP) == (False, 0)
+    first, _ = await runner.view(lambda view: view.all(select(recovery_codes.c.hash).limit(2)))
+    assert await desk.does(factors.use_recovery_code, user, first.hash) == (True, 1)
+    assert await desk.does(factors.end_totp, user, STEP) == (True, 1)
+    for changed in (1, 0):
+        assert await desk.does(factors.keep_totp, user) == (None, changed)
+    await runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
+    newest = select(table.c.id).order_by(table.c.id.desc()).limit(1)
+    letter = await runner.view(lambda view: view.scalar(newest))
+    assert await desk.does(letters.mark_sent, letter) == (None, 1)
