@@ -15,10 +15,13 @@ from tests.support import postgres, purity
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import LONG
 
+_TESTS = Path(__file__).parent
 _POSTGRES = "TEST_POSTGRES_FOLDER"
 _MEMORY, _ENOUGH = Path("/dev/shm"), 4 * 2**30
 _KINDS = ("unit", "integration", "api", "house")
 _BY_NAME = {"rules": "unit", "commands": "integration", "queries": "integration", "routes": "api"}
+_UNMEASURED = {"access", "golden", "hostile", "house"}
+"""Folders of tests about the whole product: outside coverage, they take half the time."""
 _OUTSIDE = {"aws", "database_url", "postgres_server", "redis_server", "sqlite_template", "tmp_path"}
 """Fixtures that no unit test has."""
 
@@ -41,6 +44,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if not _UNMEASURED.isdisjoint(item.path.relative_to(_TESTS).parts):
+            item.add_marker("no_cover")
         if not any(item.get_closest_marker(kind) for kind in _KINDS):
             item.add_marker(_kind(item))
 

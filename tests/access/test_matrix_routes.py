@@ -22,6 +22,9 @@ NOT_AS_THEY_STAND = {
 """What the owner is refused as well, who is let through to be told just that."""
 
 
+@pytest.mark.parametrize(
+    "copy", ["sqlite", pytest.param("postgres", marks=pytest.mark.heavy)], indirect=True
+)
 async def test_who_has_no_good_token_is_refused_by_every_operation(world: World) -> None:
     """Each vector by each operation, in between two proofs that the good token works."""
     vectors, watch = world.vectors(), await watching(bank_of(world.app).database)

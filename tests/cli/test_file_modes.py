@@ -12,7 +12,14 @@ from tests.cli.serving import environment, run, serving
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+_ANY = [
+    0o000,
+    pytest.param(0o022, marks=pytest.mark.heavy),
+    pytest.param(0o077, marks=pytest.mark.heavy),
+]
+
+
+@pytest.fixture(params=_ANY, ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param

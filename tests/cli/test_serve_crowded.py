@@ -50,7 +50,9 @@ def crowd(running: Running, sent: bytes, addresses: int) -> Iterator[list[socket
         yield connections
 
 
-@pytest.mark.parametrize("addresses", [1, 3, 100])
+@pytest.mark.parametrize(
+    "addresses", [1, *(pytest.param(few, marks=pytest.mark.heavy) for few in (3, 100))]
+)
 @pytest.mark.parametrize(
     "sent", [b"", b"GET / HT", LONG_ANSWER * 3], ids=["silent", "half", "deaf"]
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sizes import of, tell
+from tests.support.sizes import of, sqlite_in_ci, tell
 from tests.support.teller import Body, Customer, Desk, asked, opened_desk
 
 ANSWERS = 30
@@ -71,6 +71,7 @@ def _told(answer: Body) -> object:
     return answer.get("items", answer)
 
 
+@sqlite_in_ci
 async def test_the_statement_of_a_month_that_has_just_ended_is_final(
     desk: Desk, second: Desk
 ) -> None:
