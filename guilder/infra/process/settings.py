@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from pydantic import (
     AnyHttpUrl,
     Field,
-    PlainValidator,
     SecretStr,
     ValidationError,
     field_validator,
@@ -39,17 +38,12 @@ from guilder.infra.mail.addresses import (
 from guilder.infra.process import origins, production
 from guilder.infra.process.connections import MOST_OF_ONE
 from guilder.infra.process.origins import Network, networks_of, origins_of
+from guilder.infra.process.policy_rates import PolicyRate, rate_field
 from guilder.infra.security.geoip import GeoIpDatabase
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, checked_keys
 
 PREFIX: Final = "GUILDER_"
 ENV_FILE: Final = ".env"
-
-PolicyRate = Annotated[
-    Rate,
-    NoDecode,
-    PlainValidator(lambda given: given if isinstance(given, Rate) else Rate.read(str(given))),
-]
 
 _DATABASE: Final = re.compile(r"$|sqlite:///[^?:]|postgres(ql)?(\+asyncpg)?://")
 _AWS: Final = re.compile(
@@ -70,16 +64,6 @@ class Source(StrEnum):
     ENVIRONMENT = "environment"
     ENV_FILE = ENV_FILE
     GENERATED = "generated"
-
-
-def rate_field(policy: str) -> Any:
-    """The field of a policy's rate, whose default is ``RATES``'."""
-    link = f"[`{policy}`](rate-limits.md)"
-    return Field(
-        RATES[policy],
-        description=f"Rate limit of the policy {link}: a number a time, such as `600/m`, `60/10m` "
-        "or `200/d`.",
-    )
 
 
 class Settings(BaseSettings):
