@@ -12,12 +12,13 @@ from typing import Any, Final
 from guilder.api.auth import Principal, TokenCache
 from guilder.api.limits import RateLimits
 from guilder.api.policies import RouteClass
-from guilder.core.actor import SYSTEM
-from guilder.core.clock import SECOND_US, Clock, SystemClock
+from guilder.core.actor import SYSTEM, FactorDemand
+from guilder.core.clock import DAY_US, SECOND_US, Clock, SystemClock
 from guilder.core.errors import Unavailable, cause_of
 from guilder.core.events import Subscriber
 from guilder.core.ids import NumberCipher
 from guilder.core.parts import Parts
+from guilder.core.permissions import WITHOUT_FACTOR
 from guilder.core.ports import Mailer, RateLimiter, SecretStore
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database, is_sqlite, sqlite_path
@@ -25,11 +26,14 @@ from guilder.db.health import prove_writing
 from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
+from guilder.domains.accounts.commands import close_accounts
 from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.audit.commands import BeginSigning, begin_signing
 from guilder.domains.audit.queries import trail_lacks_keys
-from guilder.domains.identity.queries import session_user, unknown_keys
+from guilder.domains.identity.queries import has_factor, session_user, unknown_keys
+from guilder.domains.identity.rules.sessions import SessionLife
 from guilder.domains.identity.services.authentication import AuthenticationService
+from guilder.domains.identity.services.closing import ClosingService
 from guilder.domains.identity.services.factors import SecondFactorService
 from guilder.domains.identity.services.letters import LetterSender
 from guilder.domains.identity.services.passkeys import PasskeyService
@@ -92,6 +96,7 @@ class Bank:
     keys: Keys
     passwords: Argon2Passwords
     authentication: AuthenticationService
+    closing: ClosingService
     tokens: TokenCache
     directory: AccountDirectory
     transfers: TransferService
@@ -115,6 +120,7 @@ class Bank:
             self.runner,
             self.poster,
             self.authentication,
+            self.closing,
             self.authentication.factors,
             self.authentication.passkeys,
             self.tokens,
@@ -139,21 +145,26 @@ SUBSCRIBERS: Final = tuple(subscriber for one in SLICES for subscriber in one.su
 class SessionAuthenticator:
     """Verifies an access token: its signature and claims, then its session and user."""
 
-    def __init__(self, runner: Runner, tokens: AccessTokens) -> None:
+    def __init__(self, runner: Runner, tokens: AccessTokens, *, demands_factors: bool) -> None:
         self._runner = runner
         self._tokens = tokens
+        self._demands_factors = demands_factors
 
     async def authenticate(self, token: str) -> Principal:
         """The principal of the token. Raises ``Unauthenticated``."""
         if self._tokens.names_unknown_key(token):
             await self._tokens.look_again()
         claims = self._tokens.read(token)
-        user, proved_at = await self._runner.view(
+        user, proved_at, factor_at = await self._runner.view(
             session_user, claims.session_id, claims.user_id, claims.version
         )
-        return Principal(
-            user.id, user.role, claims.session_id, claims.expires_at * SECOND_US, proved_at
-        )
+        role, demand = user.role, None
+        if self._demands_factors and factor_at is None and role in WITHOUT_FACTOR:
+            role = WITHOUT_FACTOR[role]
+            has_one = await self._runner.view(has_factor, user.id)
+            demand = FactorDemand.PROVE if has_one else FactorDemand.SET_UP
+        expires_at = claims.expires_at * SECOND_US
+        return Principal(user.id, role, claims.session_id, expires_at, proved_at, demand)
 
 
 async def build_bank(
@@ -191,7 +202,13 @@ async def build_bank(
         keys=keys,
         passwords=passwords,
         authentication=_authentication(settings, runner, keys, passwords, access_tokens),
-        tokens=TokenCache(SessionAuthenticator(runner, access_tokens), clock),
+        closing=ClosingService(runner, close_accounts),
+        tokens=TokenCache(
+            SessionAuthenticator(
+                runner, access_tokens, demands_factors=settings.require_admin_factors
+            ),
+            clock,
+        ),
         directory=directory,
         transfers=TransferService(directory, poster, clock),
         cipher=cipher,
@@ -237,6 +254,9 @@ def _authentication(
         common_passwords=common_passwords(),
         bank_names=(PRODUCT, bank_name, *bank_name.split()),
         requires_verification=settings.requires_verification,
+        life=SessionLife(
+            settings.session_idle_days * DAY_US, settings.session_absolute_days * DAY_US
+        ),
         place_of=GeoIpDatabase(settings.geoip_database).place_of
         if settings.geoip_database
         else no_place,

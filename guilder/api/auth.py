@@ -9,9 +9,9 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from guilder.api.exchange import Exchange, exchange_of
-from guilder.core.actor import Actor, require_fresh
+from guilder.core.actor import Actor, FactorDemand, require_fresh
 from guilder.core.clock import SECOND_US, Clock
-from guilder.core.errors import Forbidden, StepUpRequired, Unauthenticated
+from guilder.core.errors import Forbidden, SecondFactorDemanded, StepUpRequired, Unauthenticated
 from guilder.core.permissions import Permission, Role
 
 MAX_AUTHORIZATION_LENGTH: Final = 4096 + len("Bearer ")
@@ -24,7 +24,8 @@ MAX_CACHED_TOKENS: Final = 20_000
 class Principal:
     """The user and session that a token identifies; instants in microseconds since 1970.
 
-    ``proved_at`` is when the user last signed in or stepped up, None if never.
+    ``proved_at`` is when the user last signed in or stepped up, None if never. ``role`` is less
+    than the user's until the ``demand`` is met.
     """
 
     user_id: UUID
@@ -32,6 +33,7 @@ class Principal:
     session_id: UUID | None
     expires_at: int
     proved_at: int | None = None
+    demand: FactorDemand | None = None
 
 
 class Authenticator(Protocol):
@@ -149,18 +151,22 @@ def _act(exchange: Exchange, who: Principal) -> Actor:
         exchange.ip_address,
         who.session_id,
         who.proved_at,
+        who.demand,
     )
     return exchange.actor
 
 
 def require_permission(actor: Actor, permission: Permission) -> None:
-    """Raises ``Forbidden`` unless the actor has the permission."""
+    """Raises ``Forbidden`` unless the actor has the permission.
+
+    Raises ``SecondFactorDemanded`` where a second factor would give it.
+    """
     if not actor.has_permission(permission):
-        raise Forbidden()
+        raise Forbidden() if actor.demand is None else SecondFactorDemanded()
 
 
 async def require_step_up(exchange: Exchange) -> None:
-    """Raises ``StepUpRequired`` unless the caller has signed in or stepped up lately.
+    """Raises what ``require_fresh`` does unless the caller has signed in or stepped up lately.
 
     A token from the cache is verified again first: its session may have stepped up in another
     process just now.
@@ -168,7 +174,7 @@ async def require_step_up(exchange: Exchange) -> None:
     tokens = exchange.parts[TokenCache]
     try:
         require_fresh(exchange.actor, tokens.clock.now_us())
-    except StepUpRequired:
+    except (StepUpRequired, SecondFactorDemanded):
         who = await tokens.verify(bearer_token(exchange.headers.get(b"authorization")))
         require_fresh(_act(exchange, who), tokens.clock.now_us())
 

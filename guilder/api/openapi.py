@@ -43,10 +43,11 @@ from guilder.core.errors import (
     Overloaded,
     RateLimited,
     Refusal,
+    SecondFactorDemanded,
     Unauthenticated,
     Unavailable,
 )
-from guilder.core.permissions import GRANTS
+from guilder.core.permissions import GRANTS, Role
 
 RATE_LIMIT: Final = "x-rate-limit"
 """The member of an operation that names its policy."""
@@ -70,8 +71,8 @@ _READING: Final = (
 )  # fmt: skip
 _KEYED: Final = (IdempotencyInProgress, IdempotencyConflict)
 _PLUMBING: Final = (
-    *_ALWAYS, *_READING, *_KEYED, Unauthenticated, Forbidden, NotFound, Invalid,
-    InvalidCursor,
+    *_ALWAYS, *_READING, *_KEYED, Unauthenticated, Forbidden, SecondFactorDemanded,
+    NotFound, Invalid, InvalidCursor,
 )  # fmt: skip
 
 
@@ -245,6 +246,8 @@ class _Operation:
             yield Unauthenticated
             if any(requirements.permission not in granted for granted in GRANTS.values()):
                 yield Forbidden
+            if requirements.fresh or requirements.permission not in GRANTS[Role.USER]:
+                yield SecondFactorDemanded
         if "{" in self.path or requirements.sandbox:
             yield NotFound
         if self.keyed:

@@ -94,6 +94,16 @@ class StepUpRequired(Forbidden):
     detail = "Prove again that it is you: POST /sessions/current/step-ups."
 
 
+class SecondFactorDemanded(Forbidden):
+    """The caller's role demands that they sign in with two factors, and this session has one."""
+
+    code = "second_factor_demanded"
+    detail = (
+        "Administrators of this bank prove a second factor. Step up with yours: POST "
+        "/sessions/current/step-ups. If you have none, set up an authenticator app or a passkey."
+    )
+
+
 class NotFound(Refusal):
     """It does not exist, or it is not the caller's to see."""
 

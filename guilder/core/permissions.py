@@ -51,3 +51,5 @@ GRANTS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
     {Role.READONLY: _READONLY, Role.USER: _USER, Role.ADMIN: frozenset(Permission)}
 )
 """Every permission of every role."""
+WITHOUT_FACTOR: Final[Mapping[Role, Role]] = MappingProxyType({Role.ADMIN: Role.USER})
+"""The role in which somebody acts who has not proved a second factor, where theirs demands one."""

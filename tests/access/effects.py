@@ -123,6 +123,7 @@ def _of_event(row: Row[Any], rows: Rows) -> set[Owner]:
 
 WHOSE: Final[dict[str, Whose]] = {
     "accounts": _by("owner_user_id"),
+    "identity_email_changes": _by("user_id"),
     "identity_letters": _by("user_id"),
     "identity_passkeys": _by("user_id"),
     "identity_recovery_codes": _by("user_id"),

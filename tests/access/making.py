@@ -66,6 +66,7 @@ class Maker:
         for name, role in (
             ("ada", Role.USER), ("bob", Role.USER), ("eve", Role.USER), ("ron", Role.READONLY),
             ("root", Role.ADMIN), ("off", Role.USER), ("rotated", Role.USER),
+            ("zoe", Role.USER),
         ):  # fmt: skip
             await self.join(name, role)
 
@@ -96,6 +97,7 @@ class Maker:
         await self._set_aside(account, other)
         for asked in ("email-verification-tokens", "password-reset-tokens"):
             await self._made("bob", asked, {"email": email_of("bob")})
+        await self._made("bob", "users/me/email-changes", {"email": "bobby@example.test"})
         await self._passkey("bob")
         challenge = await self._made("bob", "passkeys/challenges")
         signed = self._phone.get(challenge["public_key"])

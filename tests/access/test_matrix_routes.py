@@ -11,13 +11,14 @@ from guilder.core.actor import FRESH_US
 from guilder.core.permissions import GRANTS, Role
 from tests.access.effects import watching
 from tests.access.vectors import Vector
-from tests.access.world import ALL, API, PROTECTED, QUERIES, WITH_ID, World
+from tests.access.world import ALL, API, CLOSING, PROTECTED, QUERIES, WITH_ID, World
 from tests.support.app import bank_of
 
 NOT_AS_THEY_STAND = {
     "POST /api/v1/users/me/totp/confirmations": "totp_not_found",
     "POST /api/v1/users/me/recovery-codes": "totp_not_found",
     "POST /api/v1/passkeys": "wrong_factor",
+    CLOSING: "accounts_hold_money",
 }
 """What the owner is refused as well, who is let through to be told just that."""
 

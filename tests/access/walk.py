@@ -100,10 +100,12 @@ async def everything(world: World) -> set[str]:
     await _has_an_app(eve)
     await _has_a_passkey(eve)
     await _gets_letters(eve)
+    zoe = Caller(world, watch, "zoe")
+    await zoe.does("DELETE /users/me")
     await _administers(root)
     lines = {(line, table) for line in ALSO + THOUGH_REFUSED for table in line.tables}
     assert lines - watch.used == set()  # what may change does: nobody may more than they need
-    return eve.done | root.done
+    return eve.done | zoe.done | root.done
 
 
 async def _knocks(stranger: Caller) -> None:
@@ -119,7 +121,9 @@ async def _knocks(stranger: Caller) -> None:
     await stranger.does("POST /email-verifications", guess, refused="token_invalid")
     reset = guess | {"new_password": ANOTHER}
     await stranger.does("POST /password-resets", reset, refused="token_invalid")
-    await stranger.does("POST /factor-removals", guess, refused="token_invalid")
+    await stranger.does("POST /email-change-reversals", reset, refused="token_invalid")
+    for what in ("factor-removals", "email-changes"):
+        await stranger.does(f"POST /{what}", guess, refused="token_invalid")
     await stranger.does("POST /tokens", {"refresh_token": "A" * 43}, refused="refresh_invalid")
     asked = (await stranger.does("POST /passkeys/challenges"))["public_key"]
     stranger.phone.create(ANYTHING | {"rp": {"id": asked["rpId"]}})
@@ -220,6 +224,15 @@ async def _gets_letters(eve: Caller) -> None:
     eve.world.tokens["eve"] = (await eve.world.login("eve"))["access_token"]
     await eve.watch.changes()
     await eve.does("DELETE /sessions/current")
+    eve.world.tokens["eve"] = (await eve.world.login("eve"))["access_token"]
+    await eve.watch.changes()
+    await eve.does("POST /users/me/email-changes", {"email": "eva@example.test"})
+    await eve.does("POST /email-changes", {"token": await eve.gets("new_email")})
+    undo = {"token": await eve.gets("undo_email"), "new_password": PASSWORD}
+    await eve.does("POST /email-change-reversals", undo)
+    eve.world.tokens["eve"] = (await eve.world.login("eve"))["access_token"]
+    await eve.watch.changes()
+    await eve.does("DELETE /users/me", refused="accounts_hold_money")
 
 
 async def _administers(root: Caller) -> None:

@@ -30,6 +30,7 @@ from guilder.core.errors import Invalid
 from guilder.core.tokens import opaque_hash
 from guilder.db.engine import Database
 from guilder.domains.identity.commands.letters import (
+    ClaimedLetter,
     MarkLetterSent,
     SendLetter,
     mark_letter_sent,
@@ -166,7 +167,7 @@ async def sent(scene: Scene) -> list[UUID]:
     waiting = await runner.view(lambda view: view.all(select(letter_rows.c.id)))
     for (letter_id,) in waiting:
         command = SendLetter(letter_id, opaque_hash(tokens.token(letter_id)))
-        if isinstance(await runner.run(send_letter, command, SYSTEM), tuple):
+        if isinstance(await runner.run(send_letter, command, SYSTEM), ClaimedLetter):
             await runner.run(mark_letter_sent, MarkLetterSent(letter_id), SYSTEM)
     return [letter_id for (letter_id,) in waiting]
 

@@ -27,6 +27,8 @@ OPEN = {
     "POST /api/v1/password-reset-tokens", "POST /api/v1/password-resets",
     "GET /verify-email", "GET /reset-password", "GET /remove-factors",
     "GET /.well-known/webauthn", "GET /.well-known/change-password",
+    "POST /api/v1/email-changes", "POST /api/v1/email-change-reversals",
+    "GET /confirm-email", "GET /undo-email",
     "POST /api/v1/factor-removals", "GET /pages/letters.css", "GET /pages/letters.js",
     "POST /api/v1/passkeys/challenges", "POST /api/v1/passkeys/sessions",
 }  # fmt: skip
@@ -36,6 +38,7 @@ STEP_UP = {
     "POST /api/v1/passkeys/registrations", "DELETE /api/v1/passkeys/{passkey_id}",
     "DELETE /api/v1/admin/users/{user_id}/factors",
     "PATCH /api/v1/admin/users/{user_id}",
+    "POST /api/v1/users/me/email-changes", "DELETE /api/v1/users/me",
     "POST /api/v1/admin/users/{user_id}/rotations", "POST /api/v1/admin/security/rotations",
 }  # fmt: skip
 

@@ -9,7 +9,6 @@ MAY_BE_UNUSED = {
     "FixedClock.advance": "time passes in tests alone",
     "PARTITIONS": "tests compare it with the migration",
     "PARTITION_SIZE": "tests compare it with the migration",
-    "close_ledger_account": "waits for customers who close accounts",
     "post": "waits for domains that move money beside rows of their own: cards, scheduled runs",
     "set_bounds": "waits for overdrafts",
     "set_flags": "waits for freezing accounts and cards",

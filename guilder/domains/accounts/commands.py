@@ -4,20 +4,26 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
+from guilder.core.actor import Actor
 from guilder.core.clock import day_date, day_of
-from guilder.core.errors import Forbidden
+from guilder.core.errors import Forbidden, Unauthenticated
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.accounts import repository
 from guilder.domains.accounts.errors import CurrencyNotOffered, at
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import ACTIVE, PRODUCTS, account_number_of
+from guilder.domains.identity.queries import is_active
 from guilder.domains.ledger.commands import (
     Category,
+    CloseLedgerAccount,
     EnsureBankAccounts,
     OpenLedgerAccount,
+    close_ledger_account,
     ensure_bank_accounts,
+    lock_head,
     open_ledger_account,
 )
+from guilder.domains.ledger.errors import BalanceNotZero
 from guilder.domains.ledger.queries import bank_now
 
 
@@ -39,7 +45,8 @@ async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
     """Open the account on a ledger account of its own.
 
     The bank's own accounts in that currency are opened with the first account that needs them.
-    Raises ``CurrencyNotOffered``, and ``Forbidden`` without a user.
+    Raises ``CurrencyNotOffered``, ``Forbidden`` without a user, and ``Unauthenticated`` when the
+    user's login was closed meanwhile.
     """
     product = PRODUCTS[cmd.product_code]
     now_us = await bank_now(uow)
@@ -61,6 +68,8 @@ async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
             public_id=cmd.account_id,
         ),
     )
+    if not await is_active(uow, owner):  # read behind the lock that closing a login takes
+        raise Unauthenticated()
     return await repository.insert_account(
         uow,
         {
@@ -75,3 +84,19 @@ async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
             "created_at": now_us,
         },
     )
+
+
+async def close_accounts(uow: UnitOfWork, user_id: UUID) -> bool:
+    """Close all accounts of a user, ordered with every posting.
+
+    False when one of them holds or owes money or has some held; then the caller changes nothing.
+    """
+    owner = Actor(user_id, None)
+    await lock_head(uow)  # before the accounts are read: none is opened, nothing booked after that
+    try:
+        for number in await repository.numbers_of(uow, owner):
+            await close_ledger_account(uow, CloseLedgerAccount(number))
+    except BalanceNotZero:
+        return False
+    await repository.close_all(uow, owner)
+    return True

@@ -14,6 +14,7 @@ from guilder.core.actor import Actor
 from guilder.db.ownership import owned_by, readable_by
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.accounts.models import accounts
+from guilder.domains.accounts.rules import CLOSED
 
 _OWNER: Final = accounts.c.owner_user_id
 
@@ -61,6 +62,11 @@ async def numbers_of(view: View, actor: Actor) -> list[int]:
     """Ledger numbers of the actor's own accounts."""
     rows = await view.all(select(accounts.c.ledger_number).where(owned_by(actor, _OWNER)))
     return [row.ledger_number for row in rows]
+
+
+async def close_all(uow: UnitOfWork, actor: Actor) -> None:
+    """Mark the actor's own accounts as closed."""
+    await uow.execute(accounts.update().where(owned_by(actor, _OWNER)).values(status=CLOSED))
 
 
 async def facts(

@@ -13,6 +13,8 @@ from guilder.domains.ledger.rules.state import Kind
 
 ACTIVE: Final = "active"
 """The status of an account that is open and free to use."""
+CLOSED: Final = "closed"
+"""The status of an account on which nothing moves any more."""
 
 
 @dataclass(frozen=True, slots=True)

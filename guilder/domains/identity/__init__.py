@@ -1,7 +1,7 @@
 """Identity: who may come in.
 
 Words. A *user* is a login: an e-mail address, a password and a role. A *session* is one sign-in on
-one device; an *access token* proves it for 15 minutes, a *refresh token* for 30 days. An *e-mail
+one device; an *access token* proves it for 15 minutes, a *refresh token* for 14 days. An *e-mail
 key* is the form of an address by which two spellings of it are one user. A *factor* is what a user
 proves beside or instead of the password: a code of an authenticator app (*TOTP*), a recovery code,
 a signature of a *passkey*. To *step up* is to prove oneself again within a session.

@@ -182,6 +182,20 @@ class UserNotFound(NotFound):
     detail = "There is no such user."
 
 
+class AccountsHoldMoney(Conflict):
+    """Accounts of the user hold or owe money, or have some of it held."""
+
+    code = "accounts_hold_money"
+    detail = "Your accounts still hold or owe money. Bring their balances to zero first."
+
+
+class LoginIsClosed(Conflict):
+    """The user has closed the login, for good."""
+
+    code = "login_closed"
+    detail = "This login was closed by its user and cannot be switched on again."
+
+
 class LastAdmin(Conflict):
     """The change would leave the bank without an admin who can come in."""
 

@@ -118,3 +118,25 @@ class SecurityChanged:
             SecurityChange[payload["change"].upper()],
             None if session_id is None else UUID(session_id),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LoginClosed:
+    """A user has closed their login."""
+
+    type: ClassVar[str] = "identity.login_closed"
+    user_id: UUID
+
+    @property
+    def stream(self) -> str:
+        """In order for each user."""
+        return f"user:{self.user_id}"
+
+    def payload(self) -> Mapping[str, object]:
+        """Whose."""
+        return {"user_id": str(self.user_id)}
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """The event of a payload."""
+        return cls(UUID(payload["user_id"]))

@@ -19,6 +19,20 @@ users = Table(
     Column("folded_email", String, nullable=False, server_default=text("''")),
     Column("folded_full_name", String),
     Column("known_since", Big),
+    Column("closed_at", Big),
+    **STRICT,
+)
+
+email_changes = Table(
+    "identity_email_changes",
+    metadata,
+    Column("letter_id", Guid, primary_key=True),
+    Column("user_id", Guid, ForeignKey("identity_users.id"), nullable=False),
+    Column("old_email", String, nullable=False),
+    Column("new_email", String, nullable=False),
+    Column("created_at", Big, nullable=False),
+    Column("undo_letter_id", Guid, unique=True),
+    Index(None, "user_id", "created_at"),
     **STRICT,
 )
 
@@ -40,6 +54,7 @@ sessions = Table(
     Column("proved_at", Big),
     Column("network", String),
     Column("device_kind", String),
+    Column("factor_at", Big),
     Index(None, "user_id", "id"),
     Index(None, "user_id", "network", "device_kind"),
     Index(None, "ended_at"),
@@ -96,7 +111,9 @@ letters = Table(
     Column("sent_at", Big),
     Column("used_at", Big),
     Column("claimed_at", Big),
+    Column("mailbox", Bytes),
     Index(None, "user_id", "purpose", "sent_at"),
+    Index(None, "mailbox", "sent_at"),
     **STRICT,
 )
 

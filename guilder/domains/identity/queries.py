@@ -19,7 +19,7 @@ from guilder.domains.identity.rules.users import User, UserFilter
 
 async def session_user(
     view: View, session_id: UUID, user_id: UUID, version: int
-) -> tuple[User, int | None]:
+) -> sign_in.SessionFacts:
     """The user of a session, and when they last signed in or stepped up (microseconds since 1970).
 
     ``version`` is the token's. Raises ``Unauthenticated`` for a session that has ended, an inactive
@@ -45,6 +45,18 @@ async def mailable_user(view: View, user_id: UUID) -> User | None:
     """An active user with a verified address, else None; letters go to nobody else."""
     user = await users.find_active_user(view, user_id)
     return user if user is not None and user.email_verified else None
+
+
+async def is_active(view: View, user_id: UUID) -> bool:
+    """Whether a user is switched on and has not closed the login."""
+    return await users.find_active_user(view, user_id) is not None
+
+
+async def closed_user(view: View, user_id: UUID) -> User | None:
+    """A user who has closed their login and had proved the address."""
+    user = await users.user(view, user_id)
+    closed = user is not None and await users.is_closed(view, user_id)
+    return user if user is not None and closed and user.email_verified else None
 
 
 async def session_if_not_first(view: View, user_id: UUID, session_id: UUID) -> Session | None:
@@ -97,6 +109,11 @@ async def factors_of(view: View, user_id: UUID) -> Factors:
         0 if totp is None else await factors.recovery_codes_left(view, user_id),
         tuple(await factors.passkeys_of(view, user_id)),
     )
+
+
+async def has_factor(view: View, user_id: UUID) -> bool:
+    """Whether a user has an authenticator app or a passkey."""
+    return await factors.has_any(view, user_id)
 
 
 async def list_passkeys(view: View, actor: Actor, page: PageRequest) -> Page[Passkey]:

@@ -11,6 +11,7 @@ from guilder.domains.identity.commands.letters import PruneLetters, prune_letter
 from guilder.domains.identity.commands.pruning import PruneLogins, has_expired_rows, prune_logins
 from guilder.domains.identity.events import (
     LetterRequested,
+    LoginClosed,
     NewDeviceSignedIn,
     PasswordChanged,
     SecurityChanged,
@@ -34,12 +35,17 @@ async def _security_changed(parts: Parts, event: SecurityChanged, delivery: Deli
     await parts[LetterSender].security_changed(event, delivery)
 
 
+async def _login_closed(parts: Parts, event: LoginClosed, delivery: Delivery) -> None:
+    await parts[LetterSender].login_closed(event, delivery)
+
+
 LETTER_SUBSCRIBER: Final = Subscriber(
     "identity.letters",
     on(LetterRequested, _asked),
     on(PasswordChanged, _password_changed),
     on(NewDeviceSignedIn, _signed_in_anew),
     on(SecurityChanged, _security_changed),
+    on(LoginClosed, _login_closed),
 )
 
 

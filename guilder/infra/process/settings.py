@@ -154,6 +154,17 @@ class Settings(BaseSettings):
         description="Whether nobody may sign in before the link in a letter was opened. "
         "Default: on when mail goes to a server or into a folder.",
     )
+    require_admin_factors: bool = Field(
+        False,
+        description="Whether administrators act as ordinary users until they have proved a second "
+        "factor or a passkey in their session.",
+    )
+    session_idle_days: int = Field(
+        14, ge=1, le=365, description="Days after which a session that nobody uses ends."
+    )
+    session_absolute_days: int = Field(
+        90, ge=1, le=3650, description="Days after which a session ends, however much it is used."
+    )
     rate_limits: bool = Field(True, description="`off` is refused in production.")
     rate_read: PolicyRate = rate_field("read")
     rate_write: PolicyRate = rate_field("write")

@@ -105,13 +105,13 @@ class Argon2Passwords:
         return await self._apart(lambda: self._made(password))
 
     async def verify(self, encoded: str | None, password: str, typed: str | None = None) -> bool:
-        """Whether the password fits; with None does the same work and says no.
+        """Whether the password fits; without a hash does the same work and says no.
 
         A hash of bcrypt also fits the password as it was ``typed``, which is what was hashed there.
         Raises ``Unavailable`` when the hash names a pepper that is not there.
         """
         fits = await self._apart(lambda: self._fits(encoded or self._nobodys, password, typed))
-        return fits and encoded is not None
+        return fits and bool(encoded)
 
     def is_outdated(self, encoded: str) -> bool:
         """Whether it was made by bcrypt, or with another pepper or parameters than today's."""

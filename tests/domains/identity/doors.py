@@ -16,9 +16,9 @@ from guilder.db.run import Runner
 from guilder.domains.identity.commands.refusals import RefuseSignIn, refuse
 from guilder.domains.identity.errors import InvalidCredentials
 from guilder.domains.identity.queries import get_factors, session_user
+from guilder.domains.identity.repository.sign_in import SessionFacts
 from guilder.domains.identity.rules.factors import Factors
 from guilder.domains.identity.rules.letters import Purpose
-from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.domains.identity.services.factors import SecondFactorService
 from guilder.domains.identity.services.passkeys import PasskeyService
@@ -87,7 +87,7 @@ async def factors_of(runner: Runner, who: SignedIn) -> Factors:
     return await runner.view(lambda view: get_factors(view, actor_of(who)))
 
 
-async def whose(runner: Runner, who: SignedIn) -> tuple[User, int | None]:
+async def whose(runner: Runner, who: SignedIn) -> SessionFacts:
     """Whose session it is by its first token, and when they last proved themselves."""
     one = who.session
     return await runner.view(lambda v: session_user(v, one.id, who.user.id, one.version))

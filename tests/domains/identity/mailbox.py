@@ -17,7 +17,7 @@ from tests.support.app import bank_of
 from tests.support.constants import API, EMAIL, PASSWORD
 from tests.support.waiting import LONG
 
-PAGES = {"/verify-email", "/reset-password", "/remove-factors"}
+PAGES = {"/verify-email", "/reset-password", "/remove-factors", "/confirm-email", "/undo-email"}
 
 
 class Mailbox:

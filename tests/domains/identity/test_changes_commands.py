@@ -86,7 +86,7 @@ async def test_what_is_another_users_is_not_changed(
     assert await desk.does(factors.use_recovery_code, user, hash_) == nothing
     assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == nothing
     assert await desk.does(factors.remove_passkey, actor_of(eve), passkey.id) == nothing
-    assert await desk.does(factors.mark_stepped_up, session, user) == nothing
+    assert await desk.does(factors.mark_stepped_up, session, user, with_factor=True) == nothing
     assert (await desk.does(sessions.end_sessions, EndReason.REVOKED, user, only=session))[1] == 0
 
 
@@ -99,7 +99,7 @@ async def test_what_is_over_is_not_changed(
     for changed in (1, 0):
         told = await desk.does(sessions.end_sessions, EndReason.REVOKED, user, but=ada.session.id)
         assert told == (None, changed)
-    assert await desk.does(factors.mark_stepped_up, ended, user) == (False, 0)
+    assert await desk.does(factors.mark_stepped_up, ended, user, with_factor=True) == (False, 0)
     await runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
     for changed in (1, 0):
         assert await desk.does(letters.invalidate_tokens, user, Purpose.RESET) == (None, changed)
@@ -115,7 +115,7 @@ async def test_no_more_is_changed_than_told(
     assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == (True, 1)
     assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == (False, 0)
     assert await desk.does(factors.remove_passkey, actor_of(ada), passkey.id) == (True, 1)
-    assert await desk.does(factors.mark_stepped_up, session, user) == (True, 1)
+    assert await desk.does(factors.mark_stepped_up, session, user, with_factor=True) == (True, 1)
     assert await desk.does(letters.invalidate_tokens, user, Purpose.VERIFICATION) == (None, 1)
     assert await desk.does(sessions.end_sessions, EndReason.REVOKED, user, only=session) == (
         None,

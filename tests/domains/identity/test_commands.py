@@ -7,24 +7,26 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from guilder.core.actor import ANONYMOUS
+from guilder.core.actor import ANONYMOUS, SYSTEM
 from guilder.core.clock import FixedClock
 from guilder.core.errors import Unauthenticated
 from guilder.core.permissions import Role
 from guilder.core.tokens import opaque_hash
 from guilder.db.audit import audit_events
 from guilder.db.run import Runner
+from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.sessions import (
     OpenSession,
     SignUp,
     open_session,
     sign_up,
 )
-from guilder.domains.identity.commands.users import CreateUser
+from guilder.domains.identity.commands.users import CreateUser, RegisterUser, register_user
 from guilder.domains.identity.errors import EmailTaken, InvalidCredentials, WeakPassword
 from guilder.domains.identity.models import refresh_tokens, sessions, users
 from guilder.domains.identity.queries import session_user, user_by_email
-from guilder.domains.identity.rules.sessions import SESSION_US, Session
+from guilder.domains.identity.repository import users as users_repository
+from guilder.domains.identity.rules.sessions import DEFAULT_LIFE, Session
 from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.infra.security.passwords import Argon2Passwords
@@ -95,7 +97,7 @@ async def test_a_session_is_stored_with_the_hash_of_its_token_alone(runner: Runn
     command = OpenSession(user.id, digest, "hash", "Browser")
     session = await runner.run(open_session, command, CALLER)
     assert session == Session(
-        session.id, user.id, "Browser", "192.0.2.1", NOW, NOW, NOW + SESSION_US
+        session.id, user.id, "Browser", "192.0.2.1", NOW, NOW, DEFAULT_LIFE.expires_at(NOW, NOW)
     )
     async with runner.database.view() as connection:
         stored = (await connection.execute(sessions.select())).one()
@@ -134,10 +136,10 @@ async def test_a_session_is_good_while_it_lasts_and_for_its_user_alone(
     other = await make(runner)
 
     async def whose(user_id: object = user.id) -> User:
-        user, _proved_at = await runner.view(
+        found = await runner.view(
             lambda view: session_user(view, session.id, user_id, session.version)  # type: ignore[arg-type]
         )
-        return user
+        return found.user
 
     assert await whose() == user
     with pytest.raises(Unauthenticated):
@@ -216,3 +218,26 @@ async def test_the_audit_trail_tells_who_came_in_and_holds_no_secret(
     ]
     assert PASSWORD not in repr(rows)
     assert signed_in.refresh_token not in repr(rows)
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # SQLite writes one by one
+async def test_an_address_that_is_given_up_while_somebody_signs_up_is_theirs(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await make(runner, "ada@example.test")
+    store, asked = users_repository.insert_user, []
+
+    async def given_up_afterwards(uow: UnitOfWork, user: User, password_hash: str) -> bool:
+        is_new = await store(uow, user, password_hash)
+        asked.append(is_new)
+        if len(asked) == 1:
+            async with runner.database.begin() as connection:
+                moved = users.update().where(users.c.id == ada.id).values(email_key="elsewhere")
+                await connection.execute(moved)
+        return is_new
+
+    monkeypatch.setattr(users_repository, "insert_user", given_up_afterwards)
+    new = RegisterUser("ada@example.test", "hash")
+    made = await runner.run(register_user, new, SYSTEM)
+    assert asked == [False, True]
+    assert await runner.view(user_by_email, "ada@example.test") == made

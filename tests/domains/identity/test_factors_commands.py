@@ -31,6 +31,7 @@ from guilder.domains.identity.errors import (
 )
 from guilder.domains.identity.models import recovery_codes, users
 from guilder.domains.identity.queries import get_factors, session_user
+from guilder.domains.identity.repository.sign_in import SessionFacts
 from guilder.domains.identity.rules.factors import Factors, base32, normal_code, recovery_hash
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.infra.security.crypto import AesGcmSealer
@@ -413,5 +414,5 @@ async def test_sessions_outlive_the_migration_there_and_back(
             view, refreshed.session.id, ada.user.id, refreshed.session.version
         )
     )
-    assert found == (ada.user, None)  # a session of before was never proved
+    assert found == SessionFacts(ada.user, None, None)  # a session of before was never proved
     await database.close()

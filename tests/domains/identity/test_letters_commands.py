@@ -13,6 +13,7 @@ from guilder.core.tokens import opaque_hash
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.identity.commands.letters import (
+    ClaimedLetter,
     LetterClaim,
     MarkLetterSent,
     RequestLetter,
@@ -49,7 +50,7 @@ async def asked(runner: Runner) -> list[str]:
     return [purpose for (purpose,) in rows]
 
 
-async def send_newest(runner: Runner) -> tuple[object, User] | None:
+async def send_newest(runner: Runner) -> ClaimedLetter | None:
     newest = letters.select().order_by(letters.c.id.desc())
     row = await runner.view(lambda view: view.first(newest))
     found = await runner.run(send_letter, SendLetter(row.id, row.id.bytes * 2), SYSTEM)
@@ -127,7 +128,7 @@ async def test_a_letter_goes_again_when_the_process_died_on_the_way(runner: Runn
     for _ in range(2):
         sent = await send_newest(runner)
         assert sent is not None
-        assert sent[1] == user
+        assert sent.user == user
     assert await runner.view(lambda view: sessions_before(view, user.id, user.id)) == 0
 
 

@@ -28,6 +28,7 @@ from guilder.domains.identity.errors import (
 )
 from guilder.domains.identity.models import passkeys, used_challenges, users
 from guilder.domains.identity.queries import get_factors, list_passkeys, session_user
+from guilder.domains.identity.repository.sign_in import SessionFacts
 from guilder.domains.identity.rules.factors import MAX_PASSKEYS, Passkey
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.db import owner
@@ -87,7 +88,7 @@ async def test_who_has_a_passkey_comes_in_by_it_alone(
     found = await runner.view(
         lambda v: session_user(v, signed_in.session.id, ada.user.id, signed_in.session.version)
     )
-    assert found == (ada.user, clock.now_us())  # which is a proof, too
+    assert found == SessionFacts(ada.user, clock.now_us(), clock.now_us())  # which is a proof, too
     (passkey,) = (await runner.view(lambda v: get_factors(v, actor_of(ada)))).passkeys
     assert (passkey.id, passkey.name) == (made.id, "Phone")
     assert (passkey.sign_count, passkey.last_used_at) == (2, clock.now_us())

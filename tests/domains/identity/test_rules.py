@@ -11,8 +11,8 @@ from guilder.core.result import Err, Ok
 from guilder.domains.identity.rules.lockout import LOCK_US, MAX_FAILURES, Failures
 from guilder.domains.identity.rules.passwords import check_password, normal_password
 from guilder.domains.identity.rules.sessions import (
+    DEFAULT_LIFE,
     REUSE_GRACE_US,
-    SESSION_US,
     RefreshToken,
     RefreshVerdict,
     Session,
@@ -23,7 +23,7 @@ from tests.support.constants import NOW
 
 COMMON = {"password", "qwerty", "letmein12345", "abc"}
 ID = UUID(int=1)
-OPEN = Session(ID, ID, None, "", NOW, NOW, NOW + SESSION_US, generation=5)
+OPEN = Session(ID, ID, None, "", NOW, NOW, DEFAULT_LIFE.expires_at(NOW, NOW), generation=5)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,27 @@ async def letters(walk: Walk) -> None:
     await walk.ask("POST password-resets", None, late, note="expired")
     await locking(walk, dan)
     await giving_up_factors(walk)
+    await moving(walk)
+
+
+async def moving(walk: Walk) -> None:
+    """To another address, back to the old one, and away."""
+    gus = await walk.join("gus")
+    for address in ("new.gus@example.test", "no address", 7, "ada@example.test"):
+        await walk.ask("POST users/me/email-changes", gus, {"email": address})
+    await walk.made("POST users/me/email-changes", gus, {"email": "new.gus@example.test"})
+    token = walk.letter
+    await walk.ask("POST email-changes", None, {"token": token})
+    undo = walk.letter
+    for given in ({"token": token}, {"token": "x" * 43}, {}):
+        await walk.ask("POST email-changes", None, given)
+    await walk.ask("GET users/me", gus)
+    for password in ("too short", "another phrase 12", "another phrase 12"):
+        reversal = {"token": undo, "new_password": password}
+        await walk.ask("POST email-change-reversals", None, reversal)
+    await walk.sign_in(gus, password="another phrase 12")
+    await walk.ask("DELETE users/me", gus)
+    await walk.ask("GET users/me", gus, note="closed")
 
 
 async def giving_up_factors(walk: Walk) -> None:

@@ -6,8 +6,7 @@ DIGESTS = (
     "/docs", "/redoc", "/docs/assets/start.js", "/docs/assets/favicon.png",
     "/docs/assets/redoc.standalone.js", "/docs/assets/swagger-ui-bundle.js",
     "/docs/assets/swagger-ui.css", "/verify-email", "/reset-password", "/remove-factors",
-    "/pages/letters.css",
-    "/pages/letters.js",
+    "/confirm-email", "/undo-email", "/pages/letters.css", "/pages/letters.js",
 )  # fmt: skip
 
 

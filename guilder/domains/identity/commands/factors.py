@@ -89,6 +89,8 @@ async def confirm_totp(uow: UnitOfWork, cmd: ConfirmTotp) -> User:
     confirmed = replace(cmd.totp, confirmed_at=uow.now_us, last_step=cmd.step)
     await factors.put_totp(uow, confirmed)
     await factors.put_recovery_codes(uow, user.id, cmd.hashes)
+    if uow.actor.session_id is not None:
+        await factors.mark_stepped_up(uow, uow.actor.session_id, user.id, with_factor=True)
     await end_others(uow, user.id)
     await tell(uow, user.id, SecurityChange.APP_ADDED)
     return user

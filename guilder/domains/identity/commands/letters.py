@@ -15,7 +15,8 @@ from guilder.core.ids import uuid7
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import TokenInvalid
 from guilder.domains.identity.events import LetterRequested, PasswordChanged, SecurityChanged
-from guilder.domains.identity.repository import factors, failures, letters, sessions, users
+from guilder.domains.identity.repository import emails, factors, failures, letters, sessions, users
+from guilder.domains.identity.repository.emails import EmailChange
 from guilder.domains.identity.rules.changes import SecurityChange
 from guilder.domains.identity.rules.factors import TOTP_NOTICE_US
 from guilder.domains.identity.rules.letters import (
@@ -24,6 +25,7 @@ from guilder.domains.identity.rules.letters import (
     Letter,
     Purpose,
     check_token,
+    mailbox_key,
 )
 from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.rules.sessions import EndReason
@@ -32,10 +34,11 @@ from guilder.domains.identity.rules.users import User, email_key
 
 async def queue_letter(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> None:
     """Queue a letter; without a ``user_id`` none is sent, after the same work."""
-    await uow.record(LetterRequested((await _new_letter(uow, purpose, user_id)).id))
+    await uow.record(LetterRequested((await new_letter(uow, purpose, user_id)).id))
 
 
-async def _new_letter(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> Letter:
+async def new_letter(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> Letter:
+    """Store a letter that goes with an event."""
     now_us = uow.now_us
     letter = Letter(uuid7(now_us), purpose, user_id, now_us, now_us + purpose.wait_us)
     await letters.insert_letter(uow, letter)
@@ -73,23 +76,39 @@ class LetterClaim(Enum):
     LATER = "another one of the kind is under way to the same user, on which it depends"
 
 
-async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] | LetterClaim:
+@dataclass(frozen=True, slots=True)
+class ClaimedLetter:
+    """A letter that is about to go, and whose it is; with the change of an address it is about."""
+
+    letter: Letter
+    user: User
+    change: EmailChange | None
+
+    @property
+    def to(self) -> str:
+        """The address it goes to, which is not always the user's present one."""
+        if self.change is None:
+            return self.user.email
+        is_new = self.letter.purpose is Purpose.NEW_EMAIL
+        return self.change.new_email if is_new else self.change.old_email
+
+
+async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> ClaimedLetter | LetterClaim:
     """The letter and to whom it goes, or why not; its token is good from now on.
 
-    None goes to nobody, to an address that is proved already, about wrong guesses to one that is
-    not, after too long a wait, and when another one has arrived a moment ago or ``MOST_A_DAY`` of
-    all kinds within a day. One that was under way when the process died goes again.
+    None goes to nobody, to an address that is proved already, or somebody else's, about wrong
+    guesses to one that is not proved, after too long a wait, and when another one has arrived a
+    moment ago or ``MOST_A_DAY`` in one mailbox within a day. One that was under way when the
+    process died goes again.
     """
     found = await letters.letter_and_user(uow, cmd.letter_id)
     if found is None:
         return LetterClaim.NEVER
     letter, user = found
-    if letter.purpose is Purpose.VERIFICATION and user.email_verified:
-        return LetterClaim.NEVER
-    if not letter.purpose.token_us and not user.email_verified:
-        return LetterClaim.NEVER
-    now_us, purpose = uow.now_us, letter.purpose
-    if letter.is_stale(now_us):
+    change = await emails.change_of_letter(uow, letter.id)
+    claimed = ClaimedLetter(letter, user, change)
+    now_us, purpose, mailbox = uow.now_us, letter.purpose, mailbox_key(claimed.to)
+    if letter.is_stale(now_us) or not await _may_go(uow, claimed):
         return LetterClaim.NEVER
     if purpose.cooldown_us:
         # First: one that goes between two of these questions is then seen by a later one.
@@ -97,11 +116,24 @@ async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> tuple[Letter, User] |
             return LetterClaim.LATER
         if await letters.has_sent_since(uow, letter, now_us - purpose.cooldown_us):
             return LetterClaim.NEVER
-        if await letters.sent_since(uow, letter, now_us - DAY_US) >= MOST_A_DAY:
-            return LetterClaim.NEVER
+    today = await letters.sent_since(uow, letter, mailbox, now_us - DAY_US)
+    if purpose.counts and today >= MOST_A_DAY:
+        return LetterClaim.NEVER
     life = purpose.token_us
-    await letters.claim(uow, letter.id, cmd.token_hash if life else None, now_us + life)
-    return letter, user
+    hash_ = cmd.token_hash if life else None
+    await letters.claim(uow, letter.id, mailbox, hash_, now_us + life)
+    return claimed
+
+
+async def _may_go(view: View, claimed: ClaimedLetter) -> bool:
+    """Whether the letter is for whoever reads that mailbox."""
+    purpose, user = claimed.letter.purpose, claimed.user
+    if purpose is Purpose.VERIFICATION:
+        return not user.email_verified
+    if purpose is Purpose.NEW_EMAIL:
+        owner = await users.find_by_email(view, claimed.to)
+        return owner is None or owner.id == user.id or owner.yields_address
+    return bool(purpose.token_us) or user.email_verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +154,33 @@ async def user_of_token(view: View, token_hash: bytes, purpose: Purpose) -> User
 
     In a transaction that writes, the token stays locked until it ends.
     """
+    return (await letter_of(view, token_hash, purpose))[1]
+
+
+async def letter_of(view: View, token_hash: bytes, purpose: Purpose) -> tuple[Letter, User]:
+    """The same with the letter that brought it. Raises ``TokenInvalid`` or ``TokenExpired``."""
     found = await letters.letter_of_token(view, token_hash)
     if found is None:
         raise TokenInvalid()
     letter, user = found
     check_token(letter, purpose, view.now_us).unwrap()
-    return user
+    return letter, user
+
+
+async def letter_of_any_token(
+    view: View, token_hash: bytes, purpose: Purpose
+) -> tuple[Letter, User] | None:
+    """The letter that brought a token for that purpose, be it used or expired, and its user."""
+    found = await letters.letter_of_token(view, token_hash)
+    return found if found is not None and found[0].purpose is purpose else None
+
+
+def already_confirmed() -> TokenInvalid:
+    """What a second click is told on a link that has proved an address."""
+    return TokenInvalid(
+        "This e-mail address is confirmed already. You can sign in.",
+        extra={"already_confirmed": True},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +196,10 @@ async def verify_email(uow: UnitOfWork, cmd: VerifyEmail) -> User:
     try:
         user = await user_of_token(uow, cmd.token_hash, Purpose.VERIFICATION)
     except TokenInvalid:
-        found = await letters.letter_of_token(uow, cmd.token_hash)
-        used = found is not None and found[0].purpose is Purpose.VERIFICATION
-        if found is None or not used or not found[1].email_verified:
+        used = await letter_of_any_token(uow, cmd.token_hash, Purpose.VERIFICATION)
+        if used is None or not used[1].email_verified:
             raise
-        raise TokenInvalid(
-            "This e-mail address is confirmed already. You can sign in.",
-            extra={"already_confirmed": True},
-        ) from None
+        raise already_confirmed() from None
     await letters.invalidate_tokens(uow, user.id, Purpose.VERIFICATION)
     return await _proved(uow, user, {})
 
@@ -166,7 +215,8 @@ class ResetPassword:
 
 
 async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
-    """Store it, end all sessions, and forget every failure and every device.
+    """Store it, end all sessions and changes of the address that were asked for, and forget every
+    failure and every device.
 
     Whoever has read the letter has verified the address as well. Where that is for the first time,
     whoever made the login need not be them, so its factors go, too; any other keeps them, and the
@@ -174,18 +224,27 @@ async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
     ``TokenExpired``; of two who use one token at the same moment the second is refused.
     """
     user = await user_of_token(uow, cmd.token_hash, Purpose.RESET)
-    await letters.invalidate_tokens(uow, user.id, Purpose.RESET)
-    await letters.invalidate_tokens(uow, user.id, Purpose.VERIFICATION)
+    for purpose in (Purpose.RESET, Purpose.VERIFICATION, Purpose.NEW_EMAIL):
+        await letters.invalidate_tokens(uow, user.id, purpose)
     if not user.email_verified:
         await factors.remove_totp(uow, user.id)
         await factors.remove_passkeys(uow, user.id)
-    changed = await _proved(uow, user, {"password_hash": cmd.password_hash})
-    await sessions.end_sessions(uow, EndReason.PASSWORD_RESET, user.id)
+    return await renew_password(
+        uow, user, cmd.password_hash, cmd.device_info, EndReason.PASSWORD_RESET
+    )
+
+
+async def renew_password(
+    uow: UnitOfWork, user: User, password_hash: str, device_info: str | None, why: EndReason
+) -> User:
+    """Set a password for whoever has read a letter to the address of a user, who is told."""
+    changed = await _proved(uow, user, {"password_hash": password_hash})
+    await sessions.end_sessions(uow, why, user.id)
     await failures.forget_all_failures(uow, user.id, failures_key(email_key(user.email)))
     letter = None
     if await factors.has_any(uow, user.id):
-        letter = (await _new_letter(uow, Purpose.FACTORS, user.id)).id
-    await uow.record(PasswordChanged(user.id, cmd.device_info, letter))
+        letter = (await new_letter(uow, Purpose.FACTORS, user.id)).id
+    await uow.record(PasswordChanged(user.id, device_info, letter))
     return changed
 
 
@@ -232,5 +291,6 @@ class PruneLetters:
 
 
 async def prune_letters(uow: UnitOfWork, cmd: PruneLetters) -> int:
-    """How many were forgotten."""
+    """How many were forgotten; changes of addresses go once nothing can confirm or undo them."""
+    await emails.prune_changes(uow)
     return await letters.prune_letters(uow, cmd.most)

@@ -23,10 +23,11 @@ from guilder.domains.identity.repository import factors, failures, sessions, use
 from guilder.domains.identity.repository.rotations import version_of
 from guilder.domains.identity.rules.factors import Factor, PasskeyProof
 from guilder.domains.identity.rules.sessions import (
-    SESSION_US,
+    DEFAULT_LIFE,
     EndReason,
     RefreshVerdict,
     Session,
+    SessionLife,
     check_refresh,
 )
 from guilder.domains.identity.rules.users import User
@@ -51,6 +52,7 @@ class OpenSession:
     factor: Factor | None = None
     is_known_device: bool = True
     location: str | None = None
+    life: SessionLife = DEFAULT_LIFE
 
 
 async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
@@ -85,11 +87,12 @@ async def open_session(uow: UnitOfWork, cmd: OpenSession) -> Session:
         uow.actor.ip_address,
         created_at=uow.now_us,
         last_activity_at=uow.now_us,
-        expires_at=uow.now_us + SESSION_US,
+        expires_at=cmd.life.expires_at(uow.now_us, uow.now_us),
         version=await version_of(uow, cmd.user_id),
         location=cmd.location,
     )
-    await sessions.insert_session(uow, session, cmd.refresh_hash)
+    with_factor = cmd.factor is not None
+    await sessions.insert_session(uow, session, cmd.refresh_hash, with_factor=with_factor)
     if not cmd.is_known_device:
         await uow.record(NewDeviceSignedIn(cmd.user_id, session.id))
     by_password = () if cmd.password_hash is None else ("password",)
@@ -107,6 +110,7 @@ class SignUp:
     refresh_hash: bytes
     device_info: str | None = None
     location: str | None = None
+    life: SessionLife = DEFAULT_LIFE
 
 
 async def sign_up(uow: UnitOfWork, cmd: SignUp) -> tuple[User, Session]:
@@ -118,6 +122,7 @@ async def sign_up(uow: UnitOfWork, cmd: SignUp) -> tuple[User, Session]:
         cmd.user.password_hash,
         cmd.device_info,
         location=cmd.location,
+        life=cmd.life,
     )
     session = await open_session(uow, opening)
     return user, session
@@ -131,6 +136,7 @@ class RefreshSession:
     hash: bytes
     successor: bytes
     salt: bytes
+    life: SessionLife = DEFAULT_LIFE
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,8 @@ async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
     token, session = found
     uow.audit(session.user_id, session=session.id)
     user = await users.find_active_user(uow, session.user_id)
-    if user is None:
+    next_end = cmd.life.expires_at(session.created_at, uow.now_us)
+    if user is None or next_end <= uow.now_us:  # too old by a bound that was set meanwhile
         raise RefreshInvalid()
     match check_refresh(token, session, uow.now_us):
         case RefreshVerdict.NONE:
@@ -171,7 +178,7 @@ async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
                 session,
                 generation=session.generation + 1,
                 last_activity_at=uow.now_us,
-                expires_at=uow.now_us + SESSION_US,
+                expires_at=next_end,
             )
             await sessions.rotate(uow, session, cmd.hash, cmd.salt, cmd.successor)
             return Refreshed(session.id, user, session, cmd.salt, uow.now_us)

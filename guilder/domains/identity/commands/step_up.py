@@ -48,6 +48,7 @@ async def step_up(uow: UnitOfWork, cmd: StepUp) -> int:
     if cmd.failures_key is not None:
         await failures.forget_failures(uow, cmd.failures_key)
     uow.audit(user_id, factors=["password" if cmd.factor is None else cmd.factor.name])
-    if not await factors.mark_stepped_up(uow, session_id, user_id):
+    with_factor = cmd.factor is not None
+    if not await factors.mark_stepped_up(uow, session_id, user_id, with_factor=with_factor):
         raise Unauthenticated()
     return uow.now_us + FRESH_US

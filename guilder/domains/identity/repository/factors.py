@@ -239,8 +239,13 @@ async def remove_passkeys(uow: UnitOfWork, user_id: UUID) -> None:
     await uow.execute(passkeys.delete().where(passkeys.c.user_id == user_id))
 
 
-async def mark_stepped_up(uow: UnitOfWork, session_id: UUID, user_id: UUID) -> bool:
+async def mark_stepped_up(
+    uow: UnitOfWork, session_id: UUID, user_id: UUID, *, with_factor: bool
+) -> bool:
     """Note that the session has stepped up now; False when it has ended."""
+    values = {"proved_at": uow.now_us}
+    if with_factor:
+        values["factor_at"] = uow.now_us
     done = await uow.execute(
         sessions.update()
         .where(
@@ -248,7 +253,7 @@ async def mark_stepped_up(uow: UnitOfWork, session_id: UUID, user_id: UUID) -> b
             sessions.c.user_id == user_id,
             sessions.c.ended_at.is_(None),
         )
-        .values(proved_at=uow.now_us)
+        .values(**values)
     )
     return done.rowcount == 1
 

@@ -59,12 +59,13 @@ async def _has_another(view: View, letter: Letter, *conditions: ColumnElement[bo
     return bool(await view.scalar(select(another)))
 
 
-async def sent_since(view: View, letter: Letter, instant: int) -> int:
-    """How many other letters that were asked for have gone to the same user since then."""
+async def sent_since(view: View, letter: Letter, mailbox: bytes, instant: int) -> int:
+    """How many other letters of the kinds that count have gone to a mailbox since then."""
     counted = select(func.count()).where(
-        letters.c.user_id == letter.user_id,
+        letters.c.mailbox == mailbox,
         letters.c.id != letter.id,
         letters.c.sent_at >= instant,
+        letters.c.purpose.in_([one.value for one in Purpose if one.counts]),
     )
     return int(await view.scalar(counted))
 
@@ -76,12 +77,17 @@ async def is_under_way(view: View, letter: Letter, since: int) -> bool:
     )
 
 
-async def claim(uow: UnitOfWork, letter_id: UUID, hash_: bytes | None, expires_at: int) -> None:
-    """A letter is about to go out, with the token of that hash, which is good until then."""
+async def claim(
+    uow: UnitOfWork, letter_id: UUID, mailbox: bytes, hash_: bytes | None, expires_at: int
+) -> None:
+    """A letter is about to go to a mailbox, with the token of that hash, which is good until then.
+
+    A mailbox is named by ``mailbox_key``.
+    """
     await uow.execute(
         letters.update()
         .where(letters.c.id == letter_id)
-        .values(claimed_at=uow.now_us, hash=hash_, expires_at=expires_at)
+        .values(claimed_at=uow.now_us, mailbox=mailbox, hash=hash_, expires_at=expires_at)
     )
 
 
@@ -90,14 +96,17 @@ async def mark_sent(uow: UnitOfWork, letter_id: UUID) -> None:
     await uow.execute(letters.update().where(letters.c.id == letter_id).values(sent_at=uow.now_us))
 
 
-async def invalidate_tokens(uow: UnitOfWork, user_id: UUID, purpose: Purpose) -> None:
-    """No token that a user was sent for a purpose is good any more."""
+async def invalidate_tokens(
+    uow: UnitOfWork, user_id: UUID, purpose: Purpose, asked_since: int = 0
+) -> None:
+    """No token that a user was sent for a purpose is good any more; of letters since then only."""
     await uow.execute(
         letters.update()
         .where(
             letters.c.user_id == user_id,
             letters.c.purpose == purpose.value,
             letters.c.used_at.is_(None),
+            letters.c.created_at >= asked_since,
         )
         .values(used_at=uow.now_us)
     )

@@ -26,8 +26,12 @@ _SESSION: Final = (
 )
 
 
-async def insert_session(uow: UnitOfWork, session: Session, refresh_hash: bytes) -> None:
-    """Store a session and its first refresh token; whoever opens one has just proved themselves."""
+async def insert_session(
+    uow: UnitOfWork, session: Session, refresh_hash: bytes, *, with_factor: bool
+) -> None:
+    """Store a session and its first refresh token; whoever opens one has just proved themselves,
+    with a second factor or without.
+    """
     device = client_device(session.ip_address, session.device_info)
     await uow.execute(
         sessions.insert().values(
@@ -44,6 +48,7 @@ async def insert_session(uow: UnitOfWork, session: Session, refresh_hash: bytes)
             proved_at=session.created_at,
             network=device.network,
             device_kind=device.kind,
+            factor_at=session.created_at if with_factor else None,
         )
     )
     await _insert_token(uow, session, refresh_hash)

@@ -78,15 +78,23 @@ def _is_known(device: ClientDevice) -> ColumnElement[bool]:
     )
 
 
+class SessionFacts(NamedTuple):
+    """The user of a session, and when it was last proved: at all, and with a second factor."""
+
+    user: User
+    proved_at: int | None
+    factor_at: int | None
+
+
 async def find_user_of_session(
     view: View, session_id: UUID, user_id: UUID, version: int
-) -> tuple[User, int | None] | None:
+) -> SessionFacts | None:
     """The active user of a session, and when they last signed in or stepped up.
 
     None once the session has ended or a rotation refuses the version.
     """
     row = await view.first(
-        select(*USER, sessions.c.proved_at)
+        select(*USER, sessions.c.proved_at, sessions.c.factor_at)
         .join(sessions, sessions.c.user_id == users.c.id)
         .where(
             sessions.c.id == session_id,
@@ -97,4 +105,4 @@ async def find_user_of_session(
             ~refused(users.c.id, version, view.now_us),
         )
     )
-    return None if row is None else (to_user(row), row.proved_at)
+    return None if row is None else SessionFacts(to_user(row), row.proved_at, row.factor_at)

@@ -33,6 +33,10 @@ USER: Final = (
 )
 
 
+NO_PASSWORD: Final = ""
+"""In the place of the hash of a closed login: nothing fits it, after the same work."""
+
+
 async def insert_user(uow: UnitOfWork, user: User, password_hash: str) -> bool:
     """Store a user; False when the address has one, also one who comes at the same moment."""
     done = await uow.execute(
@@ -53,6 +57,14 @@ async def insert_user(uow: UnitOfWork, user: User, password_hash: str) -> bool:
 async def find_by_email(view: View, email: str) -> User | None:
     """The user of an address."""
     row = await view.first(select(*USER).where(users.c.email_key == email_key(email)))
+    return None if row is None else to_user(row)
+
+
+async def lock_by_email(uow: UnitOfWork, email: str) -> User | None:
+    """The user of an address, locked until the transaction ends."""
+    row = await uow.first(
+        select(*USER).where(users.c.email_key == email_key(email)).with_for_update()
+    )
     return None if row is None else to_user(row)
 
 
@@ -92,6 +104,33 @@ async def find_with_password(view: View, actor: Actor) -> tuple[User, str] | Non
         )
     )
     return None if row is None else (to_user(row), row.password_hash)
+
+
+async def is_closed(view: View, user_id: UUID) -> bool:
+    """Whether the user has closed their login, for good."""
+    closed_at = await view.scalar(select(users.c.closed_at).where(users.c.id == user_id))
+    return closed_at is not None
+
+
+async def close_user(uow: UnitOfWork, user_id: UUID) -> None:
+    """Close a login: nobody signs in with it, and its address may have another one."""
+    await uow.execute(
+        users.update()
+        .where(users.c.id == user_id)
+        .values(
+            is_active=False,
+            closed_at=uow.now_us,
+            email_key=f"closed {user_id}",
+            password_hash=NO_PASSWORD,
+        )
+    )
+
+
+async def give_up_address(uow: UnitOfWork, user_id: UUID) -> None:
+    """A login keeps everything but its address, which may have another one."""
+    await uow.execute(
+        users.update().where(users.c.id == user_id).values(email_key=f"given up {user_id}")
+    )
 
 
 async def lock_active_admins(uow: UnitOfWork) -> list[UUID]:

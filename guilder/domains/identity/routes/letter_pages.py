@@ -44,6 +44,20 @@ async def remove_factors() -> Response:
     return _file("remove-factors.html", "text/html")
 
 
+@router.get("/confirm-email")
+@rate_limited(READ)
+async def confirm_email() -> Response:
+    """Where the letter leads that proves a new address."""
+    return _file("confirm-email.html", "text/html")
+
+
+@router.get("/undo-email")
+@rate_limited(READ)
+async def undo_email() -> Response:
+    """Where the letter leads that tells the old address of a change."""
+    return _file("undo-email.html", "text/html")
+
+
 @router.get("/pages/letters.css")
 @rate_limited(READ)
 async def style() -> Response:

@@ -139,7 +139,7 @@ async def create_tokens(
     """A new pair for a refresh token, which is dead from then on; by JSON or a form.
 
     Using it again ends the session, for two parties have it; only a client that asks twice within
-    ten seconds, and has not used the new pair, is given the same pair again.
+    a minute, and has not used the new pair, is given the same pair again.
 
     With `grant_type=refresh_token` it is answered as OAuth2 says: 200, and refused with 400.
     """

@@ -23,7 +23,7 @@ from guilder.domains.identity.commands.rotations import (
     rotate_user,
 )
 from guilder.domains.identity.commands.users import ChangeAccess, change_access
-from guilder.domains.identity.errors import LastAdmin, UserNotFound
+from guilder.domains.identity.errors import LastAdmin, LoginIsClosed, UserNotFound
 from guilder.domains.identity.rules.users import UserFilter
 from guilder.domains.identity.schemas.logins import (
     AccessChange,
@@ -76,7 +76,7 @@ async def get_user(user_id: Uuid, actor: UsersReader, runner: TheRunner) -> Repl
 @router.patch(
     "/users/{user_id}",
     response_model=UserOut,
-    responses=refusals(Forbidden, StepUpRequired, UserNotFound, LastAdmin, Invalid),
+    responses=refusals(Forbidden, StepUpRequired, UserNotFound, LastAdmin, LoginIsClosed, Invalid),
 )
 async def update_user(
     user_id: Uuid, body: AccessChange, actor: FreshUsersWriter, runner: TheRunner, tokens: TheTokens

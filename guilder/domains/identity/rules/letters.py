@@ -1,5 +1,6 @@
 """Letters that were asked for, and what their tokens are good for."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -8,6 +9,7 @@ from uuid import UUID
 from guilder.core.clock import DAY_US, HOUR_US, MINUTE_US
 from guilder.core.result import Err, Ok
 from guilder.domains.identity.errors import TokenExpired, TokenInvalid
+from guilder.domains.identity.rules.users import email_key
 
 MOST_A_DAY: Final = 5
 """Letters that go to one mailbox within a day because somebody asked, whoever that was."""
@@ -23,6 +25,8 @@ class Purpose(Enum):
     SESSION = "session"
     FACTORS = "factors"
     KNOWN = "known"
+    NEW_EMAIL = "new_email"
+    UNDO_EMAIL = "undo_email"
 
     @property
     def token_us(self) -> int:
@@ -40,16 +44,25 @@ class Purpose(Enum):
 
         Short against the life of a token: whoever asks again has one that is good.
         """
-        if self is Purpose.FACTORS:  # belongs to a reset, which nobody else can ask for
+        if self in _OWNERS:
             return 0
         return 3 * MINUTE_US if self.token_us else DAY_US
+
+    @property
+    def counts(self) -> bool:
+        """Whether ``MOST_A_DAY`` bounds it: whose mailbox it is need not be who asks for it."""
+        return self not in {Purpose.FACTORS, Purpose.UNDO_EMAIL}
 
 
 _TOKEN_US: Final = {
     Purpose.VERIFICATION: DAY_US,
     Purpose.RESET: 15 * MINUTE_US,
     Purpose.FACTORS: DAY_US,
+    Purpose.NEW_EMAIL: DAY_US,
+    Purpose.UNDO_EMAIL: 7 * DAY_US,
 }
+_OWNERS: Final = frozenset((Purpose.FACTORS, Purpose.NEW_EMAIL, Purpose.UNDO_EMAIL))
+"""What follows something that only somebody can do who is signed in or has read a letter."""
 
 
 CLAIM_US: Final = MINUTE_US
@@ -75,6 +88,11 @@ class Letter:
         """Whether it should not be sent any more: others were used, or it has waited too long."""
         waits = self.sent_at is None and now_us - self.created_at >= self.purpose.wait_us
         return waits or self.used_at is not None
+
+
+def mailbox_key(address: str) -> bytes:
+    """What letters to one mailbox are counted by: not the address, which is kept with its user."""
+    return hashlib.sha256(email_key(address).encode()).digest()
 
 
 def check_token(

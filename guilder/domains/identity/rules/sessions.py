@@ -5,13 +5,27 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
-from guilder.core.clock import DAY_US, SECOND_US
+from guilder.core.clock import DAY_US, MINUTE_US
 from guilder.domains.identity.rules.rotations import FIRST_VERSION
 
-SESSION_US: Final = 30 * DAY_US
-"""How long a refresh token is good, and a session without a new one."""
-REUSE_GRACE_US: Final = 10 * SECOND_US
-"""How long a used refresh token gives its successor once more: a client that asked twice."""
+REUSE_GRACE_US: Final = MINUTE_US
+"""How long a used refresh token gives its successor once more: a client that asked twice, or never
+got the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLife:
+    """How long a session may be idle, and how long it may last however it is used."""
+
+    idle_us: int = 14 * DAY_US
+    absolute_us: int = 90 * DAY_US
+
+    def expires_at(self, created_at: int, now_us: int) -> int:
+        """Until when a session is good, and its refresh token, that is used now."""
+        return min(now_us + self.idle_us, created_at + self.absolute_us)
+
+
+DEFAULT_LIFE: Final = SessionLife()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,8 @@ class EndReason(Enum):
     REFRESH_REUSED = "refresh_reused"
     SWITCHED_OFF = "switched_off"
     FACTORS_CHANGED = "factors_changed"
+    EMAIL_CHANGE_UNDONE = "email_change_undone"
+    LOGIN_CLOSED = "login_closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +88,8 @@ class RefreshVerdict(Enum):
 def check_refresh(token: RefreshToken, session: Session, now_us: int) -> RefreshVerdict:
     """What becomes of a refresh token (RFC 9700, 4.14.2: rotation and the detection of reuse).
 
-    A used one gives the same pair once more for some seconds, as long as nobody has used its
-    successor; after that, two parties have it.
+    A used one gives the same pair once more for a minute, as long as nobody has used its successor;
+    after that, two parties have it.
     """
     if not session.is_open(now_us):
         return RefreshVerdict.NONE

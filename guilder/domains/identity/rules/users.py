@@ -22,6 +22,14 @@ class User:
     email_verified: bool
     created_at: int
 
+    @property
+    def yields_address(self) -> bool:
+        """Whether the address goes to whoever proves it: nobody has proved it for this login.
+
+        What the bank itself has decided stays: whom it has switched off or made an admin.
+        """
+        return self.is_active and not self.email_verified and self.role is not Role.ADMIN
+
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:

@@ -14,6 +14,11 @@ from guilder.core.errors import Unauthenticated
 from guilder.core.ports import PasswordHasher
 from guilder.core.tokens import AccessTokenIssuer, RefreshTokenChain, new_opaque_token, opaque_hash
 from guilder.db.run import Runner
+from guilder.domains.identity.commands.emails import (
+    UndoEmailChange,
+    change_of_token,
+    undo_email_change,
+)
 from guilder.domains.identity.commands.letters import (
     ResetPassword,
     reset_password,
@@ -56,7 +61,7 @@ from guilder.domains.identity.rules.devices import client_device
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.lockout import Locked, failures_key
 from guilder.domains.identity.rules.passwords import check_password, normal_password
-from guilder.domains.identity.rules.sessions import Session
+from guilder.domains.identity.rules.sessions import DEFAULT_LIFE, Session, SessionLife
 from guilder.domains.identity.rules.users import User, email_key
 from guilder.domains.identity.services.factors import Checked, SecondFactorService
 from guilder.domains.identity.services.lockout import AttemptGuard, Guess
@@ -89,6 +94,7 @@ class AuthenticationService:
         bank_names: Collection[str] = (),
         requires_verification: bool = False,
         place_of: Callable[[str], str | None],
+        life: SessionLife = DEFAULT_LIFE,
     ) -> None:
         self.factors = factors
         self.passkeys = passkeys
@@ -100,6 +106,7 @@ class AuthenticationService:
         self._common_passwords = common_passwords
         self._bank_names = bank_names
         self._place_of = place_of
+        self._life = life
         self._guard = AttemptGuard(runner)
 
     async def hash_password(self, password: str, email: str, pointer: str = "/password") -> str:
@@ -117,7 +124,8 @@ class AuthenticationService:
         assert not self.requires_verification
         user = CreateUser(email, await self.hash_password(password, email), full_name)
         refresh_token, refresh_hash = new_opaque_token()
-        command = SignUp(user, refresh_hash, device, self._place_of(actor.ip_address))
+        location = self._place_of(actor.ip_address)
+        command = SignUp(user, refresh_hash, device, location, self._life)
         made, session = await self._runner.run(sign_up, command, actor)
         return self._signed_in(made, session, refresh_token)
 
@@ -160,6 +168,7 @@ class AuthenticationService:
             factor=None if second is None else second.factor,
             is_known_device=found.is_known_device,
             location=self._place_of(actor.ip_address),
+            life=self._life,
         )
         session = await self._runner.run(open_session, command, actor)
         return self._signed_in(found.user, session, refresh_token)
@@ -205,6 +214,7 @@ class AuthenticationService:
             factor=proved[1],
             is_known_device=known,
             location=self._place_of(actor.ip_address),
+            life=self._life,
         )
         session = await self._runner.run(open_session, command, actor)
         return self._signed_in(user, session, refresh_token)
@@ -248,7 +258,7 @@ class AuthenticationService:
         """
         salt = self._refresh_tokens.new_salt()
         successor = opaque_hash(await self._successor(refresh_token, salt))
-        command = RefreshSession(opaque_hash(refresh_token), successor, salt)
+        command = RefreshSession(opaque_hash(refresh_token), successor, salt, self._life)
         try:
             done = await self._runner.run(refresh_session, command, actor)
         except RefreshReused as reused:
@@ -318,6 +328,20 @@ class AuthenticationService:
         password_hash = await self.hash_password(new, user.email, "/new_password")
         command = ResetPassword(hash_, password_hash, device)
         await self._runner.run(reset_password, command, actor)
+
+    async def undo_email_change(
+        self, token: str, new: str, actor: Actor, device: str | None
+    ) -> None:
+        """Give a login its old address back, with a new password; all sessions end.
+
+        Raises ``TokenInvalid``, ``TokenExpired``, ``EmailTaken``, or ``WeakPassword``, which leaves
+        the token unused.
+        """
+        hash_ = opaque_hash(token)
+        _user, change = await self._runner.view(change_of_token, hash_, Purpose.UNDO_EMAIL)
+        password_hash = await self.hash_password(new, change.old_email, "/new_password")
+        command = UndoEmailChange(hash_, password_hash, device)
+        await self._runner.run(undo_email_change, command, actor)
 
     async def _successor(self, refresh_token: str, salt: bytes) -> str:
         """The successor of a refresh token. Raises ``RefreshInvalid`` when its key was revoked."""

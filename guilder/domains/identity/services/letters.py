@@ -7,7 +7,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from guilder.core.actor import SYSTEM
-from guilder.core.clock import HOUR_US, MINUTE_US, to_datetime
+from guilder.core.clock import DAY_US, HOUR_US, MINUTE_US, to_datetime
 from guilder.core.events import Delivery, DeliveryFailed
 from guilder.core.letters import LetterTemplate, LetterWriter
 from guilder.core.ports import Mail, Mailer
@@ -15,6 +15,7 @@ from guilder.core.tokens import LetterTokenSource, opaque_hash
 from guilder.db.run import Runner
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.letters import (
+    ClaimedLetter,
     LetterClaim,
     MarkLetterSent,
     SendLetter,
@@ -23,6 +24,7 @@ from guilder.domains.identity.commands.letters import (
 )
 from guilder.domains.identity.events import (
     LetterRequested,
+    LoginClosed,
     NewDeviceSignedIn,
     PasswordChanged,
     SecurityChanged,
@@ -32,11 +34,10 @@ from guilder.domains.identity.rules.devices import device_name
 from guilder.domains.identity.rules.factors import Factors
 from guilder.domains.identity.rules.letters import Letter, Purpose
 from guilder.domains.identity.rules.lockout import LOCK_US
-from guilder.domains.identity.rules.users import User
 
 _PACKAGE: Final = "guilder.domains.identity"
 _MOST_TOLD: Final = 4
-MAX_RESET_LINK: Final = 500
+MAX_LINK: Final = 500
 WAITS: Final = 10
 WAIT_SECONDS: Final = 0.5
 """How often and how long a letter waits for another one that is under way to the same user."""
@@ -53,6 +54,9 @@ CODES_GUESSED: Final = _letter("codes_guessed", "until")
 SESSION_GUESSED: Final = _letter("session_guessed", "until")
 PASSWORD_RESET: Final = _letter("password_reset", "at", "device", "factors", "hours")
 LOGIN_EXISTS: Final = _letter("login_exists")
+NEW_EMAIL: Final = _letter("new_email", "hours")
+EMAIL_CHANGED: Final = _letter("email_changed", "email", "days")
+LOGIN_CLOSED: Final = _letter("login_closed", "at")
 SECURITY_CHANGED: Final = _letter("security_changed", "said", "at", "device")
 PASSWORD_CHANGED: Final = _letter("password_changed", "at", "device")
 NEW_SIGN_IN: Final = _letter("new_sign_in", "at", "device", "ip_address")
@@ -63,11 +67,21 @@ LETTERS: Final = (
     CODES_GUESSED,
     SESSION_GUESSED,
     LOGIN_EXISTS,
+    NEW_EMAIL,
+    EMAIL_CHANGED,
+    LOGIN_CLOSED,
     SECURITY_CHANGED,
     PASSWORD_CHANGED,
     PASSWORD_RESET,
     NEW_SIGN_IN,
 )
+
+
+_LOCKS: Final = {
+    Purpose.LOCK: ACCOUNT_LOCKED,
+    Purpose.CODES: CODES_GUESSED,
+    Purpose.SESSION: SESSION_GUESSED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +100,9 @@ class LetterSender:
     async def asked(self, event: LetterRequested, delivery: Delivery) -> None:
         """Send the letter that somebody has asked for, unless it should not go."""
         token = self.tokens.token(event.letter_id)
-        found = await self._claim(event.letter_id, token)
-        if found is not None:
-            letter, user = found
-            await self._send_claimed(letter, self._asked(letter, user.email, delivery.key, token))
+        claimed = await self._claim(event.letter_id, token)
+        if claimed is not None:
+            await self._send_claimed(claimed.letter, self._asked(claimed, delivery.key, token))
 
     async def password_changed(self, event: PasswordChanged, delivery: Delivery) -> None:
         """Tell the user that there is another password, and how to remove factors that a reset has
@@ -98,17 +111,16 @@ class LetterSender:
         at, device = _moment(delivery.created_at), device_name(event.device_info)
         if event.letter_id is not None:
             token = self.tokens.token(event.letter_id)
-            if (found := await self._claim(event.letter_id, token)) is None:
+            if (claimed := await self._claim(event.letter_id, token)) is None:
                 return
-            letter, user = found
-            factors = await self.runner.view(queries.factors_of, user.id)
+            factors = await self.runner.view(queries.factors_of, claimed.user.id)
             mail = self.writer.compose(
-                PASSWORD_RESET, user.email, delivery.key,
+                PASSWORD_RESET, claimed.to, delivery.key,
                 link=f"{self.address}/remove-factors#token={token}",
                 at=at, device=device, factors=_described(factors),
-                hours=letter.purpose.token_us // HOUR_US,
+                hours=claimed.letter.purpose.token_us // HOUR_US,
             )  # fmt: skip
-            await self._send_claimed(letter, mail)
+            await self._send_claimed(claimed.letter, mail)
             return
         owner = await self.runner.view(queries.mailable_user, event.user_id)
         if owner is not None:
@@ -118,7 +130,7 @@ class LetterSender:
             )  # fmt: skip
             await self.mailer.send(mail)
 
-    async def _claim(self, letter_id: UUID, token: str) -> tuple[Letter, User] | None:
+    async def _claim(self, letter_id: UUID, token: str) -> ClaimedLetter | None:
         """The letter and to whom it goes, None when none should.
 
         Another one that is under way is waited for. Raises ``DeliveryFailed`` after some seconds.
@@ -127,7 +139,7 @@ class LetterSender:
         for _ in range(WAITS):
             found = await self.runner.run(send_letter, command, SYSTEM)
             if found is not LetterClaim.LATER:
-                return found if isinstance(found, tuple) else None
+                return found if isinstance(found, ClaimedLetter) else None
             await asyncio.sleep(WAIT_SECONDS)
         raise DeliveryFailed("another letter of the kind is under way")
 
@@ -151,6 +163,16 @@ class LetterSender:
         )  # fmt: skip
         await self.mailer.send(mail)
 
+    async def login_closed(self, event: LoginClosed, delivery: Delivery) -> None:
+        """Tell the user that their login was closed."""
+        user = await self.runner.view(queries.closed_user, event.user_id)
+        if user is not None:
+            mail = self.writer.compose(
+                LOGIN_CLOSED, user.email, delivery.key, link=self.address,
+                at=_moment(delivery.created_at),
+            )  # fmt: skip
+            await self.mailer.send(mail)
+
     async def signed_in_anew(self, event: NewDeviceSignedIn, delivery: Delivery) -> None:
         """Tell the user of a sign-in on a new device, but not of the very first."""
         user = await self.runner.view(queries.mailable_user, event.user_id)
@@ -166,36 +188,43 @@ class LetterSender:
         )  # fmt: skip
         await self.mailer.send(mail)
 
-    def _asked(self, letter: Letter, to: str, key: str, token: str) -> Mail:
-        compose, reset, purpose = self.writer.compose, self._reset_link, letter.purpose
-        until = _moment(letter.created_at + LOCK_US)
+    def _asked(self, claimed: ClaimedLetter, key: str, token: str) -> Mail:
+        compose, reset, to = self.writer.compose, self._reset_link, claimed.to
+        purpose, change = claimed.letter.purpose, claimed.change
+        hours = purpose.token_us // HOUR_US
         match purpose:
             case Purpose.VERIFICATION:
-                link, hours = (
-                    f"{self.address}/verify-email#token={token}",
-                    purpose.token_us // HOUR_US,
-                )
+                link = f"{self.address}/verify-email#token={token}"
                 return compose(VERIFY_EMAIL, to, key, link=link, hours=hours)
             case Purpose.RESET:
-                link = f"{reset}#token={token}&email={quote(to, safe='')}"
-                if len(link) > MAX_RESET_LINK:  # it only spares password managers a question
-                    link = f"{reset}#token={token}"
-                minutes = purpose.token_us // MINUTE_US
+                link, minutes = _with_password(reset, token, to), purpose.token_us // MINUTE_US
                 return compose(RESET_PASSWORD, to, key, link=link, minutes=minutes)
-            case Purpose.LOCK:
-                return compose(ACCOUNT_LOCKED, to, key, link=reset, until=until)
-            case Purpose.CODES:
-                return compose(CODES_GUESSED, to, key, link=reset, until=until)
-            case Purpose.SESSION:
-                return compose(SESSION_GUESSED, to, key, link=reset, until=until)
+            case Purpose.LOCK | Purpose.CODES | Purpose.SESSION:
+                until = _moment(claimed.letter.created_at + LOCK_US)
+                return compose(_LOCKS[purpose], to, key, link=reset, until=until)
             case Purpose.KNOWN:
                 return compose(LOGIN_EXISTS, to, key, link=reset)
+            case Purpose.NEW_EMAIL:
+                link = f"{self.address}/confirm-email#token={token}"
+                return compose(NEW_EMAIL, to, key, link=link, hours=hours)
+            case Purpose.UNDO_EMAIL:
+                assert change is not None
+                link = _with_password(f"{self.address}/undo-email", token, to)
+                days = purpose.token_us // DAY_US
+                return compose(EMAIL_CHANGED, to, key, link=link, email=change.new_email, days=days)
             case Purpose.FACTORS:
                 raise AssertionError("goes with the letter about the reset")
 
     @property
     def _reset_link(self) -> str:
         return f"{self.address}/reset-password"
+
+
+def _with_password(page: str, token: str, email: str) -> str:
+    """The link to a page that sets a password, with the address for which a browser keeps it."""
+    link = f"{page}#token={token}&email={quote(email, safe='')}"
+    # Without the address, where that is too long, password managers only ask one question more.
+    return link if len(link) <= MAX_LINK else f"{page}#token={token}"
 
 
 def _described(factors: Factors) -> str:

@@ -56,7 +56,9 @@ function on(form, send) {
   });
 }
 
-on(ask, () => post(ask.dataset.path, { email: ask.elements.email.value }));
+if (ask.elements) {
+  on(ask, () => post(ask.dataset.path, { email: ask.elements.email.value }));
+}
 const password = withToken.elements.password;
 on(withToken, () => post(withToken.dataset.path, password ? { token, new_password: password.value } : { token }));
 const show = document.getElementById("show");
