@@ -31,7 +31,7 @@ from guilder.bootstrap import (
     open_bank,
     open_keys,
 )
-from guilder.cli import keys, shell
+from guilder.cli import admin, keys, shell
 from guilder.cli.troubles import REFUSED, reported_errors
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
@@ -67,6 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # it shows local variables, and with them secrets
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(admin.app, name="admin")
 _log = logging.getLogger("guilder")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [GUILDER_HOST]")]
