@@ -48,6 +48,7 @@ class Exchange:
         "code",
         "document",
         "extra_headers",
+        "facts",
         "headers",
         "ip_address",
         "method",
@@ -82,6 +83,7 @@ class Exchange:
         self.query: dict[str, str] = {}
         self.status = 0
         self.code: str | None = None
+        self.facts: dict[str, str] = {}  # what a route adds to the line of the access log
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.turns = turns
         self.refusal: type[Refusal] | None = None

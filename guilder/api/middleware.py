@@ -183,6 +183,7 @@ class Gateway:
                 fields["code"] = exchange.code
             if exchange.actor.session_id is not None:
                 fields["session_id"] = str(exchange.actor.session_id)
+            fields |= exchange.facts
             _access.info("request", extra={"fields": fields})
 
 

@@ -30,7 +30,7 @@ from guilder.db.audit import AuditDetails, AuditEntry, Phase, append
 from guilder.db.deliveries import check_event_routes
 from guilder.db.engine import Database, is_transient, raise_translated
 from guilder.db.idempotency import Answer, Key, keep, replay
-from guilder.db.unit_of_work import NO_EVENT_ROUTES, UnitOfWork, View
+from guilder.db.unit_of_work import NO_EVENT_ROUTES, ToldRead, UnitOfWork, View
 
 COMMAND_ATTEMPTS: Final = 4
 RERUN_SECONDS: Final = 8.0
@@ -138,9 +138,16 @@ class Runner:
     async def view[T, **P](
         self, query: Callable[Concatenate[View, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run ``query(view, *args, **kwargs)`` in a read-only transaction."""
+        """Run ``query(view, *args, **kwargs)`` in a read-only transaction.
+
+        What it tells of itself, see ``tell_read``, is in the audit trail before this returns.
+        """
         async with self.database.view() as connection:
-            return await query(View(connection, self.clock.now_us()), *args, **kwargs)
+            view = View(connection, self.clock.now_us())
+            value = await query(view, *args, **kwargs)
+        for read in view.told_reads:
+            await self._told(read)
+        return value
 
     async def drain(self) -> None:
         """Wait for every command that still runs, those of cancelled requests included."""
@@ -221,6 +228,19 @@ class Runner:
         try:
             async with self.database.single() as connection:
                 await append(connection, entry, self.signer)
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise_translated(error)
+
+    async def _told(self, read: ToldRead) -> None:
+        """Both phases of a read at once, for it is over."""
+        now_us = self.clock.now_us()
+        attempt, (actor, action, details) = uuid7(now_us), read
+        begun = AuditEntry(now_us, attempt, action, Phase.ATTEMPTED, actor)
+        done = AuditEntry(now_us, attempt, action, Phase.SUCCEEDED, actor, None, details)
+        try:
+            async with self.database.begin() as connection:
+                await append(connection, begun, self.signer)
+                await append(connection, done, self.signer)
         except Exception as error:  # noqa: BLE001 - raised again
             raise_translated(error)
 

@@ -1,7 +1,7 @@
 """``UnitOfWork`` (inside a writing transaction) and ``View`` (a transaction that cannot write)."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,12 +18,32 @@ _LOCK_STREAM: Final = text("SELECT pg_advisory_xact_lock(CAST(:s AS int), CAST(:
 NO_EVENT_ROUTES: Final[EventRoutes] = {}
 
 
+class ToldRead(NamedTuple):
+    """A read that stands in the audit trail."""
+
+    actor: Actor
+    action: str
+    details: AuditDetails
+
+
 class View:
     """Reads of one consistent transaction. The database refuses writes made through it."""
 
     def __init__(self, connection: AsyncConnection, now_us: int) -> None:
         self._connection = connection
         self.now_us = now_us
+        self.told_reads: list[ToldRead] = []
+
+    def tell_read(self, actor: Actor, action: str, subject: object = None, **detail: Any) -> None:
+        """Let the audit trail tell that an actor has read what is not their own.
+
+        It does once the query is answered, and before anybody sees it. The bank itself is not
+        told of, and a command tells of itself.
+        """
+        if actor.user_id is not None:
+            details = AuditDetails()
+            details.add(subject, detail)
+            self.told_reads.append(ToldRead(actor, action, details))
 
     @property
     def dialect(self) -> str:

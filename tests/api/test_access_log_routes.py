@@ -34,3 +34,36 @@ async def test_a_line_has_the_session_the_address_and_the_code_of_a_refusal(
     assert (invalid["status"], invalid["code"]) == (422, "validation_failed")
     assert (nobody["status"], nobody["code"]) == (401, "unauthenticated")
     assert "session_id" not in nobody
+
+
+async def test_a_line_tells_which_transfer_was_made(
+    sqlite_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that a transfer can be tied to a session and an address."""
+    caplog.set_level(logging.INFO, "guilder.access")
+    async with started(app_on(sqlite_url, tmp_path)) as client:
+        ada = bearer(await signed_up(client))
+
+        async def post(path: str, **body: object) -> dict[str, Any]:
+            answer = await client.post(f"{API}/{path}", json=body, headers=ada)
+            made: dict[str, Any] = answer.json()
+            return made
+
+        kind = {"type": "checking", "currency": "EUR"}
+        payer, payee = [(await post("accounts", **kind))["id"] for _ in range(2)]
+        deposit = {"account_id": payer, "amount": 100, "currency": "EUR"}
+        await post("simulations/deposits", **deposit)
+        one = {"from_account_id": payer, "to_account_id": payee, "amount": 1}
+        caplog.clear()
+        made = await post("transfers", **one)
+        await post("transfers?dry_run=true", **one)
+        await post("transfers", **{**one, "amount": 5_000})
+        batch = await post("transfers/batches", transfers=[one, {**one, "amount": 2}])
+        deposited = await post("simulations/deposits", **deposit)
+    single, dry, refused, several, money = lines(caplog)
+    assert (single["transfer_id"], money["transfer_id"]) == (made["id"], deposited["id"])
+    assert {"session_id", "ip_address"} <= single.keys()
+    assert not [line for line in (dry, refused) if "transfer_id" in line]
+    assert several["batch_id"] == batch["id"]
+    ids = [result["transfer_id"] for result in batch["results"]]
+    assert [several["first_transfer_id"], several["last_transfer_id"]] == ids

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import or_, select
 
 from guilder.core.actor import Actor
+from guilder.core.ownership import owns
 from guilder.db.ownership import owned_by, readable_by
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.accounts.models import accounts
@@ -40,11 +41,15 @@ async def insert_account(uow: UnitOfWork, values: Mapping[str, Any]) -> AccountR
 
 
 async def account(view: View, actor: Actor, account_id: UUID) -> AccountRow | None:
-    """One account that the actor may see."""
+    """One account that the actor may see; if it is not their own, the trail tells that they did."""
     row = await view.first(
         select(accounts).where(accounts.c.id == account_id, readable_by(actor, _OWNER))
     )
-    return None if row is None else AccountRow(*row)
+    if row is None:
+        return None
+    if not owns(actor, row.owner_user_id):
+        view.tell_read(actor, "account.read", row.id)
+    return AccountRow(*row)
 
 
 async def newest_accounts(

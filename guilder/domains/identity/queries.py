@@ -6,6 +6,7 @@ from uuid import UUID
 from guilder.core.actor import Actor
 from guilder.core.clock import SECOND_US, iso_instant
 from guilder.core.errors import Forbidden, Unauthenticated
+from guilder.core.ownership import owns
 from guilder.core.page import Page, PageRequest, cursor_id, paginate
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
@@ -142,6 +143,8 @@ async def get_user(view: View, actor: Actor, user_id: UUID) -> User:
     user = await users.user(view, user_id)
     if user is None:
         raise UserNotFound()
+    if not owns(actor, user.id):
+        view.tell_read(actor, "user.read", user.id)
     return user
 
 
@@ -150,6 +153,7 @@ async def list_users(view: View, actor: Actor, wanted: UserFilter, page: PageReq
     _require_permission(actor)
     before = cursor_id(page)
     rows = await users.newest_users(view, wanted, before, page.limit + 1, page.offset)
+    view.tell_read(actor, "user.list", found=min(len(rows), page.limit))
     return paginate(rows, page, lambda user: str(user.id))
 
 

@@ -38,6 +38,8 @@ async def get_transfer(view: View, actor: Actor, public_id: UUID, cipher: Number
     own = await accounts.own_numbers(view, actor, (row.debit_account, row.credit_account))
     if not own and not sees_everything(actor):
         raise TransferNotFound()
+    if not own:
+        view.tell_read(actor, "transfer.read", public_id)
     return (await _seen(view, actor, [row], own))[0]
 
 

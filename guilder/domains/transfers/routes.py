@@ -12,7 +12,7 @@ from guilder.api.idempotency import REPLAYED, IdempotencyKey, key_text
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.policies import BULK, rate_limited
-from guilder.api.replies import Reply, json_response
+from guilder.api.replies import JsonObject, Reply, json_response
 from guilder.api.routing import lean
 from guilder.api.schema import QueryBoolean, ResponseBody, Uuid
 from guilder.core.actor import Actor
@@ -74,6 +74,7 @@ async def post_transfer(exchange: Exchange) -> Reply:
     values = read_transfer(exchange.document)
     posted = await parts[TransferService].transfer(values, exchange.actor, key, dry_run=dry_run)
     body = posted_body(posted, parts[NumberCipher])
+    _note_transfer(exchange, body)
     return _answer(body, dry_run=dry_run, replayed=posted.result.status == "replayed")
 
 
@@ -89,6 +90,7 @@ async def post_transfers(exchange: Exchange) -> Reply:
     body = batch_body(outcome, parts[NumberCipher], dry_run=dry_run)
     if atomic and body["rejected"]:
         raise rejected(body)
+    _note_batch(exchange, body)
     return _answer(body, dry_run=dry_run, replayed=outcome.replayed)
 
 
@@ -167,8 +169,9 @@ async def create_deposit(
     """Money from outside, out of nowhere: how a new account of the sandbox gets some."""
     wanted = Deposit(body.account_id, body.amount, body.currency, body.description)
     posted = await transfers.deposit(wanted, actor, key_text(exchange), dry_run=dry_run)
-    replayed = posted.result.status == "replayed"
-    return _answer(posted_body(posted, cipher), dry_run=dry_run, replayed=replayed)
+    replayed, answer = posted.result.status == "replayed", posted_body(posted, cipher)
+    _note_transfer(exchange, answer)
+    return _answer(answer, dry_run=dry_run, replayed=replayed)
 
 
 def _dry_run(exchange: Exchange) -> bool:
@@ -180,6 +183,21 @@ def _dry_run(exchange: Exchange) -> bool:
     except InvalidValue as broken:
         found = FieldError("dry_run", broken.code, broken.message, Place.QUERY)
         raise Invalid(fields=(found,)) from None
+
+
+def _note_transfer(exchange: Exchange, body: JsonObject) -> None:
+    """Let the access log tell by which request, session and address a transfer was made."""
+    if body["id"] is not None:
+        exchange.facts["transfer_id"] = str(body["id"])
+
+
+def _note_batch(exchange: Exchange, body: JsonObject) -> None:
+    """The same of a batch: its id, and its first and last transfer: all others are between."""
+    made = [one["transfer_id"] for one in body["results"] if one["status"] == "created"]
+    if made and made[0] is not None:
+        exchange.facts |= {
+            "batch_id": body["id"], "first_transfer_id": made[0], "last_transfer_id": made[-1]
+        }  # fmt: skip
 
 
 def _answer(body: dict[str, Any], *, dry_run: bool, replayed: bool) -> Reply:
