@@ -36,6 +36,7 @@ def wanted(**conditions: Any) -> dict[str, Conditions]:
         (wanted(min_balance=61), "balance_condition"),
         (wanted(max_balance=60), "created"),
         (wanted(max_balance=59), "balance_condition"),
+        (wanted(min_balance=59, max_balance=61), "created"),
         (wanted(min_balance=60, max_balance=60, version=7), "created"),
         (wanted(min_balance=0), "created"),
         (wanted(max_balance=0), "balance_condition"),

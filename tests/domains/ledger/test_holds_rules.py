@@ -17,6 +17,7 @@ from guilder.domains.ledger.rules.state import (
 from tests.domains.ledger.desk import (
     ALICE,
     BOB,
+    CAROL,
     NOW,
     about,
     account,
@@ -231,6 +232,16 @@ def test_what_a_lapsed_hold_would_have_brought_does_not_fill_an_account() -> Non
     assert ask(state, pay(ALICE, BOB, 100), pay(ALICE, BOB, 1), now_us=LATER) == [
         "created", "balance_ceiling",
     ]  # fmt: skip
+
+
+def test_a_lapsed_hold_frees_the_side_it_was_on_and_no_other() -> None:
+    state = held(expires_at=LATER)
+    state.accounts[CAROL] = account(CAROL)
+    assert ask(state, pay(ALICE, CAROL, 101), pay(ALICE, CAROL, 100), now_us=LATER) == [
+        "insufficient_funds", "created",
+    ]  # fmt: skip
+    state.accounts[BOB].ceiling = 100
+    assert ask(state, pay(CAROL, BOB, 100), now_us=LATER) == ["created"]
 
 
 def test_a_hold_that_was_taken_back_frees_nothing_when_it_would_have_lapsed() -> None:
