@@ -3,7 +3,7 @@
 from typing import Final
 
 import asyncpg
-from sqlalchemy import CheckConstraint, Column, Table, select
+from sqlalchemy import CheckConstraint, Column, Table, Update, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from guilder.core.clock import Clock
@@ -23,14 +23,17 @@ health_row = Table(
 )
 
 
+def touch(clock: Clock) -> Update:
+    """The statement that writes the row."""
+    return health_row.update().where(health_row.c.id == ROW).values(written_at=clock.now_us())
+
+
 async def prove_writing(database: Database, clock: Clock) -> None:
     """Write the row, commit, and read it again. Raises ``Unavailable`` when that does not work."""
     ours = health_row.c.id == ROW
     try:
         async with database.begin() as connection:
-            written = await connection.execute(
-                health_row.update().where(ours).values(written_at=clock.now_us())
-            )
+            written = await connection.execute(touch(clock))
         async with database.view() as connection:
             found = await connection.scalar(select(health_row.c.written_at).where(ours))
     except (OSError, SQLAlchemyError, asyncpg.InterfaceError) as error:

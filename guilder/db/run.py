@@ -29,6 +29,7 @@ from guilder.core.result import Err
 from guilder.db.audit import AuditDetails, AuditEntry, Phase, append
 from guilder.db.deliveries import check_event_routes
 from guilder.db.engine import Database, is_transient, raise_translated
+from guilder.db.health import touch
 from guilder.db.idempotency import Answer, Key, keep, replay
 from guilder.db.unit_of_work import NO_EVENT_ROUTES, ToldRead, UnitOfWork, View
 
@@ -123,6 +124,28 @@ class Runner:
         """Run a command that says why it refuses, and raise that once it has been committed."""
         await self._shielded(_Call(handler, command, actor))
         raise AssertionError("a command that only refuses has done something")
+
+    async def pretend[C: Command](
+        self, handler: Callable[[UnitOfWork, C], Awaitable[Any]], command: C, actor: Actor
+    ) -> None:
+        """Do the work of ``run`` and keep nothing of it: for what nobody may tell from a real one.
+
+        Where that commits, a row is changed that is there anyway.
+        """
+        call = _Call(handler, command, actor)
+        try:
+            async with self.database.single() as connection:
+                await connection.execute(touch(self.clock))
+            async with self.database.begin() as connection:
+                uow = UnitOfWork(connection, actor, self.clock.now_us(), self._routes)
+                entry = _entry(call, _Attempt(uuid7(uow.now_us)), Phase.SUCCEEDED, uow.now_us)
+                async with connection.begin_nested() as inner:
+                    await handler(uow, command)
+                    await append(connection, entry, self.signer)
+                    await inner.rollback()
+                await connection.execute(touch(self.clock))
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise_translated(error)
 
     async def run_once[C: Command, T](
         self,

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from guilder.core.errors import NotFound
@@ -12,8 +13,10 @@ from guilder.core.result import Err
 from guilder.db.outbox import outbox
 from guilder.db.run import Done
 from guilder.db.unit_of_work import UnitOfWork
+from guilder.tables import metadata
 from tests.db import owner
 from tests.db.house import START, TELLER, House, Note, created, key, write_note
+from tests.support.statements import statements
 
 
 class Named:
@@ -56,6 +59,24 @@ async def test_what_a_returned_refusal_has_written_is_kept_and_told_as_failed(ho
     assert refused.value.detail == "No."
     assert await house.phases() == [("attempted", None), ("failed", "not_found")]
     assert await house.notes() == ["No."]
+
+
+async def test_what_is_pretended_is_the_same_work_and_leaves_nothing(house: House) -> None:
+    before = await owner.counts(house.url, *sorted(metadata.tables))
+    commits: list[int] = []
+    engine = house.database.writer.sync_engine
+    event.listen(engine, "commit", lambda _connection: commits.append(1))
+    with statements(house.database) as pretended:
+        await house.runner.pretend(write_note, Note("never"), TELLER)
+    assert await owner.counts(house.url, *sorted(metadata.tables)) == before
+    times = len(commits)
+    with statements(house.database) as said:
+        await house.runner.run(write_note, Note("hello"), TELLER)
+    assert len(commits) == 2 * times > 0
+    assert [sql for sql, _ in said if "INSERT INTO outbox" in sql] == [
+        sql for sql, _ in pretended if "INSERT INTO outbox" in sql
+    ]
+    assert await house.notes() == ["hello"]
 
 
 async def test_a_crashed_command_leaves_a_failed_row_and_nothing_else(house: House) -> None:

@@ -74,14 +74,7 @@ async def confirm_email_change(uow: UnitOfWork, cmd: ConfirmEmailChange) -> User
     Letters that went to the old address are good for nothing any more. Raises ``TokenInvalid``,
     ``TokenExpired``, or ``EmailTaken`` when somebody else has proved the address.
     """
-    try:
-        user, change = await change_of_token(uow, cmd.token_hash, Purpose.NEW_EMAIL)
-    except TokenInvalid:
-        used = await letter_of_any_token(uow, cmd.token_hash, Purpose.NEW_EMAIL)
-        made = None if used is None else await emails.change_of_letter(uow, used[0].id)
-        if used is None or made is None or used[1].email != made.new_email:
-            raise
-        raise already_confirmed() from None
+    user, change = await change_to_confirm(uow, cmd.token_hash)
     for purpose in SENT_TO_ADDRESS:
         await letters.invalidate_tokens(uow, user.id, purpose)
     changed = await _moved(uow, user, change.new_email)
@@ -91,6 +84,18 @@ async def confirm_email_change(uow: UnitOfWork, cmd: ConfirmEmailChange) -> User
         await emails.note_undo(uow, change.letter_id, undo.id)
         await uow.record(LetterRequested(undo.id))
     return changed
+
+
+async def change_to_confirm(view: View, token_hash: bytes) -> tuple[User, EmailChange]:
+    """What the token of a new address confirms. Raises ``TokenInvalid`` or ``TokenExpired``."""
+    try:
+        return await change_of_token(view, token_hash, Purpose.NEW_EMAIL)
+    except TokenInvalid:
+        used = await letter_of_any_token(view, token_hash, Purpose.NEW_EMAIL)
+        made = None if used is None else await emails.change_of_letter(view, used[0].id)
+        if used is None or made is None or used[1].email != made.new_email:
+            raise
+        raise already_confirmed() from None
 
 
 @dataclass(frozen=True, slots=True)

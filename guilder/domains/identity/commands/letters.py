@@ -57,6 +57,7 @@ class RequestLetter:
 async def request_letter(uow: UnitOfWork, cmd: RequestLetter) -> None:
     """Note it."""
     user = await users.find_by_email(uow, cmd.email)
+    uow.audit(None if user is None else user.id, purpose=cmd.purpose.value)
     await queue_letter(uow, cmd.purpose, None if user is None else user.id)
 
 
@@ -193,15 +194,23 @@ class VerifyEmail:
 
 async def verify_email(uow: UnitOfWork, cmd: VerifyEmail) -> User:
     """Mark the user's address as verified. Raises ``TokenInvalid`` or ``TokenExpired``."""
+    user = await user_to_verify(uow, cmd.token_hash)
+    await letters.invalidate_tokens(uow, user.id, Purpose.VERIFICATION)
+    return await _proved(uow, user, {})
+
+
+async def user_to_verify(view: View, token_hash: bytes) -> User:
+    """The user who proves their address by that token.
+
+    Raises ``TokenInvalid`` or ``TokenExpired``.
+    """
     try:
-        user = await user_of_token(uow, cmd.token_hash, Purpose.VERIFICATION)
+        return await user_of_token(view, token_hash, Purpose.VERIFICATION)
     except TokenInvalid:
-        used = await letter_of_any_token(uow, cmd.token_hash, Purpose.VERIFICATION)
+        used = await letter_of_any_token(view, token_hash, Purpose.VERIFICATION)
         if used is None or not used[1].email_verified:
             raise
         raise already_confirmed() from None
-    await letters.invalidate_tokens(uow, user.id, Purpose.VERIFICATION)
-    return await _proved(uow, user, {})
 
 
 @dataclass(frozen=True, slots=True)

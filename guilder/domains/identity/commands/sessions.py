@@ -6,7 +6,7 @@ from uuid import UUID
 
 from guilder.core.errors import Unauthenticated
 from guilder.core.ids import uuid7
-from guilder.db.unit_of_work import UnitOfWork
+from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.commands.factors import use_factor
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.errors import (
@@ -25,6 +25,7 @@ from guilder.domains.identity.rules.factors import Factor, PasskeyProof
 from guilder.domains.identity.rules.sessions import (
     DEFAULT_LIFE,
     EndReason,
+    RefreshToken,
     RefreshVerdict,
     Session,
     SessionLife,
@@ -155,17 +156,10 @@ async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
 
     Raises ``RefreshInvalid``, or ``RefreshReused`` for one that was used before.
     """
-    found = await sessions.refresh_token(uow, cmd.hash)
-    if found is None:
-        raise RefreshInvalid()
-    token, session = found
+    token, session, user = await refreshable(uow, cmd)
     uow.audit(session.user_id, session=session.id)
-    user = await users.find_active_user(uow, session.user_id)
-    next_end = cmd.life.expires_at(session.created_at, uow.now_us)
-    if user is None or next_end <= uow.now_us:  # too old by a bound that was set meanwhile
-        raise RefreshInvalid()
     match check_refresh(token, session, uow.now_us):
-        case RefreshVerdict.NONE:
+        case RefreshVerdict.NONE:  # pragma: no cover - refused already
             raise RefreshInvalid()
         case RefreshVerdict.REUSED:
             raise RefreshReused(session.id, session.user_id)
@@ -178,10 +172,27 @@ async def refresh_session(uow: UnitOfWork, cmd: RefreshSession) -> Refreshed:
                 session,
                 generation=session.generation + 1,
                 last_activity_at=uow.now_us,
-                expires_at=next_end,
+                expires_at=cmd.life.expires_at(session.created_at, uow.now_us),
             )
             await sessions.rotate(uow, session, cmd.hash, cmd.salt, cmd.successor)
             return Refreshed(session.id, user, session, cmd.salt, uow.now_us)
+
+
+async def refreshable(view: View, cmd: RefreshSession) -> tuple[RefreshToken, Session, User]:
+    """The token of the hash, its session and user, unless it is dead.
+
+    Raises ``RefreshInvalid``. It needs no transaction that writes: strangers may ask.
+    """
+    found = await sessions.refresh_token(view, cmd.hash)
+    if found is None:
+        raise RefreshInvalid()
+    token, session = found
+    user = await users.find_active_user(view, session.user_id)
+    is_over = cmd.life.expires_at(session.created_at, view.now_us) <= view.now_us  # by a new bound
+    dead = check_refresh(token, session, view.now_us) is RefreshVerdict.NONE
+    if user is None or is_over or dead:
+        raise RefreshInvalid()
+    return token, session, user
 
 
 @dataclass(frozen=True, slots=True)

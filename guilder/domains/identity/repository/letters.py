@@ -26,6 +26,12 @@ async def insert_letter(uow: UnitOfWork, letter: Letter) -> None:
     )
 
 
+async def is_to_somebody(view: View, letter_id: UUID) -> bool:
+    """Whether there is such a letter, and a user whom it is for."""
+    found = select(letters.c.id).where(letters.c.id == letter_id, letters.c.user_id.is_not(None))
+    return await view.first(found) is not None
+
+
 async def letter_and_user(uow: UnitOfWork, letter_id: UUID) -> tuple[Letter, User] | None:
     """A letter and whose it is, both locked until the transaction ends; None when nobody's."""
     return _found(

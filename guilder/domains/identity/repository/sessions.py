@@ -54,19 +54,21 @@ async def insert_session(
     await _insert_token(uow, session, refresh_hash)
 
 
-async def refresh_token(uow: UnitOfWork, hash_: bytes) -> tuple[RefreshToken, Session] | None:
-    """A refresh token and its session, both locked until the transaction ends."""
-    row = await uow.first(
+async def refresh_token(view: View, hash_: bytes) -> tuple[RefreshToken, Session] | None:
+    """A refresh token and its session; in a transaction that writes, both are locked."""
+    statement = (
         select(
             refresh_tokens.c.generation.label("token_generation"),
             refresh_tokens.c.used_at,
             refresh_tokens.c.salt,
-            *_session_columns(uow.now_us),
+            *_session_columns(view.now_us),
         )
         .join(sessions, sessions.c.id == refresh_tokens.c.session_id)
         .where(refresh_tokens.c.hash == hash_)
-        .with_for_update()
     )
+    if isinstance(view, UnitOfWork):
+        statement = statement.with_for_update()
+    row = await view.first(statement)
     if row is None:
         return None
     return RefreshToken(row.id, row.token_generation, row.used_at, row.salt), _session(row)

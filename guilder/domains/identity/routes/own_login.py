@@ -14,6 +14,7 @@ from guilder.core.tokens import opaque_hash
 from guilder.domains.identity.commands.emails import (
     ConfirmEmailChange,
     RequestEmailChange,
+    change_to_confirm,
     confirm_email_change,
     request_email_change,
 )
@@ -80,7 +81,9 @@ async def create_email_change(
 
     The old one is told, and can undo it for seven days.
     """
-    await runner.run(confirm_email_change, ConfirmEmailChange(opaque_hash(body.token)), actor)
+    command = ConfirmEmailChange(opaque_hash(body.token))
+    await runner.view(change_to_confirm, command.token_hash)
+    await runner.run(confirm_email_change, command, actor)
     tokens.forget()
     return json_response(201, told_body("The e-mail address is changed."))
 

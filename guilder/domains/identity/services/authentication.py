@@ -34,6 +34,7 @@ from guilder.domains.identity.commands.sessions import (
     end_family,
     open_session,
     refresh_session,
+    refreshable,
     revoke_refresh_token,
     sign_up,
 )
@@ -259,6 +260,7 @@ class AuthenticationService:
         salt = self._refresh_tokens.new_salt()
         successor = opaque_hash(await self._successor(refresh_token, salt))
         command = RefreshSession(opaque_hash(refresh_token), successor, salt, self._life)
+        await self._runner.view(refreshable, command)  # a dead one leaves no row: strangers may ask
         try:
             done = await self._runner.run(refresh_session, command, actor)
         except RefreshReused as reused:

@@ -29,7 +29,7 @@ from guilder.domains.identity.events import (
     PasswordChanged,
     SecurityChanged,
 )
-from guilder.domains.identity.repository import sessions
+from guilder.domains.identity.repository import letters, sessions
 from guilder.domains.identity.rules.devices import device_name
 from guilder.domains.identity.rules.factors import Factors
 from guilder.domains.identity.rules.letters import Letter, Purpose
@@ -135,6 +135,8 @@ class LetterSender:
 
         Another one that is under way is waited for. Raises ``DeliveryFailed`` after some seconds.
         """
+        if not await self.runner.view(letters.is_to_somebody, letter_id):
+            return None
         command = SendLetter(letter_id, opaque_hash(token))
         for _ in range(WAITS):
             found = await self.runner.run(send_letter, command, SYSTEM)
