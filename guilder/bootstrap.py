@@ -21,7 +21,7 @@ from guilder.core.parts import Parts
 from guilder.core.permissions import WITHOUT_FACTOR
 from guilder.core.ports import Mailer, RateLimiter, SecretStore
 from guilder.db.deliveries import Deliveries
-from guilder.db.engine import Database, is_sqlite, sqlite_path
+from guilder.db.engine import Database, sqlite_path
 from guilder.db.health import prove_writing
 from guilder.db.migrate import upgrade
 from guilder.db.rate_limits import SqlRateLimiter
@@ -50,7 +50,7 @@ from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.process.dispatcher import Dispatcher, event_routes
 from guilder.infra.process.health import HealthMonitor
-from guilder.infra.process.known_databases import KnownDatabases, refuse_foreign_folder
+from guilder.infra.process.known_databases import KnownDatabases
 from guilder.infra.process.logging import show
 from guilder.infra.process.origins import passkey_party
 from guilder.infra.process.production import key_problems
@@ -399,12 +399,10 @@ def ledger_store(database: Database, clock: Clock) -> Store:
 async def migrate_bank(settings: Settings, *, new: bool = False) -> bool:
     """Bring the bank's database to the newest schema; tells whether anything had to be done.
 
-    Raises ``ForeignFolder`` when its file would be somebody else's than its folder,
-    ``BankMissing`` where there is none though there was one before, unless a ``new`` one is
-    wanted, and ``NewerDatabase`` when it is newer than the code.
+    Raises ``ForeignFolder`` when a file would be somebody else's than its folder, ``BankMissing``
+    where there is none though there was one before, unless a ``new`` one is wanted, and
+    ``NewerDatabase`` when it is newer than the code.
     """
-    if is_sqlite(settings.database):
-        refuse_foreign_folder(sqlite_path(settings.database))
     known = KnownDatabases(settings.data_dir, settings.database)
     changed = await upgrade(
         settings.database, before_first=(lambda: None) if new else known.refuse_if_known

@@ -13,8 +13,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from guilder.core.errors import Invalid, Refusal, Unavailable
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable
 from guilder.db.engine import UnsafeDatabase
+from guilder.db.files import ForeignFolder
 from guilder.db.migrate import NewerDatabase
-from guilder.infra.process.known_databases import BankMissing, ForeignFolder
+from guilder.infra.process.known_databases import BankMissing
 from guilder.infra.process.server import CannotListen
 from guilder.infra.process.settings import InvalidSettings
 

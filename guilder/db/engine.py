@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from guilder.core.errors import Unavailable
 from guilder.db.audit import SQLITE_LINK, audit_chain_hash
-from guilder.db.files import make_private_file, make_private_folder
+from guilder.db.files import make_private_file, make_private_folder, refuse_foreign_folder
 from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, LIMITS, connect_postgres
 from guilder.db.sqlite_files import SqliteFiles
 
@@ -82,8 +82,13 @@ def existing_file(path: Path) -> str:
 
 
 def make_sqlite_file(url: str) -> None:
-    """Make the file of an SQLite address and its folder, for their owner only, where none is."""
+    """Make the file of an SQLite address and its folder, for their owner only, where none is.
+
+    Raises ``ForeignFolder`` when the file would be somebody else's than its folder.
+    """
     path = sqlite_path(url)
+    if not path.exists():
+        refuse_foreign_folder(path.parent)
     make_private_folder(path.parent)
     make_private_file(path)
 

@@ -10,6 +10,30 @@ FILE_MODE: Final = 0o600
 _GROUP_READS: Final = 0o040
 
 
+class ForeignFolder(Exception):
+    """A new file would not be its folder's owner's; the text says who should run this."""
+
+
+def refuse_foreign_folder(*folders: Path) -> None:
+    """Raises ``ForeignFolder`` where root is about to make something in somebody else's folder.
+
+    Of several, each in the next, the first that is there counts. The server, which runs as that
+    somebody, could not write or even read what root makes: it would be ready and healthy, and who
+    signs in answered with an error.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    for folder in folders:
+        if folder.is_dir():
+            if uid := folder.stat().st_uid:
+                raise ForeignFolder(
+                    f"{folder.absolute()} is not root's, and the server could not use what root "
+                    "makes there: run this as its owner, such as with "
+                    f"`setpriv --reuid={uid} --clear-groups`"
+                )
+            return
+
+
 def make_private_folder(path: Path) -> None:
     """Make a folder and those above it that are not there yet; one that is there stays as it is."""
     if not path.parent.is_dir():

@@ -2,11 +2,11 @@
 
 import contextlib
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
 from guilder.db.engine import is_sqlite, sqlite_path
+from guilder.db.files import refuse_foreign_folder
 from guilder.db.postgres import postgres_address
 from guilder.infra.files import draft_of
 
@@ -18,26 +18,6 @@ _log = logging.getLogger(__name__)
 
 class BankMissing(Exception):
     """The database is empty or gone, and there was a bank; the text says how that is known."""
-
-
-class ForeignFolder(Exception):
-    """A new file would not be its folder's owner's; the text says who should run this."""
-
-
-def refuse_foreign_folder(database: Path) -> None:
-    """Raises ``ForeignFolder`` where a new database could not be written by who owns its folder.
-
-    It is ready and healthy then, and whoever signs in is answered with an error.
-    """
-    folder = database.absolute().parent
-    if not hasattr(os, "geteuid") or database.exists() or not folder.is_dir():
-        return
-    uid = folder.stat().st_uid
-    if os.geteuid() == 0 != uid:
-        raise ForeignFolder(
-            f"{folder} is not root's, and the server could not write what root makes there: run "
-            f"this as its owner, such as with `setpriv --reuid={uid} --clear-groups`"
-        )
 
 
 class KnownDatabases:
@@ -58,10 +38,11 @@ class KnownDatabases:
             )
 
     def remember(self) -> None:
-        """Write down that there is a bank."""
+        """Write down that there is a bank. Raises ``ForeignFolder``."""
         try:
             names = self._names()
             if self._name not in names:
+                refuse_foreign_folder(self._folder)
                 text = "".join(f"{name}\n" for name in (*names, self._name))
                 with draft_of(self._file, text.encode()) as draft:
                     draft.replace(self._file)

@@ -18,7 +18,7 @@ from typing import Final
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from guilder.db.files import make_private_folder
+from guilder.db.files import make_private_folder, refuse_foreign_folder
 from guilder.infra.process.server import STOP_SECONDS
 from guilder.infra.process.settings import InvalidSettings
 from guilder.infra.process.telemetry import MULTIPROCESS_FOLDER
@@ -40,8 +40,9 @@ def metrics_folder(parent: Path) -> Iterator[Path]:
     """A folder in ``parent`` for the metrics of all workers, until the end of the block.
 
     Whoever lives holds a lock on theirs; what killed servers have left goes first. Raises
-    ``InvalidSettings`` where nothing can be written.
+    ``InvalidSettings`` where nothing can be written, and ``ForeignFolder``.
     """
+    refuse_foreign_folder(parent, parent.parent)
     with contextlib.ExitStack() as held:
         try:
             make_private_folder(parent)

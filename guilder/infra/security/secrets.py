@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from guilder.core.clock import Clock
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable, SecretVersion
+from guilder.db.files import refuse_foreign_folder
 from guilder.infra.files import draft_of
 
 SECRETS_POLL_SECONDS: Final = 2.0
@@ -119,7 +120,10 @@ class FolderSecrets:
         return tuple(found)
 
     def ensure(self, name: str) -> None:
-        """Make the first version where there is none; of several who try, one does."""
+        """Make the first version where there is none; of several who try, one does.
+
+        Raises ``ForeignFolder`` where it would be root's in somebody else's folder, as ``add``.
+        """
         if not any(self._files(name)):
             self._write(self._folder / name, new_secret())
 
@@ -154,6 +158,7 @@ class FolderSecrets:
 
         Nothing happens when it is there: of several who make the first one, all read that of one.
         """
+        refuse_foreign_folder(self._folder, self._folder.parent)
         with draft_of(path, value) as draft, contextlib.suppress(FileExistsError):
             os.link(draft, path)
         _sync_folder(self._folder)
