@@ -49,12 +49,13 @@ from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
 from guilder.infra.process.dispatcher import Dispatcher, event_routes
+from guilder.infra.process.given import PREFIX
 from guilder.infra.process.health import HealthMonitor
 from guilder.infra.process.known_databases import KnownDatabases
 from guilder.infra.process.logging import show
 from guilder.infra.process.origins import passkey_party
 from guilder.infra.process.production import key_problems
-from guilder.infra.process.settings import PREFIX, InvalidSettings, Settings
+from guilder.infra.process.settings import InvalidSettings, Settings
 from guilder.infra.process.telemetry import Telemetry
 from guilder.infra.security.crypto import FORMAT, AesGcmSealer, SealingKey
 from guilder.infra.security.cursors import CursorSealer

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
-from guilder.infra.process.settings import PREFIX, Settings, Source, given_names
+from guilder.infra.process.given import PREFIX, Source, given_names
+from guilder.infra.process.settings import Settings
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY
 
 STARS: Final = "********"
@@ -22,7 +23,7 @@ _WORKED_OUT: Final = {
 
 def describe_settings(settings: Settings) -> list[dict[str, str]]:
     """Each setting with value, source and description; what is secret is masked."""
-    given = given_names()
+    given = given_names(Settings)
     rows = []
     for name, field in Settings.model_fields.items():
         variable = PREFIX + name.upper()

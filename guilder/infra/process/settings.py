@@ -1,11 +1,9 @@
 """The settings: names that begin with ``GUILDER_``, from the environment and from ``.env``."""
 
-import difflib
 import re
 import sys
 from collections.abc import Mapping
 from email.headerregistry import Address
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -18,13 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    NoDecode,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from guilder.core.rates import RATES, Rate
 from guilder.db.postgres import postgres_address
@@ -37,13 +29,18 @@ from guilder.infra.mail.addresses import (
 )
 from guilder.infra.process import origins, production
 from guilder.infra.process.connections import MOST_OF_ONE
+from guilder.infra.process.given import (
+    ENCODING,
+    ENV_FILE,
+    PREFIX,
+    env_file_problems,
+    given_names,
+    unknown_names,
+)
 from guilder.infra.process.origins import Network, networks_of, origins_of
 from guilder.infra.process.policy_rates import PolicyRate, rate_field
 from guilder.infra.security.geoip import GeoIpDatabase
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, checked_keys
-
-PREFIX: Final = "GUILDER_"
-ENV_FILE: Final = ".env"
 
 _DATABASE: Final = re.compile(r"$|sqlite:///[^?:]|postgres(ql)?(\+asyncpg)?://")
 _AWS: Final = re.compile(
@@ -57,15 +54,6 @@ class InvalidSettings(Exception):
     """The settings cannot be used; the text says which and what to set, never a value."""
 
 
-class Source(StrEnum):
-    """Where the value of a setting comes from."""
-
-    DEFAULT = "default"
-    ENVIRONMENT = "environment"
-    ENV_FILE = ENV_FILE
-    GENERATED = "generated"
-
-
 class Settings(BaseSettings):
     """How this bank runs.
 
@@ -73,7 +61,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding=ENCODING,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
     )
 
     env: Literal["sandbox", "production", "test"] = Field(
@@ -425,11 +418,14 @@ class Settings(BaseSettings):
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings; ``overrides`` (from the command line) win, None among them is no value.
 
-    Raises ``InvalidSettings`` for unknown names that begin with ``GUILDER_`` and for values that do
-    not fit.
+    Raises ``InvalidSettings`` for unknown names that begin with ``GUILDER_``, for values that do
+    not fit and for what of ``.env`` cannot be read.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
-    problems = unknown_names(given_names())
+    if problems := env_file_problems(Path(ENV_FILE)):
+        raise InvalidSettings("\n".join(problems))
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    problems = unknown_names(given_names(Settings), known)
     settings = None
     try:
         settings = Settings(**given)
@@ -438,32 +434,6 @@ def load_settings(**overrides: Any) -> Settings:
     if settings is None or problems:
         raise InvalidSettings("\n".join(problems))
     return settings
-
-
-def unknown_names(given: Mapping[str, Source]) -> list[str]:
-    """Names that are no setting, each with the nearest that is."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    problems = []
-    for name, source in given.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            problems.append(f"{name} ({source}) is not a setting{hint}")
-    return problems
-
-
-def given_names() -> dict[str, Source]:
-    """Every ``GUILDER_`` name that has a value, and where."""
-    read = {
-        Source.ENV_FILE: DotEnvSettingsSource(Settings).env_vars,
-        Source.ENVIRONMENT: EnvSettingsSource(Settings).env_vars,
-    }
-    return {
-        name.upper(): source
-        for source, values in read.items()
-        for name, value in values.items()
-        if name.upper().startswith(PREFIX) and value
-    }
 
 
 def _problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
