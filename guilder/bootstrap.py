@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from guilder.core.ports import Mailer, RateLimiter, SecretStore
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database, sqlite_path
 from guilder.db.health import prove_writing
-from guilder.db.migrate import upgrade
+from guilder.db.migrate import allow, upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
 from guilder.domains.accounts.commands import close_accounts
@@ -48,6 +49,7 @@ from guilder.infra.mail.addresses import ConsoleRoute, FolderRoute, SmtpRoute
 from guilder.infra.mail.letters import Letters
 from guilder.infra.mail.local import ConsoleMailer, FileMailer
 from guilder.infra.mail.smtp import SmtpMailer
+from guilder.infra.process.database_wait import wait_for_database
 from guilder.infra.process.dispatcher import Dispatcher, event_routes
 from guilder.infra.process.given import PREFIX
 from guilder.infra.process.health import HealthMonitor
@@ -400,13 +402,16 @@ def ledger_store(database: Database, clock: Clock) -> Store:
 async def migrate_bank(settings: Settings, *, new: bool = False) -> bool:
     """Bring the bank's database to the newest schema; tells whether anything had to be done.
 
+    One that is away is waited for, as the settings say.
+
     Raises ``ForeignFolder`` when a file would be somebody else's than its folder, ``BankMissing``
     where there is none though there was one before, unless a ``new`` one is wanted, and
     ``NewerDatabase`` when it is newer than the code.
     """
     known = KnownDatabases(settings.data_dir, settings.database)
-    changed = await upgrade(
-        settings.database, before_first=(lambda: None) if new else known.refuse_if_known
+    changed = await wait_for_database(
+        partial(upgrade, settings.database, before_first=allow if new else known.refuse_if_known),
+        settings.database_wait_seconds,
     )
     known.remember()
     if changed:

@@ -32,7 +32,7 @@ from guilder.bootstrap import (
     open_keys,
 )
 from guilder.cli import admin, keys, shell
-from guilder.cli.troubles import REFUSED, reported_errors
+from guilder.cli.troubles import REFUSED, reported_errors, say
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
 from guilder.core.permissions import Role
@@ -122,10 +122,10 @@ def demo(
         _refuse_to_reload(settings, wanted=reload)
         sockets = _prepare(settings, new=new)
         asyncio.run(_seed_demo(settings))
-        print("Logins of the demo bank:")
+        say("Logins of the demo bank:")
         for person in PEOPLE:
-            print(f"  {person.email}  {PASSWORD}")
-        print(f"Bank: {settings.address}   API reference: {settings.address}/docs", flush=True)
+            say(f"  {person.email}  {PASSWORD}")
+        say(f"Bank: {settings.address}   API reference: {settings.address}/docs")
     _serve(settings, sockets, jobs=True, reload=reload)
 
 
@@ -160,7 +160,7 @@ def migrate(new: New = False) -> None:
         settings = load_settings()
         _log_quietly(settings)
         changed = asyncio.run(migrate_bank(settings, new=new))
-        print("The database has been migrated." if changed else "Nothing to do.")
+        say("The database has been migrated." if changed else "Nothing to do.")
 
 
 @app.command()
@@ -203,7 +203,7 @@ def verify(
                     lambda name, n: bar(name, n, None),
                 )
             )
-        print(json.dumps(found.document()) if as_json else "\n".join(found.lines()))
+        say(json.dumps(found.document()) if as_json else "\n".join(found.lines()))
     raise typer.Exit(REFUSED if found.broken else 0)
 
 
@@ -224,7 +224,7 @@ def create_admin(
         except ValidationError:
             raise typer.BadParameter("not an e-mail address", param_hint="--email") from None
         user = asyncio.run(_create_admin(settings, address, password))
-        print(f"{user.email} is an administrator.")
+        say(f"{user.email} is an administrator.")
 
 
 @app.command()
@@ -232,7 +232,7 @@ def openapi() -> None:
     """Print the OpenAPI document; the same code prints the same text."""
     with reported_errors():
         document = create_app(load_settings(env="sandbox")).openapi()
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        say(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 @app.command("settings")
@@ -241,10 +241,10 @@ def show_settings(as_json: AsJson = False) -> None:
     with reported_errors():
         rows = describe_settings(load_settings())
         if as_json:
-            print(json.dumps(rows, indent=2))
+            say(json.dumps(rows, indent=2))
             return
         for row in rows:
-            print(f"{row['name']}={row['value']}  ({row['source']})")
+            say(f"{row['name']}={row['value']}  ({row['source']})")
 
 
 @app.command("shell")
@@ -263,7 +263,8 @@ def version(
 ) -> None:
     """Guilder, a bank in a box."""
     if show:
-        print(__version__)
+        with reported_errors():
+            say(__version__)
         raise typer.Exit()
 
 
@@ -370,14 +371,14 @@ async def _seed_demo(settings: Settings) -> None:
     async with open_bank(settings) as bank:
         with _progress() as progress:
             added = await seed_demo(bank, lambda done, total: progress("history", done, total))
-    print("The demo bank has been made." if added else "The demo bank is there.")
+    say("The demo bank has been made." if added else "The demo bank is there.")
 
 
 async def _seed_bulk(settings: Settings, users: int, transfers: int) -> None:
     async with open_bank(settings) as bank:
         with _progress() as progress:
             await seed_bulk(bank, users, transfers, progress)
-    print(f"Made {users} users and {transfers} transfers.")
+    say(f"Made {users} users and {transfers} transfers.")
 
 
 def _anchor_of(text: str | None, option: str) -> tuple[int, str] | None:

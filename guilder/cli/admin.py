@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from guilder.bootstrap import open_bank
-from guilder.cli.troubles import reported_errors
+from guilder.cli.troubles import reported_errors, say
 from guilder.core.actor import SYSTEM
 from guilder.core.permissions import Role
 from guilder.db.unit_of_work import UnitOfWork
@@ -28,14 +28,14 @@ LoginAddress = Annotated[str, typer.Argument(help="E-mail address of the login."
 def promote(email: LoginAddress) -> None:
     """Make a login an administrator, and switch it on."""
     user = _run(email, lambda one: (change_access, ChangeAccess(one.id, Role.ADMIN, True)))
-    print(f"{user.email} is an administrator.")
+    say(f"{user.email} is an administrator.")
 
 
 @app.command("remove-factors")
 def take_factors(email: LoginAddress) -> None:
     """Take the authenticator app, recovery codes and passkeys away, and end all sessions."""
     user = _run(email, lambda one: (remove_factors, RemoveFactors(one.id)))
-    print(f"{user.email} signs in with the password alone.")
+    say(f"{user.email} signs in with the password alone.")
 
 
 def _run(

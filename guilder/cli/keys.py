@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from guilder.bootstrap import open_keys, secret_store
-from guilder.cli.troubles import reported_errors
+from guilder.cli.troubles import reported_errors, say
 from guilder.core.clock import SECOND_US, Clock, SystemClock, iso_instant
 from guilder.core.ports import SecretStore, SecretVersion
 from guilder.infra.process.logging import configure_logging
@@ -32,12 +32,12 @@ def show_keys(
         keys = open_keys(settings, clock)
         rows = [row for ring in (keys.signing, keys.encryption) for row in _rows(ring, clock)]
         if as_json:
-            print(json.dumps(rows, indent=2))
+            say(json.dumps(rows, indent=2))
             return
         for row in rows:
             age = row["age_seconds"]
             since = "" if age is None else f"  {row['created_at']}, {timedelta(seconds=age)} ago"
-            print(f"{row['use']:<10}  {row['id']}  {row['state']:<7}{since}")
+            say(f"{row['use']:<10}  {row['id']}  {row['state']:<7}{since}")
 
 
 @app.command("rotate")
@@ -63,7 +63,7 @@ def rotate_keys(
         for name in [name for name in wanted if wanted[name] == (signing or encryption)]:
             store = secret_store(settings, name, clock)
             made = _rotated(name, store, clock, revoke=revoke_old)
-            print(f"The new {USES[name]} key is {_id(name, made)}.")
+            say(f"The new {USES[name]} key is {_id(name, made)}.")
 
 
 def _rotated(name: str, store: SecretStore, clock: Clock, *, revoke: bool) -> SecretVersion:

@@ -1,10 +1,11 @@
 """What can go wrong without our fault, in a sentence and by the exit status."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 import asyncpg
 import typer
@@ -13,8 +14,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from guilder.core.errors import Invalid, Refusal, Unavailable
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable
 from guilder.db.engine import UnsafeDatabase
-from guilder.db.files import ForeignFolder
+from guilder.db.files import ForeignFolder, Unwritable
 from guilder.db.migrate import NewerDatabase
+from guilder.db.postgres import PostgresAway
 from guilder.infra.process.known_databases import BankMissing
 from guilder.infra.process.server import CannotListen
 from guilder.infra.process.settings import InvalidSettings
@@ -22,6 +24,16 @@ from guilder.infra.process.settings import InvalidSettings
 REFUSED: Final = 1
 USAGE_ERROR: Final = 2
 ENVIRONMENT_ERROR: Final = 3
+
+
+def say(text: str) -> None:
+    """Print what a command answers; where that fails the command ends, and says so."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # else Python tries once more at the end, and fails
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end(ENVIRONMENT_ERROR, f"cannot write to standard output: {error.strerror}")
 
 
 @contextmanager
@@ -36,6 +48,8 @@ def reported_errors() -> Iterator[None]:
         CannotListen,
         ForeignFolder,
         NewerDatabase,
+        PostgresAway,
+        Unwritable,
         UnsafeDatabase,
         SecretsUnavailable,
     ) as error:
@@ -49,11 +63,14 @@ def reported_errors() -> Iterator[None]:
         _end(REFUSED, " ".join([refusal.detail, *(field.message for field in fields)]))
     except DBAPIError as error:
         _end(ENVIRONMENT_ERROR, f"the database cannot be used: {error.orig}")
-    except (OSError, SQLAlchemyError, asyncpg.PostgresError) as error:
+    except OSError as error:
+        where = error.filename or "the database cannot be used"
+        _end(ENVIRONMENT_ERROR, f"{where}: {error.strerror or error}")
+    except (SQLAlchemyError, asyncpg.PostgresError) as error:
         _end(ENVIRONMENT_ERROR, f"the database cannot be used: {error}")
 
 
-def _end(status: int, message: str) -> None:
+def _end(status: int, message: str) -> NoReturn:
     with contextlib.suppress(OSError):  # the status tells, where nothing can be written
         for line in message.splitlines():
             print(f"guilder: {line}", file=sys.stderr, flush=True)

@@ -21,8 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from guilder.core.errors import Unavailable
 from guilder.db.audit import SQLITE_LINK, audit_chain_hash
-from guilder.db.files import make_private_file, make_private_folder, refuse_foreign_folder
-from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, LIMITS, connect_postgres
+from guilder.db.files import (
+    expect_writable,
+    make_private_file,
+    make_private_folder,
+    refuse_foreign_folder,
+)
+from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, LIMITS, PostgresAway, connect_postgres
 from guilder.db.sqlite_files import SqliteFiles
 
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -52,6 +57,8 @@ _AWAY_CODES: Final = _TRANSIENT_CODES | {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_PROTOCOL,
 }
+_COMING_STATES: Final = {"53300", "57P01", "57P02", "57P03", "55P03"}
+"""Too many connections; shutting down, crashed, starting; somebody holds a lock."""
 _AWAY_STATES: Final = {"08", "53", "57"}
 
 
@@ -84,13 +91,15 @@ def existing_file(path: Path) -> str:
 def make_sqlite_file(url: str) -> None:
     """Make the file of an SQLite address and its folder, for their owner only, where none is.
 
-    Raises ``ForeignFolder`` when the file would be somebody else's than its folder.
+    Raises ``ForeignFolder`` when the file would be somebody else's than its folder, and
+    ``Unwritable``: a database in a folder that is not ours to write can be opened and not used.
     """
     path = sqlite_path(url)
     if not path.exists():
         refuse_foreign_folder(path.parent)
     make_private_folder(path.parent)
     make_private_file(path)
+    expect_writable(path.parent, *sqlite_files(url))
 
 
 def sqlite_files(url: str) -> tuple[Path, ...]:
@@ -200,6 +209,17 @@ def is_transient(error: BaseException) -> bool:
     return (
         isinstance(error, RetryTransaction)
         or state in _TRANSIENT_STATES
+        or code in _TRANSIENT_CODES
+    )
+
+
+def may_come(error: BaseException) -> bool:
+    """Whether a database that fails so is away, starting, full or busy, and may yet be there."""
+    state, code = _told(error)
+    return (
+        isinstance(error, PostgresAway)
+        or state in _COMING_STATES
+        or state.startswith("08")
         or code in _TRANSIENT_CODES
     )
 

@@ -4,7 +4,9 @@ SQLAlchemy and the poster go through ``connect_postgres``, so that what the addr
 both. Parameters are libpq's; one that cannot be kept is refused rather than left out.
 """
 
+import os
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -56,6 +58,10 @@ _SSL: Final = {"true": "require", "1": "require", "on": "require", "false": "dis
 """What ``ssl`` means as SQLAlchemy's addresses have it; other values are modes."""
 
 
+class PostgresAway(OSError):
+    """Nobody answers at an address, which is shown without its password."""
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
     """An address as the driver takes it, and as people may be shown it."""
@@ -103,14 +109,27 @@ async def connect_postgres(
     """A connection with these server settings, as the application's role unless told otherwise.
 
     Either side notices within ``DEAD_MS`` that the other's machine is gone. A server that can
-    (PostgreSQL 17 and newer) ends transactions after ``transaction_ms``; 0 is never.
+    (PostgreSQL 17 and newer) ends transactions after ``transaction_ms``; 0 is never. Raises
+    ``PostgresAway``.
     """
-    connection = await asyncpg.connect(
-        postgres_dsn(url),
-        timeout=CONNECT_TIMEOUT_SECONDS,
-        command_timeout=command_seconds,
-        server_settings={**_SERVER_KEEPALIVES, **settings},
-    )
+    shown = postgres_address(url).shown
+    try:
+        connection = await asyncpg.connect(
+            postgres_dsn(url),
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=command_seconds,
+            server_settings={**_SERVER_KEEPALIVES, **settings},
+        )
+    except TimeoutError as error:
+        raise PostgresAway(
+            f"{shown} does not answer: nothing came in {CONNECT_TIMEOUT_SECONDS:g} s"
+        ) from error
+    except OSError as error:
+        if error.errno is None or isinstance(error, ssl.SSLError):
+            raise  # somebody answers, and TLS does not work
+        # the resolver's numbers are below 0, and only its own text says what they mean
+        why = os.strerror(error.errno) if error.errno > 0 else error.strerror
+        raise PostgresAway(f"{shown} cannot be reached: {why}") from error
     try:
         _notice_death(connection)
         if transaction_ms and connection.get_server_version().major >= _ENDS_TRANSACTIONS:

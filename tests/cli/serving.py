@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from typer.testing import CliRunner, Result
 
+from guilder.cli import app
 from tests.support.waiting import LONG, wait_until
 
 
@@ -46,6 +48,13 @@ def run(
         text=True,
         timeout=LONG,
     )
+
+
+def guilder(url: str, folder: Path, *arguments: str, **settings: str) -> Result:
+    """Run a command to its end in this process, which is quicker."""
+    values = environment(url, folder, **settings)
+    known = {name: value for name, value in values.items() if name.startswith("GUILDER_")}
+    return CliRunner().invoke(app, arguments, env=known)
 
 
 def free_port() -> int:
@@ -102,11 +111,15 @@ class Running:
 
 @contextmanager
 def serving(
-    folder: Path, values: Mapping[str, str], *arguments: str, name: str = "serve"
+    folder: Path,
+    values: Mapping[str, str],
+    *arguments: str,
+    name: str = "serve",
+    log: str = "",
 ) -> Iterator[Running]:
     """A server until the end of the block, whatever happens there."""
-    port, log = free_port(), folder / f"{name}.log"
-    with log.open("ab") as output:
+    port, path = free_port(), folder / (log or f"{name}.log")
+    with path.open("ab") as output:
         process = subprocess.Popen(
             command(name, "--port", str(port), *arguments),
             env=values,
@@ -117,7 +130,7 @@ def serving(
         )
     try:
         with httpx.Client(timeout=LONG) as client:
-            running = Running(process, port, log, client)
+            running = Running(process, port, path, client)
             _wait(running)
             yield running
     finally:

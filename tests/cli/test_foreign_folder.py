@@ -7,10 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from guilder.cli import app
-from tests.cli.serving import environment, run
+from tests.cli.serving import environment, guilder, run
 from tests.db import owner
 from tests.support.app import app_on, bank_of, started
 from tests.support.constants import ADA, API
@@ -21,13 +19,6 @@ SOMEBODY = 12_345
 ADMIN = ["create-admin", "--email", "a@b.example", "--password", "correct horse battery"]
 SERVE = ["serve", "--port", "0"]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make others' files")
-
-
-def guilder(url: str, folder: Path, *arguments: str) -> Result:
-    """Run a command to its end, in this process."""
-    values = environment(url, folder)
-    known = {name: value for name, value in values.items() if name.startswith("GUILDER_")}
-    return CliRunner().invoke(app, arguments, env=known)
 
 
 def given_to_somebody(data: Path) -> None:

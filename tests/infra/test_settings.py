@@ -92,6 +92,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyP
         ({"trusted_proxies": "10.0.0.0/8,"}, "GUILDER_TRUSTED_PROXIES: must be addresses"),
         ({"trusted_proxies": "::/0"}, "GUILDER_TRUSTED_PROXIES: must not be everybody"),
         ({"trusted_proxies": "0.0.0.0/0"}, "GUILDER_TRUSTED_PROXIES: must not be everybody"),
+        ({"database_wait_seconds": -1}, "GUILDER_DATABASE_WAIT_SECONDS: "),
         ({"mail_url": "smtp://u:canary@"}, "GUILDER_MAIL_URL: must be console:, file:/folder"),
         ({"mail_from": "canary"}, "GUILDER_MAIL_FROM: must be Name <user@host>"),
         ({"mail_from": "a@b\r\nBcc: canary@d"}, "GUILDER_MAIL_FROM: must be Name <user@host>"),

@@ -65,7 +65,7 @@ class KnownDatabases:
         return None
 
     def _names(self) -> list[str]:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return self._file.read_text("utf-8").splitlines()
         return []
 

@@ -85,6 +85,13 @@ class Settings(BaseSettings):
         "parameters of libpq, such as `?sslmode=verify-full`. "
         "Default: `guilder.db` in the data folder.",
     )
+    database_wait_seconds: int = Field(
+        30,
+        ge=0,
+        le=3600,
+        description="How long a start waits for a database that is away or being made; it is told "
+        "every 5 s.",
+    )
     host: str = Field("127.0.0.1", description="Address that `guilder serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `guilder serve` listens on.")
     workers: int = Field(1, ge=1, le=64, description="Processes that `guilder serve` starts.")
