@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import Field
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from guilder import __version__
 from guilder.api.app import Api
@@ -95,6 +97,18 @@ def connection_bounds(settings: Settings) -> ConnectionBounds:
     return ConnectionBounds(
         most_of_one=settings.connections_per_address, key_of=address_key, shared=speaks_for_others
     )
+
+
+def create_metrics_app(app: Api) -> Starlette:
+    """What answers ``GET /metrics`` of a started application, and nothing else, on its own address.
+
+    Who reaches that is trusted: there are no limits and no access log.
+    """
+
+    async def answer(_request: Request) -> Response:
+        return await _metrics(app.parts[Dispatcher], app.parts[Telemetry])
+
+    return Starlette(routes=[Route("/metrics", answer)])
 
 
 def stop_accepting(app: FastAPI) -> None:
@@ -227,6 +241,10 @@ async def get_metrics(
     """Metrics of all workers in the Prometheus text format; not found where they are not public."""
     if not settings.shows_metrics:
         raise NotFound()
+    return await _metrics(dispatcher, telemetry)
+
+
+async def _metrics(dispatcher: Dispatcher, telemetry: Telemetry) -> Response:
     with suppress(Unavailable, TimeoutError):  # a database that is away is told by the health
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             backlog = await dispatcher.backlog()

@@ -15,7 +15,7 @@ from guilder.core.clock import SystemClock
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
 from guilder.infra.process.dispatcher import Dispatcher
-from guilder.main import stop_accepting
+from guilder.main import create_metrics_app, stop_accepting
 from tests.support.app import PRODUCTION, app_on, started
 from tests.support.declared import UNMATCHED, document
 
@@ -93,6 +93,24 @@ async def test_metrics_are_not_public_in_production(sqlite_url: str, tmp_path: P
     public = app_on(sqlite_url, tmp_path, metrics_public=True, **PRODUCTION)
     async with started(public) as client:
         assert (await client.get("/metrics")).status_code == 200
+
+
+async def test_metrics_with_an_address_of_their_own_are_nowhere_else(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    app = app_on(sqlite_url, tmp_path, metrics_address="127.0.0.1:9100")
+    transport = httpx.ASGITransport(app=create_metrics_app(app))
+    own = httpx.AsyncClient(transport=transport, base_url="http://metrics.test")
+    async with started(app) as client, own as aside:
+        assert (await client.get("/metrics")).status_code == 404
+        answer = await aside.get("/metrics")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=")
+        assert 'guilder_http_requests_total{method="GET",route="/metrics",status="404"} 1.0' in (
+            answer.text
+        )
+        assert (await aside.get("/health")).status_code == 404
+        assert (await aside.post("/metrics")).status_code == 405
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,7 @@ from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.schemas.logins import Email
 from guilder.infra.process.described import describe_settings
+from guilder.infra.process.listening import endpoint_of
 from guilder.infra.process.logging import configure_logging
 from guilder.infra.process.memory import share_one_heap
 from guilder.infra.process.production import address_warnings, production_warnings
@@ -53,7 +55,7 @@ from guilder.infra.process.settings import (
 )
 from guilder.infra.process.supervisor import Supervisor, metrics_folder
 from guilder.infra.process.telemetry import MULTIPROCESS_FOLDER, reserve_room
-from guilder.main import connection_bounds, create_app, stop_accepting
+from guilder.main import connection_bounds, create_app, create_metrics_app, stop_accepting
 from guilder.seed.bulk import seed_bulk
 from guilder.seed.demo import seed_demo
 from guilder.seed.people import PASSWORD, PEOPLE
@@ -103,8 +105,8 @@ def serve(
     with reported_errors():
         settings = load_settings(host=host, port=port, workers=workers)
         _refuse_to_reload(settings, wanted=reload)
-        sockets = _prepare(settings, new=new)
-    _serve(settings, sockets, jobs=not no_jobs, reload=reload)
+        listening = _prepare(settings, new=new)
+    _serve(settings, listening, jobs=not no_jobs, reload=reload)
 
 
 @app.command()
@@ -120,18 +122,22 @@ def demo(
         settings = load_settings(host=host, port=port, workers=workers)
         _refuse_in_production(settings)
         _refuse_to_reload(settings, wanted=reload)
-        sockets = _prepare(settings, new=new)
+        listening = _prepare(settings, new=new)
         asyncio.run(_seed_demo(settings))
         say("Logins of the demo bank:")
         for person in PEOPLE:
             say(f"  {person.email}  {PASSWORD}")
         say(f"Bank: {settings.address}   API reference: {settings.address}/docs")
-    _serve(settings, sockets, jobs=True, reload=reload)
+    _serve(settings, listening, jobs=True, reload=reload)
 
 
 @app.command(hidden=True)
 def serve_worker(
-    listening: int, control: int, workers: Workers = None, no_jobs: NoJobs = False
+    listening: int,
+    control: int,
+    workers: Workers = None,
+    no_jobs: NoJobs = False,
+    metrics: Annotated[int | None, typer.Option()] = None,
 ) -> None:
     """One of several processes: serve on an inherited socket. Started by `serve`."""
     with reported_errors():
@@ -141,7 +147,9 @@ def serve_worker(
         with socket.socket(fileno=control) as supervisor:
             supervisor.setblocking(False)
             sock = socket.socket(fileno=listening)
-            _serve_here(settings, sock, jobs=not no_jobs, control=supervisor)
+            aside = None if metrics is None else socket.socket(fileno=metrics)
+            given = Listening([sock], aside)
+            _serve_here(settings, given, jobs=not no_jobs, control=supervisor)
 
 
 @app.command()
@@ -285,8 +293,16 @@ def _log_quietly(settings: Settings) -> None:
     configure_logging("warning", as_json=settings.logs_json)
 
 
-def _prepare(settings: Settings, *, new: bool) -> list[socket.socket]:
-    """What can fail before serving: keys that are given, the address, and the database.
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Sockets that are bound: one a process, and the metrics' own, which all processes share."""
+
+    main: list[socket.socket]
+    metrics: socket.socket | None
+
+
+def _prepare(settings: Settings, *, new: bool) -> Listening:
+    """What can fail before serving: keys that are given, the addresses, and the database.
 
     Keys that are made here are made last, so that a start that was killed leaves none without a
     bank: they are a sign of one.
@@ -300,34 +316,41 @@ def _prepare(settings: Settings, *, new: bool) -> list[socket.socket]:
         open_keys(settings, SystemClock())
     with ExitStack() as unless_ready:
         sockets = bind(settings.host, settings.port, settings.workers)
-        for one in sockets:
+        aside = bind(*endpoint_of(settings.metrics_address)) if settings.metrics_address else []
+        for one in (*sockets, *aside):
             unless_ready.enter_context(one)
         asyncio.run(migrate_bank(settings, new=new))
         asyncio.run(check_writing(settings))
         asyncio.run(check_stored_keys(settings, open_keys(settings, SystemClock())))
         unless_ready.pop_all()
-    return sockets
+    return Listening(sockets, *aside or (None,))
 
 
-def _serve(settings: Settings, sockets: list[socket.socket], *, jobs: bool, reload: bool) -> None:
+def _serve(settings: Settings, listening: Listening, *, jobs: bool, reload: bool) -> None:
     """Serve on one socket here, or on several in a process each; one that reloads is apart, too."""
+    sockets, aside = listening.main, listening.metrics
     host, port, *_ = sockets[0].getsockname()
     fields = {"host": host, "port": port, "workers": len(sockets), "env": settings.env}
+    if aside is not None:
+        fields["metrics_port"] = aside.getsockname()[1]
     _log.info("serving", extra={"fields": fields})
     if len(sockets) == 1 and not reload:
-        _serve_here(settings, sockets[0], jobs=jobs)
+        _serve_here(settings, listening, jobs=jobs)
         return
 
     def command(number: int, listening: int, control: int) -> list[str]:
         jobless = [] if jobs and number == 0 else ["--no-jobs"]
+        metrics = [] if aside is None else ["--metrics", str(aside.fileno())]
         own = [sys.executable, "-P", "-m", "guilder.cli", "serve-worker"]
-        return [*own, str(listening), str(control), "--workers", str(len(sockets)), *jobless]
+        numbers = [str(listening), str(control), "--workers", str(len(sockets))]
+        return [*own, *numbers, *jobless, *metrics]
 
     with ExitStack() as until_stopped:
         with reported_errors():
             metrics = until_stopped.enter_context(metrics_folder(settings.data_dir / "run"))
         kind = Reloader if reload else Supervisor
-        status = asyncio.run(kind(sockets, command, metrics).run())
+        shared = [] if aside is None else [aside]
+        status = asyncio.run(kind(sockets, command, metrics, shared).run())
     _log.info("stopped", extra={"fields": {"exit_status": status}})
     raise typer.Exit(status)
 
@@ -343,11 +366,13 @@ def _leave_metrics_if_full() -> None:
 
 
 def _serve_here(
-    settings: Settings, sock: socket.socket, *, jobs: bool, control: socket.socket | None = None
+    settings: Settings, listening: Listening, *, jobs: bool, control: socket.socket | None = None
 ) -> None:
     share_one_heap()
-    web = create_app(settings, jobs=jobs)
-    Server(web, lambda: stop_accepting(web), control, connection_bounds(settings)).run([sock])
+    web, bounds = create_app(settings, jobs=jobs), connection_bounds(settings)
+    metrics = listening.metrics
+    aside = None if metrics is None else (create_metrics_app(web), metrics)
+    Server(web, lambda: stop_accepting(web), control, bounds, aside).run(listening.main)
     _log.info("stopped")
 
 

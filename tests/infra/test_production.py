@@ -222,6 +222,9 @@ POSTGRES_SAFE = POSTGRES.format("Zk3vQ9sLw0aTn7yRb5xHd1cG")
 @pytest.mark.parametrize(
     ("name", "value", "doubtful"),
     [
+        ("metrics_address", "0.0.0.0:9100", True),
+        ("metrics_address", "[::]:9100", True),
+        ("metrics_address", "10.0.0.1:9100", False),
         ("redis_url", "redis://cache.internal:6379/0", True),
         ("redis_url", "redis://127.0.0.1:6379/0", False),
         ("redis_url", "rediss://cache.internal", False),
@@ -238,7 +241,9 @@ POSTGRES_SAFE = POSTGRES.format("Zk3vQ9sLw0aTn7yRb5xHd1cG")
         ("mail_url", "smtp://localhost", False),
     ],
 )
-def test_clear_text_to_another_host_is_doubted_aloud(name: str, value: str, doubtful: bool) -> None:
+def test_what_others_can_reach_or_read_is_doubted_aloud(
+    name: str, value: str, doubtful: bool
+) -> None:
     told = production_warnings(load_settings(**PRODUCTION, **(SOUND | {name: value})))
     assert [line.split()[0] for line in told] == [f"GUILDER_{name.upper()}"] * doubtful
 

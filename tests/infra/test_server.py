@@ -91,10 +91,14 @@ def test_a_system_that_cannot_share_a_port_is_told(monkeypatch: pytest.MonkeyPat
 
 def test_a_process_that_hangs_is_ended_by_force() -> None:
     hanging = (
-        "import time\nfrom guilder.infra.process.server import end_in\nend_in(0.1)\ntime.sleep(60)"
+        "import time\nfrom guilder.infra.process.server import force_exit_after\n"
+        "force_exit_after(0.1)\ntime.sleep(60)"
     )
-    done = subprocess.run([sys.executable, "-c", hanging], check=False, timeout=LONG)
+    done = subprocess.run(
+        [sys.executable, "-c", hanging], capture_output=True, check=False, timeout=LONG
+    )
     assert done.returncode == 1
+    assert done.stderr == b"ended by force: something did not stop in time\n"
 
 
 async def test_a_server_that_has_started_is_not_walked_by_the_collector_again() -> None:

@@ -92,6 +92,14 @@ def test_an_unknown_name_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyP
         ({"trusted_proxies": "10.0.0.0/8,"}, "GUILDER_TRUSTED_PROXIES: must be addresses"),
         ({"trusted_proxies": "::/0"}, "GUILDER_TRUSTED_PROXIES: must not be everybody"),
         ({"trusted_proxies": "0.0.0.0/0"}, "GUILDER_TRUSTED_PROXIES: must not be everybody"),
+        ({"metrics_address": "9100"}, "GUILDER_METRICS_ADDRESS: must be host and port, such as"),
+        ({"metrics_address": "canary"}, "GUILDER_METRICS_ADDRESS: must be host and port"),
+        ({"metrics_address": "::1:9100"}, "GUILDER_METRICS_ADDRESS: must be host and port"),
+        ({"metrics_address": "[::1]:65536"}, "GUILDER_METRICS_ADDRESS: must be host and port"),
+        (
+            {"metrics_address": "[::1]:9100", "metrics_public": True},
+            "GUILDER_METRICS_PUBLIC and GUILDER_METRICS_ADDRESS: set one of them",
+        ),
         ({"database_wait_seconds": -1}, "GUILDER_DATABASE_WAIT_SECONDS: "),
         ({"mail_url": "smtp://u:canary@"}, "GUILDER_MAIL_URL: must be console:, file:/folder"),
         ({"mail_from": "canary"}, "GUILDER_MAIL_FROM: must be Name <user@host>"),
@@ -111,6 +119,7 @@ def test_production_hides_metrics_and_simulators_unless_told() -> None:
     assert not settings.sandbox
     assert not settings.shows_metrics
     assert load_settings(**PRODUCTION, metrics_public=True).shows_metrics
+    assert not load_settings(metrics_address="127.0.0.1:9100").shows_metrics
 
 
 def test_secrets_are_masked_when_shown() -> None:

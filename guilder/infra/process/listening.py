@@ -1,17 +1,28 @@
-"""Listening sockets: shared by several processes, and closed without cutting off who has come."""
+"""Listening sockets: where they are, and closed without cutting off who has come."""
 
 import contextlib
 import ctypes
+import re
 import socket
 import struct
 import sys
 from collections.abc import Iterable
 from typing import Final
 
+_ENDPOINT: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
+_HIGHEST_PORT: Final = 65_535
 _ATTACH_FILTER: Final = 26
 _DETACH_FILTER: Final = 27
 _DROP_ALL: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
 """A program of the kernel's packet filter: return 0, which is to keep nothing of a packet."""
+
+
+def endpoint_of(text: str) -> tuple[str, int]:
+    """Host and port of ``127.0.0.1:9100`` or ``[::1]:9100``. Raises ``ValueError``."""
+    found = _ENDPOINT.fullmatch(text)
+    if found is None or int(found["port"]) > _HIGHEST_PORT:
+        raise ValueError("must be host and port, such as 127.0.0.1:9100")
+    return found["host"].strip("[]"), int(found["port"])
 
 
 def let_nobody_in(sockets: Iterable[socket.socket]) -> None:

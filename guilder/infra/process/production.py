@@ -27,6 +27,7 @@ MIN_KEY_BITS: Final = 80
 MAKE_ONE: Final = "such as `openssl rand -base64 48` prints"
 KEYS: Final = ("GUILDER_SECRET_KEY", "GUILDER_ENCRYPTION_KEY")
 
+_EVERYWHERE: Final = ("0.0.0.0:", "[::]:")
 _ENCRYPTED: Final = frozenset(("require", "verify-ca", "verify-full", "true"))
 _PLACEHOLDER: Final = re.compile(
     rb"change.?me|your.?(secret|key)|example|placeholder|insert.?here|password|x{8}", re.IGNORECASE
@@ -48,6 +49,8 @@ class ProductionSettings(Protocol):
     def rate_limits(self) -> bool: ...
     @property
     def shows_metrics(self) -> bool: ...
+    @property
+    def metrics_address(self) -> str: ...
     @property
     def trusted_proxies(self) -> Sequence[object]: ...
     @property
@@ -91,6 +94,8 @@ def production_warnings(chosen: ProductionSettings) -> list[str]:
         said.append("GUILDER_MAIL_URL is console: nobody gets any mail")
     if chosen.shows_metrics:
         said.append("GUILDER_METRICS_PUBLIC is on: everybody can read GET /metrics")
+    if chosen.metrics_address.startswith(_EVERYWHERE):
+        said.append("GUILDER_METRICS_ADDRESS is every address of this machine: keep others out")
     if not chosen.trusted_proxies:
         said.append(
             "GUILDER_TRUSTED_PROXIES is empty: behind a proxy all clients share one address, "

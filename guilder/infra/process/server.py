@@ -217,7 +217,8 @@ class Server(uvicorn.Server):
 
     ``stopping`` is called with the signal, before anything is closed. ``control`` is one end of a
     socket pair with a supervisor: it is told when the server is ready, and when the supervisor is
-    gone, so goes the server.
+    gone, so goes the server. ``aside`` is another application with a socket of its own, which other
+    processes may share.
     """
 
     def __init__(
@@ -226,23 +227,12 @@ class Server(uvicorn.Server):
         stopping: Callable[[], None],
         control: socket.socket | None = None,
         bounds: ConnectionBounds | None = None,
+        aside: tuple[Any, socket.socket] | None = None,
     ) -> None:
-        super().__init__(
-            ServerConfig(
-                app,
-                http=partial(Connection, bounds=bounds or ConnectionBounds()),  # type: ignore[arg-type]
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_graceful_shutdown=REQUEST_SECONDS,
-            )
-        )
+        super().__init__(_config(app, bounds))
         self._stopping = stopping
         self._control = control
+        self._aside = aside
         self._drained_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -254,12 +244,22 @@ class Server(uvicorn.Server):
         raise_limit()
         let_in_again(sockets or ())
         await super().startup(sockets)
+        if self._aside is not None:
+            self.servers.append(await self._serve_aside(*self._aside))
         gc.collect()
         gc.freeze()
         if self._control is not None:
             self._control.send(READY)
             asyncio.get_running_loop().add_reader(self._control.fileno(), self._lonely)
             self._say_alive(self._control)
+
+    async def _serve_aside(self, app: Any, sock: socket.socket) -> asyncio.Server:
+        config = _config(app, None)
+        config.load()
+        make = partial(
+            cast(Any, config.http_protocol_class), config, self.server_state, self.lifespan.state
+        )
+        return await asyncio.get_running_loop().create_server(make, sock=sock, backlog=BACKLOG)
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop now: not before clients had time to hear that they should go."""
@@ -312,6 +312,21 @@ class Server(uvicorn.Server):
                 cast(Connection, connection).drain()
         self.should_exit = True
         self.force_exit = self.force_exit or impatient
+
+
+def _config(app: Any, bounds: ConnectionBounds | None) -> ServerConfig:
+    return ServerConfig(
+        app,
+        http=partial(Connection, bounds=bounds or ConnectionBounds()),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=REQUEST_SECONDS,
+    )
 
 
 def force_exit_after(seconds: float) -> None:

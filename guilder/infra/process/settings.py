@@ -37,6 +37,7 @@ from guilder.infra.process.given import (
     given_names,
     unknown_names,
 )
+from guilder.infra.process.listening import endpoint_of
 from guilder.infra.process.origins import Network, networks_of, origins_of
 from guilder.infra.process.policy_rates import PolicyRate, rate_field
 from guilder.infra.security.geoip import GeoIpDatabase
@@ -210,7 +211,13 @@ class Settings(BaseSettings):
     )
     metrics_public: bool | None = Field(
         None,
-        description="Whether `GET /metrics` answers. Default: on, and off in production.",
+        description="Whether `GET /metrics` answers. Default: on; off in production and with "
+        "`GUILDER_METRICS_ADDRESS`.",
+    )
+    metrics_address: str = Field(
+        "",
+        description="Where `GET /metrics` is answered instead: host and port, such as "
+        "`127.0.0.1:9100`, that only those can reach who may read them.",
     )
 
     @field_validator("secret_key", "encryption_key")
@@ -287,6 +294,13 @@ class Settings(BaseSettings):
     def _read_networks(cls, given: object) -> object:
         return networks_of(given) if isinstance(given, str) else given
 
+    @field_validator("metrics_address")
+    @classmethod
+    def _known_endpoint(cls, address: str) -> str:
+        if address:
+            endpoint_of(address)
+        return address
+
     @field_validator("mail_url")
     @classmethod
     def _known_mail_route(cls, url: SecretStr) -> SecretStr:
@@ -312,6 +326,8 @@ class Settings(BaseSettings):
         problems = []
         if isinstance(self.mail_route, SmtpRoute) and not self.mail_from:
             problems.append(f"{PREFIX}MAIL_FROM must be set to send mail over SMTP")
+        if self.metrics_public and self.metrics_address:
+            problems.append(f"{PREFIX}METRICS_PUBLIC and {PREFIX}METRICS_ADDRESS: set one of them")
         for name in (SECRET_KEY, ENCRYPTION_KEY):
             given = getattr(self, name), getattr(self, f"{name}_file"), self.secrets_url
             if sum(map(bool, given)) > 1:
@@ -411,8 +427,10 @@ class Settings(BaseSettings):
 
     @property
     def shows_metrics(self) -> bool:
-        """Whether ``GET /metrics`` answers."""
-        return self.env != "production" if self.metrics_public is None else self.metrics_public
+        """Whether ``GET /metrics`` answers where everything does."""
+        if self.metrics_public is None:
+            return self.env != "production" and not self.metrics_address
+        return self.metrics_public
 
     @property
     def logs_json(self) -> bool:

@@ -73,13 +73,19 @@ def _locked(folder: Path, how: int = 0) -> Iterator[None]:
 class Supervisor:
     """Keeps one process running on each socket until a signal comes.
 
-    The sockets stay open here, so connections wait while a worker is replaced.
+    The sockets stay open here, so connections wait while a worker is replaced; those that are
+    ``shared`` are every worker's.
     """
 
     def __init__(
-        self, sockets: Sequence[socket.socket], command: CommandBuilder, metrics: Path
+        self,
+        sockets: Sequence[socket.socket],
+        command: CommandBuilder,
+        metrics: Path,
+        shared: Sequence[socket.socket] = (),
     ) -> None:
         self._sockets = sockets
+        self._shared = [one.fileno() for one in shared]
         self._command = command
         self._stop = asyncio.Event()
         self._failed = False
@@ -128,7 +134,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *self._command(number, listening, theirs.fileno()),
                 stdin=DEVNULL,
-                pass_fds=(listening, theirs.fileno()),
+                pass_fds=(listening, theirs.fileno(), *self._shared),
                 env=os.environ | {MULTIPROCESS_FOLDER: str(self._metrics)},
             )
         return _Worker(number, process, ours)
