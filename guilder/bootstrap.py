@@ -254,6 +254,7 @@ def _authentication(
         RefreshTokens(keys.signing),
         SecondFactorService(runner, sealer, codes, bank_name, qr_svg),
         PasskeyService(runner, party),
+        SecretMac(keys.encryption, "identity/sign-ups"),
         common_passwords=common_passwords(),
         bank_names=(PRODUCT, bank_name, *bank_name.split()),
         requires_verification=settings.requires_verification,

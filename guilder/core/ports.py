@@ -31,7 +31,7 @@ class PasswordHasher(Protocol):
 
 
 class Macs(Protocol):
-    """MACs of secrets that have enough random bits, under keys that no database holds."""
+    """MACs of secrets, under keys that no database holds."""
 
     def of(self, secret: str) -> list[bytes]:
         """The MACs of a secret: with the current key, then with all others that there are."""

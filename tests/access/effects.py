@@ -146,8 +146,8 @@ WHOSE: Final[dict[str, Whose]] = {
 }
 """Whose a row is; a new table gets a line here, or one in ``UNSIGNED``."""
 UNSIGNED: Final = {
-    "idempotency_keys", "identity_failures", "identity_used_challenges", "ledger_idempotency",
-    "rate_limits",
+    "idempotency_keys", "identity_failures", "identity_repeated_sign_ups",
+    "identity_used_challenges", "ledger_idempotency", "rate_limits",
 }  # fmt: skip
 """Tables of hashes that do not tell: a row is of whoever's call brought it."""
 

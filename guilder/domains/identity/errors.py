@@ -41,9 +41,13 @@ class AccountLocked(Forbidden):
 
 
 class EmailUnverified(Forbidden):
-    """The password is right, and the address has not been proved yet."""
+    """Somebody has signed up with this address and password and has not proved the address.
+
+    Whether it has another login is not told, so this counts as a wrong guess.
+    """
 
     code = "email_unverified"
+    wrong_guess = True
     detail = "Confirm the e-mail address first: the link is in the letter that was sent to it."
 
 

@@ -117,6 +117,14 @@ letters = Table(
     **STRICT,
 )
 
+repeated_sign_ups = Table(
+    "identity_repeated_sign_ups",
+    metadata,
+    Column("mac", Bytes, primary_key=True),
+    Column("created_at", Big, nullable=False, index=True),
+    **STRICT,
+)
+
 totps = Table(
     "identity_totps",
     metadata,

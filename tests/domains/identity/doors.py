@@ -56,6 +56,7 @@ def gate_of(
         RefreshTokens(secret),
         SecondFactorService(runner, AesGcmSealer(keys), SecretMac(keys, "codes"), "Bank", qr_svg),
         PasskeyService(runner, WebAuthnRelyingParty("bank.test", [ADDRESS], "Bank", secret, clock)),
+        SecretMac(keys, "sign-ups"),
         common_passwords=common_passwords(),
         place_of=no_place,
     )

@@ -226,8 +226,9 @@ async def test_signing_up_does_not_tell_who_is_known(
         UNPROVED: "Set a new password",
     }
     await logged_in(client)  # with the password of before
-    refused = await post(client, "sessions", email=EMAIL, password=another)
-    assert_problem(refused, 401, "invalid_credentials")
+    for address in ("new@example.test", EMAIL, UNPROVED):
+        refused = await post(client, "sessions", email=address, password=another)
+        assert_problem(refused, 403, "email_unverified")
 
 
 async def test_signing_up_is_the_same_work_whoever_is_known(

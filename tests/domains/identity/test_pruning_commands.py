@@ -11,6 +11,7 @@ from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.pruning import PruneLogins, prune_logins
 from guilder.domains.identity.commands.sessions import EndSession, end_session
+from guilder.domains.identity.commands.users import RegisterUser, register_user
 from guilder.domains.identity.errors import AccountLocked, InvalidCredentials, RefreshReused
 from guilder.domains.identity.models import failures
 from guilder.domains.identity.rules.lockout import failures_key
@@ -57,6 +58,20 @@ async def test_failures_go_when_they_no_longer_count_and_a_lock_stays_while_it_l
     clock.advance(seconds=1)
     assert await prune_old_logins(runner) == 1
     assert await kept(runner) == (0, 1, 1)
+
+
+async def test_repeated_sign_ups_are_forgotten_after_thirty_days(
+    runner: Runner, clock: FixedClock, ada: SignedIn
+) -> None:
+    new = RegisterUser(EMAIL, "hash", repeat_mac=b"m" * 32)
+    await runner.run(register_user, new, CALLER)
+    clock.advance(days=13)
+    await prune_old_logins(runner)
+    for seconds, pruned in ((17 * 86_400, 0), (1, 1)):
+        clock.advance(seconds=seconds)
+        await prune_old_logins(runner)
+        left = await owner.counts(runner.database.url, "identity_repeated_sign_ups")
+        assert left["identity_repeated_sign_ups"] == 1 - pruned
 
 
 async def test_a_lock_is_not_shortened(

@@ -113,7 +113,7 @@ async def test_a_refused_sign_in_has_failed_with_its_code(
     )  # fmt: skip
     auth.requires_verification = True
     assert await told(runner, tried(PASSWORD)) == (
-        "email_unverified", failed(refused, "email_unverified", ada),
+        "email_unverified", failed(refused, "email_unverified", ada, locked=False),
     )  # fmt: skip
 
 

@@ -193,9 +193,13 @@ class VerifyEmail:
 
 
 async def verify_email(uow: UnitOfWork, cmd: VerifyEmail) -> User:
-    """Mark the user's address as verified. Raises ``TokenInvalid`` or ``TokenExpired``."""
+    """Mark the user's address as verified, and forget who tried to sign in before that.
+
+    Raises ``TokenInvalid`` or ``TokenExpired``.
+    """
     user = await user_to_verify(uow, cmd.token_hash)
     await letters.invalidate_tokens(uow, user.id, Purpose.VERIFICATION)
+    await failures.forget_failures(uow, failures_key(email_key(user.email)))
     return await _proved(uow, user, {})
 
 

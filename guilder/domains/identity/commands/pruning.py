@@ -7,6 +7,7 @@ from guilder.core.clock import DAY_US
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.repository import pruning
 from guilder.domains.identity.rules.lockout import LOCK_US
+from guilder.domains.identity.rules.users import SIGN_UP_US
 
 TOKENS_KEPT_US: Final = DAY_US
 """Until a session has ended, its used tokens tell when one is used again. Afterwards every one of
@@ -32,6 +33,7 @@ async def prune_logins(uow: UnitOfWork, cmd: PruneLogins) -> int:
         await pruning.drop_failures(uow, before[0], cmd.most)
         + await pruning.drop_tokens(uow, before[1], cmd.most)
         + await pruning.drop_sessions(uow, before[2], cmd.most)
+        + await pruning.drop_sign_ups(uow, before[3], cmd.most)
     )
 
 
@@ -40,7 +42,10 @@ async def has_expired_rows(view: View) -> bool:
     return await pruning.has_expired_rows(view, *_limits(view))
 
 
-def _limits(view: View) -> tuple[int, int, int]:
-    """Before which instants failures, tokens of ended sessions, and such sessions are over."""
+def _limits(view: View) -> tuple[int, int, int, int]:
+    """Before which instants failures, tokens of ended sessions, such sessions, and repeated
+    sign-ups are over.
+    """
     now_us = view.now_us
-    return now_us - LOCK_US, now_us - TOKENS_KEPT_US, now_us - SESSIONS_KEPT_US
+    kept = (LOCK_US, TOKENS_KEPT_US, SESSIONS_KEPT_US, SIGN_UP_US)
+    return now_us - kept[0], now_us - kept[1], now_us - kept[2], now_us - kept[3]

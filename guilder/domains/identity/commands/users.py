@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from secrets import token_bytes
 from typing import ClassVar, Final
 from uuid import UUID
 
@@ -19,12 +20,13 @@ from guilder.domains.identity.errors import (
     WrongPassword,
 )
 from guilder.domains.identity.events import PasswordChanged, SecurityChanged
-from guilder.domains.identity.repository import failures, letters, sessions, users
+from guilder.domains.identity.repository import failures, letters, sessions, sign_ups, users
 from guilder.domains.identity.rules.changes import SecurityChange
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.sessions import EndReason
 from guilder.domains.identity.rules.users import User
 
+MAC_BYTES: Final = 32
 _SHOWN: Final = frozenset({"role", "is_active"})
 """Fields of a user whose values the audit trail tells; of the others only that they changed."""
 
@@ -57,22 +59,29 @@ async def create_user(uow: UnitOfWork, cmd: CreateUser) -> User:
 
 @dataclass(frozen=True, slots=True)
 class RegisterUser(CreateUser):
-    """Make a login where addresses are proved before anybody signs in."""
+    """Make a login where addresses are proved before anybody signs in.
+
+    ``repeat_mac`` is of address and password.
+    """
 
     action: ClassVar[str] = "user.register"
+    repeat_mac: bytes = b""
 
 
 async def register_user(uow: UnitOfWork, cmd: RegisterUser) -> User:
     """The new user, after the same work and in the same words when the address has one already.
 
-    Then nothing is stored, and its owner is told by a letter. Where that address was never proved,
+    Then no login is stored, and its owner is told by a letter. Where that address was never proved,
     whoever made the login need not be them: the letter sets a new password, which ends all that.
+    Whoever signs in with this address and password is told to confirm the address in every case.
     """
     user = _new_user(uow, cmd)
     is_new, owner = False, None
     while owner is None:  # again when whoever had the address gave it up between the two
         is_new = await users.insert_user(uow, user, cmd.password_hash)
         owner = await users.find_by_email(uow, user.email)
+    # For a new login nothing needs to be known: what is kept is random, for the same work.
+    await sign_ups.note_repeated(uow, token_bytes(MAC_BYTES) if is_new else cmd.repeat_mac)
     purpose = Purpose.KNOWN if owner.email_verified else Purpose.RESET
     await queue_letter(uow, Purpose.VERIFICATION if is_new else purpose, owner.id)
     uow.audit(owner.id, role=user.role, is_new=is_new)

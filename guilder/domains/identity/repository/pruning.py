@@ -5,15 +5,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, Delete, Select, exists, or_, select
 
 from guilder.db.unit_of_work import UnitOfWork, View
-from guilder.domains.identity.models import failures, refresh_tokens, sessions
+from guilder.domains.identity.models import failures, refresh_tokens, repeated_sign_ups, sessions
 
 
 async def has_expired_rows(
-    view: View, failures_before: int, tokens_before: int, sessions_before: int
+    view: View,
+    failures_before: int,
+    tokens_before: int,
+    sessions_before: int,
+    sign_ups_before: int,
 ) -> bool:
     """Whether there is anything to delete."""
     for found in (
         _old_failures(failures_before), _idle_tokens(tokens_before), _old_sessions(sessions_before),
+        _old_sign_ups(sign_ups_before),
     ):  # fmt: skip
         if await view.first(found.limit(1)) is not None:
             return True
@@ -39,6 +44,17 @@ async def drop_sessions(uow: UnitOfWork, before: int, most: int) -> int:
     """Sessions that were over before that and have no tokens left; tells how many."""
     chosen = sessions.c.id.in_(_old_sessions(before).limit(most))
     return await _dropped(uow, sessions.delete().where(chosen))
+
+
+async def drop_sign_ups(uow: UnitOfWork, before: int, most: int) -> int:
+    """Repeated sign-ups of before that; tells how many."""
+    chosen = repeated_sign_ups.c.mac.in_(_old_sign_ups(before).limit(most))
+    old = repeated_sign_ups.c.created_at < before
+    return await _dropped(uow, repeated_sign_ups.delete().where(chosen, old))
+
+
+def _old_sign_ups(before: int) -> Select[Any]:
+    return select(repeated_sign_ups.c.mac).where(repeated_sign_ups.c.created_at < before)
 
 
 def _over(before: int) -> ColumnElement[bool]:

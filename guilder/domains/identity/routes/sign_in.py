@@ -86,11 +86,12 @@ async def create_user(
     Where addresses are proved first, one that has a login already gets the same answer as a new
     one, and its owner a letter.
     """
-    encoded = await authentication.hash_password(body.password, body.email)
     secrets = {"password_hash": body.password}
     if authentication.requires_verification:
-        new = users.RegisterUser(body.email, encoded, body.full_name)
+        new = await authentication.registration(body.email, body.password, body.full_name)
+        secrets["repeat_mac"] = body.password
         return await once.run(users.register_user, new, actor, user_body, secrets=secrets)
+    encoded = await authentication.hash_password(body.password, body.email)
     command = users.CreateUser(body.email, encoded, body.full_name)
     return await once.run(users.create_user, command, actor, user_body, secrets=secrets)
 
@@ -169,9 +170,7 @@ async def sign_up(
     """Sign up and in, by JSON or a form; without tokens where addresses are proved first."""
     new = await read_json_or_form(exchange, UserCreate)
     if authentication.requires_verification:
-        command = users.RegisterUser(
-            new.email, await authentication.hash_password(new.password, new.email), new.full_name
-        )
+        command = await authentication.registration(new.email, new.password, new.full_name)
         user = await runner.run(users.register_user, command, actor)
         return json_response(201, sign_up_body(user))
     signed_in = await authentication.sign_up(new.email, new.password, new.full_name, actor, device)

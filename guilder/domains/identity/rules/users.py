@@ -3,11 +3,16 @@
 import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import idna
 
+from guilder.core.clock import DAY_US
 from guilder.core.permissions import Role
+
+SIGN_UP_US: Final = 30 * DAY_US
+"""For how long who has signed up is told to confirm the address; later, that something is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

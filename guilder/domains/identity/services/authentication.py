@@ -10,8 +10,8 @@ from typing import Any, Never
 from uuid import UUID
 
 from guilder.core.actor import Actor
-from guilder.core.errors import Unauthenticated
-from guilder.core.ports import PasswordHasher
+from guilder.core.errors import Refusal, Unauthenticated
+from guilder.core.ports import Macs, PasswordHasher
 from guilder.core.tokens import AccessTokenIssuer, RefreshTokenChain, new_opaque_token, opaque_hash
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.emails import (
@@ -42,6 +42,7 @@ from guilder.domains.identity.commands.step_up import StepUp, step_up
 from guilder.domains.identity.commands.users import (
     ChangePassword,
     CreateUser,
+    RegisterUser,
     change_password,
 )
 from guilder.domains.identity.errors import (
@@ -54,7 +55,7 @@ from guilder.domains.identity.errors import (
     WrongFactor,
     WrongPassword,
 )
-from guilder.domains.identity.repository import sign_in, users
+from guilder.domains.identity.repository import sign_in, sign_ups, users
 from guilder.domains.identity.repository.factors import active_totp
 from guilder.domains.identity.repository.sessions import has_refresh_token
 from guilder.domains.identity.repository.sign_in import LoginFacts
@@ -63,7 +64,7 @@ from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.lockout import Locked, failures_key
 from guilder.domains.identity.rules.passwords import check_password, normal_password
 from guilder.domains.identity.rules.sessions import DEFAULT_LIFE, Session, SessionLife
-from guilder.domains.identity.rules.users import User, email_key
+from guilder.domains.identity.rules.users import SIGN_UP_US, User, email_key
 from guilder.domains.identity.services.factors import Checked, SecondFactorService
 from guilder.domains.identity.services.lockout import AttemptGuard, Guess
 from guilder.domains.identity.services.passkeys import PasskeyService
@@ -90,6 +91,7 @@ class AuthenticationService:
         refresh_tokens: RefreshTokenChain,
         factors: SecondFactorService,
         passkeys: PasskeyService,
+        sign_up_macs: Macs,
         *,
         common_passwords: Container[str],
         bank_names: Collection[str] = (),
@@ -103,6 +105,7 @@ class AuthenticationService:
         self._passwords = passwords
         self._access_tokens = access_tokens
         self._refresh_tokens = refresh_tokens
+        self._sign_up_macs = sign_up_macs
         self.requires_verification = requires_verification
         self._common_passwords = common_passwords
         self._bank_names = bank_names
@@ -114,6 +117,15 @@ class AuthenticationService:
         """The hash of a new password. Raises ``WeakPassword``."""
         checked = check_password(password, email, self._common_passwords, pointer, self._bank_names)
         return await self._passwords.hash(checked.unwrap())
+
+    async def registration(self, email: str, password: str, full_name: str | None) -> RegisterUser:
+        """What signs somebody up where an address must be verified first.
+
+        Raises ``WeakPassword``.
+        """
+        encoded = await self.hash_password(password, email)
+        mac = self._sign_up_macs.of(_sign_up(email, password))[0]
+        return RegisterUser(email, encoded, full_name, repeat_mac=mac)
 
     async def sign_up(
         self, email: str, password: str, full_name: str | None, actor: Actor, device: str | None
@@ -154,9 +166,9 @@ class AuthenticationService:
         guess = Guess(key, Locked.SIGN_IN, actor, user_id, letter)
         async with self._guard.attempt(guess):
             fits = await self._fits(None if found is None else found.password_hash, password)
-            if found is None or not fits or not found.user.is_active:
-                await self._guard.refuse(guess, InvalidCredentials())
-        await self._refuse_unverified(found.user, actor)
+            if found is None or not fits or not self._may_sign_in(found.user):
+                signed_up = found.user if found is not None and fits else None
+                await self._guard.refuse(guess, await self._reason(email, password, signed_up))
         second = await self._second(found, code, actor, place)
         refresh_token, refresh_hash = new_opaque_token()
         command = OpenSession(
@@ -203,7 +215,8 @@ class AuthenticationService:
         if proved is None or user is None:
             refused = RefuseSignIn(InvalidPasskey(), None if proved is None else proved[0])
             await self._runner.refuse(refuse, refused, actor)
-        await self._refuse_unverified(user, actor)
+        if not self._may_sign_in(user):
+            await self._runner.refuse(refuse, RefuseSignIn(EmailUnverified(), user.id), actor)
         here = client_device(actor.ip_address, device)
         known = await self._runner.view(sign_in.is_known_device, user.id, here)
         refresh_token, refresh_hash = new_opaque_token()
@@ -361,9 +374,22 @@ class AuthenticationService:
             return None
         return await self._passwords.hash(normal_password(password))
 
-    async def _refuse_unverified(self, user: User, actor: Actor) -> None:
-        if self.requires_verification and not user.email_verified:
-            await self._runner.refuse(refuse, RefuseSignIn(EmailUnverified(), user.id), actor)
+    def _may_sign_in(self, user: User) -> bool:
+        return user.is_active and (user.email_verified or not self.requires_verification)
+
+    async def _reason(self, email: str, password: str, signed_up: User | None) -> Refusal:
+        """Why nobody is let in; ``signed_up`` is the user whom the password fits.
+
+        Who has signed up with this address and password is told to confirm the address, whether
+        that has made a login or it had one: else signing up and in would tell that.
+        """
+        if not self.requires_verification:
+            return InvalidCredentials()
+        macs = self._sign_up_macs.of(_sign_up(email, password))
+        awaited = await self._runner.view(sign_ups.was_repeated, macs)
+        if signed_up is not None and signed_up.is_active:
+            awaited |= signed_up.created_at > self._runner.clock.now_us() - SIGN_UP_US
+        return EmailUnverified() if awaited else InvalidCredentials()
 
     async def _refuse_step_up(self, actor: Actor) -> Never:
         await self._runner.refuse(refuse, RefuseStepUp(WrongFactor(), actor.user_id), actor)
@@ -371,3 +397,8 @@ class AuthenticationService:
     def _signed_in(self, user: User, session: Session, refresh_token: str) -> SignedIn:
         access_token = self._access_tokens.issue(user.id, session.id, session.version)
         return SignedIn(user, session, access_token, refresh_token)
+
+
+def _sign_up(email: str, password: str) -> str:
+    """What two sign-ups have in common that are one."""
+    return f"{email_key(email)}\0{normal_password(password)}"
