@@ -21,9 +21,9 @@ class Toolbox:
 
     folder: Path
 
-    def python(self, *arguments: str | Path, path: Path | None = None) -> None:
-        """Run a Python program, with a folder of generated code on its path."""
-        more = {"OAUTHLIB_INSECURE_TRANSPORT": "1", "AUTHLIB_INSECURE_TRANSPORT": "1"}
+    def python(self, *arguments: str | Path, path: Path | None = None, **values: str) -> None:
+        """Run a Python program, with a folder of code on its path and more in its environment."""
+        more = {"OAUTHLIB_INSECURE_TRANSPORT": "1", "AUTHLIB_INSECURE_TRANSPORT": "1", **values}
         if path is not None:
             more["PYTHONPATH"] = str(path)
         self._run(TOOLS / "python/bin/python", *arguments, more=more)
