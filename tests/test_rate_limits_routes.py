@@ -77,6 +77,18 @@ async def test_login_guesses_are_bounded_over_two_workers(
         assert 'guilder_rate_limit_hits_total{route_class="strict"}' in counted
 
 
+@pytest.mark.parametrize("door", [SESSIONS, "/auth/login", "/api/v1/auth/login"])
+async def test_a_wrong_password_counts_as_a_guess_at_every_door(
+    sqlite_url: str, tmp_path: Path, door: str
+) -> None:
+    values = {"rate_limits": True, "rate_wrong_guesses": "2/h"}
+    async with started(app_on(sqlite_url, tmp_path, **values)) as client:
+        login = {"password": "no password of Ada"}
+        body = login | ({"email": "a@b.example"} if door == SESSIONS else {"username": "a@b.co"})
+        said = [(await client.post(door, json=body)).status_code for _ in range(3)]
+    assert said == [401, 401, 429]
+
+
 async def test_one_worker_needs_no_database_to_count(sqlite_url: str, tmp_path: Path) -> None:
     async with workers(sqlite_url, tmp_path, 1) as clients:
         begun = monotonic()

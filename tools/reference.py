@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 import guilder
 from guilder.api.openapi import RATE_LIMIT
 from guilder.api.policies import POLICIES, RateLimitPolicy
-from guilder.api.problems import INTERNAL_ERROR, status_of
+from guilder.api.problems import status_of
 from guilder.api.reference import meaning_of, refusal_kinds
 from guilder.core.errors import Refusal
 from guilder.core.permissions import GRANTS, Permission, Role
@@ -52,7 +52,6 @@ def errors_page() -> str:
         f"| `{refusal.code}` | {status_of(refusal)} | {_cell(meaning_of(refusal))} |"
         for refusal in refusals()
     ]
-    rows.append(f"| `{INTERNAL_ERROR}` | 500 | A defect of Guilder; its log tells more. |")
     return _page(
         "Error codes",
         "The `code` of an `application/problem+json` answer is stable, and its `type` leads to what"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from guilder.core.errors import BadRequest
+from guilder.core.errors import BadRequest, Refusal
 
 
 class MalformedJson(BadRequest):
@@ -99,8 +99,22 @@ class BodyTooLarge(BadRequest):
     detail = "The body is larger than allowed."
 
 
+class UnsupportedContentEncoding(BadRequest):
+    """The body is compressed, or encoded otherwise, which no operation reads."""
+
+    code = "unsupported_content_encoding"
+    detail = "Send the body as it is, without a Content-Encoding."
+
+
 class UnsupportedMediaType(BadRequest):
     """The body is of a type that this operation does not read."""
 
     code = "unsupported_media_type"
     detail = "The body must be application/json."
+
+
+class InternalError(Refusal):
+    """A defect of Guilder; its log tells more."""
+
+    code = "internal_error"
+    detail = "Something went wrong on our side. The request id finds it in the log."

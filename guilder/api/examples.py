@@ -7,7 +7,7 @@ and what else has an example.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from guilder.api.problems import FAULT, INTERNAL_ERROR, problem_title, problem_type, status_of
+from guilder.api.problems import problem_title, problem_type, status_of
 from guilder.core.errors import Invalid, Refusal
 
 type Schema = Mapping[str, Any]
@@ -64,15 +64,18 @@ def _object(schema: Schema, components: Mapping[str, Schema]) -> dict[str, Any]:
 def problem_example(kind: type[Refusal], status: int | None = None) -> dict[str, Any]:
     """The problem that a refusal of this kind becomes, with its usual status or another one."""
     status = status or status_of(kind)
-    problem = {**_problem(kind.code, status, kind.detail), **kind.extra_example}
+    problem = {
+        "type": problem_type(kind.code),
+        "title": problem_title(kind.code),
+        "status": status,
+        "detail": kind.detail,
+        "code": kind.code,
+        "request_id": REQUEST_ID_EXAMPLE,
+        **kind.extra_example,
+    }
     if issubclass(kind, Invalid):
         problem["errors"] = [_FIELD] if kind is Invalid else []
     return problem
-
-
-def fault_example() -> dict[str, Any]:
-    """The problem that a fault of ours becomes."""
-    return _problem(INTERNAL_ERROR, 500, FAULT)
 
 
 _FIELD: Final = {
@@ -80,14 +83,3 @@ _FIELD: Final = {
     "code": "out_of_range",
     "message": "The amount must be from 1 to 9007199254740991.",
 }
-
-
-def _problem(code: str, status: int, detail: str) -> dict[str, Any]:
-    return {
-        "type": problem_type(code),
-        "title": problem_title(code),
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request_id": REQUEST_ID_EXAMPLE,
-    }

@@ -6,10 +6,16 @@ from typing import Any, Final, cast
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
-from guilder.api.errors import BodyTooLarge, BodyTooSlow, DuplicateHeader
+from guilder.api.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    DuplicateHeader,
+    UnsupportedContentEncoding,
+)
 from guilder.api.headers import SINGLE_HEADERS, Headers, repeated_headers, request_id_of
 from guilder.api.held import AT_ONCE_BYTES, UNCOUNTED_BYTES, HeldBytes
 from guilder.api.policies import RateLimitPolicy
+from guilder.api.problems import problem_of
 from guilder.api.replies import Reply
 from guilder.api.turns import Turns
 from guilder.core.actor import ANONYMOUS, Actor
@@ -19,6 +25,8 @@ from guilder.core.parts import Parts
 SCOPE_KEY: Final = "guilder.exchange"
 MAX_BODY: Final = 16_384
 """Bytes that a body may have unless its route takes more (``max_body_size``)."""
+_AS_IT_IS: Final = (b"identity", b"")
+"""Of the header ``Content-Encoding``."""
 
 
 class Exchange:
@@ -28,8 +36,8 @@ class Exchange:
     caller: all three stand before an endpoint runs. ``ip_address`` is that of the client, behind
     trusted proxies too, and empty when there is none. ``turns`` are for long work. What is put into
     ``extra_headers`` goes out with the answer, whoever makes it. ``refusal`` is the kind of what
-    was answered instead of a success, ``code`` that of the problem; ``taken`` are buckets that get
-    their token back unless that was a wrong guess.
+    was answered instead of a success; ``taken`` are buckets that get their token back unless that
+    was a wrong guess.
     """
 
     __slots__ = (
@@ -45,7 +53,6 @@ class Exchange:
         "_standard_headers",
         "_whole",
         "actor",
-        "code",
         "document",
         "extra_headers",
         "facts",
@@ -82,7 +89,6 @@ class Exchange:
         self.document: Any = None
         self.query: dict[str, str] = {}
         self.status = 0
-        self.code: str | None = None
         self.facts: dict[str, str] = {}  # what a route adds to the line of the access log
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.turns = turns
@@ -179,9 +185,14 @@ class Exchange:
             self._held = ("", 0)
 
     async def read_body(self) -> bytes:
-        """The whole body, the same however often it is asked for."""
+        """The whole body, the same however often it is asked for.
+
+        Raises ``UnsupportedContentEncoding`` for one that would have to be decoded first.
+        """
         if self._body is not None:
             return self._body
+        if self.headers.get(b"content-encoding", b"identity").lower() not in _AS_IT_IS:
+            raise UnsupportedContentEncoding()
         first, more = b"", bytearray()
         while not self._whole:
             message = await self.receive()
@@ -215,6 +226,12 @@ class Exchange:
             await self._send(message)
         except OSError:
             raise ClientDisconnect() from None
+
+    def problem(self, refusal: Refusal, *, status: int | None = None) -> Reply:
+        """What the request is refused with; ``status`` is another one than the refusal's own."""
+        self.refusal = type(refusal)
+        given = self.headers.get(b"authorization", b"")[:7].lower()
+        return problem_of(refusal, self.request_id, had_token=given == b"bearer ", status=status)
 
     async def reply(self, reply: Reply) -> None:
         """Send a finished answer."""

@@ -20,10 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from guilder.api.client import TrustedNetwork, client_address
 from guilder.api.cors import Cors
 from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
+from guilder.api.errors import InternalError
 from guilder.api.headers import HSTS, SECURITY_HEADERS, Headers
 from guilder.api.held import HeldBytes
 from guilder.api.limits import RateLimits
-from guilder.api.problems import INTERNAL_ERROR, internal_error, problem_of, problem_of_http
+from guilder.api.problems import problem_of_http, refusal_of_http
 from guilder.api.replies import Reply
 from guilder.api.routing import enforce
 from guilder.api.table import RouteTable
@@ -156,8 +157,7 @@ class Gateway:
         if reply is None:
             fields = {"request_id": exchange.request_id, "route": exchange.template}
             _log.error("unhandled_error", exc_info=error, extra={"fields": fields})
-            exchange.code = INTERNAL_ERROR
-            reply = internal_error(exchange.request_id)
+            reply = exchange.problem(InternalError())
         if exchange.status == 0:
             try:
                 await exchange.reply(reply)
@@ -179,8 +179,8 @@ class Gateway:
                 "duration_ms": round(seconds * 1000, 3),
                 "ip_address": exchange.ip_address,
             }
-            if exchange.code is not None:
-                fields["code"] = exchange.code
+            if exchange.refusal is not None:
+                fields["code"] = exchange.refusal.code
             if exchange.actor.session_id is not None:
                 fields["session_id"] = str(exchange.actor.session_id)
             fields |= exchange.facts
@@ -192,21 +192,19 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply | None:
 
     Why we cannot answer now is told in the log, once in a while.
     """
-    request_id = exchange.request_id
     match error:
         case Refusal():
             if isinstance(error, Unavailable) and (error.__cause__ or type(error) is Unavailable):
-                fields = {"request_id": request_id, "route": exchange.template}
+                fields = {"request_id": exchange.request_id, "route": exchange.template}
                 _sparse.tell("unavailable", cause_of(error), code=error.code, **fields)
-            exchange.refusal, exchange.code = type(error), error.code
-            given = exchange.headers.get(b"authorization", b"")
-            return problem_of(error, request_id, had_token=given[:7].lower() == b"bearer ")
+            return exchange.problem(error)
         case RequestValidationError():
-            refusal = refusal_of(error)
-            exchange.code = refusal.code
-            return problem_of(refusal, request_id)
+            return exchange.problem(refusal_of(error))
         case HTTPException():
-            return problem_of_http(error, request_id)
+            refusal = refusal_of_http(error)
+            if refusal is not None:
+                return exchange.problem(refusal)
+            return problem_of_http(error, exchange.request_id)
         case _:
             return None
 
@@ -214,7 +212,7 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply | None:
 async def answer_error(request: Request, error: Exception) -> Reply:
     """FastAPI's exception handler for all of these; the gateway logs what it answers with 500."""
     exchange = exchange_of(request)
-    return reply_to(error, exchange) or internal_error(exchange.request_id)
+    return reply_to(error, exchange) or exchange.problem(InternalError())
 
 
 def _was_no_wrong_guess(exchange: Exchange) -> bool:

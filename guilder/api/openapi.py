@@ -17,6 +17,7 @@ from guilder.api.errors import (
     DuplicateHeader,
     DuplicateKey,
     DuplicateParameter,
+    InternalError,
     InvalidText,
     JsonTooDeep,
     MalformedJson,
@@ -24,13 +25,14 @@ from guilder.api.errors import (
     NumberOutOfRange,
     TooManyValues,
     UnknownParameter,
+    UnsupportedContentEncoding,
     UnsupportedMediaType,
 )
-from guilder.api.examples import NoExample, example_of, fault_example, problem_example
+from guilder.api.examples import NoExample, example_of, problem_example
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_ID
 from guilder.api.pagination import CURSOR
 from guilder.api.policies import RateLimitPolicy
-from guilder.api.problems import INTERNAL_ERROR, PROBLEM_JSON, status_of
+from guilder.api.problems import PROBLEM_JSON, status_of
 from guilder.api.routing import BodyKind, requirements_of
 from guilder.core.errors import (
     BadRequest,
@@ -63,10 +65,10 @@ REF_TEMPLATE: Final = "#/components/schemas/{model}"
 _FASTAPIS: Final = "Successful Response"
 _ALWAYS: Final = (
     BadRequest, DuplicateHeader, DuplicateParameter, InvalidText, UnknownParameter, Unavailable,
-    RateLimited,
+    RateLimited, InternalError,
 )  # fmt: skip
 _READING: Final = (
-    BodyTooSlow, BodyTooLarge, UnsupportedMediaType, MalformedJson, DuplicateKey, JsonTooDeep,
+    BodyTooSlow, BodyTooLarge, UnsupportedContentEncoding, UnsupportedMediaType, MalformedJson, DuplicateKey, JsonTooDeep,
     NumberOutOfRange, TooManyValues, Overloaded,
 )  # fmt: skip
 _KEYED: Final = (IdempotencyInProgress, IdempotencyConflict)
@@ -105,8 +107,7 @@ def openapi_of(app: FastAPI) -> Document:
     schemas: Document = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    examples: Document = {INTERNAL_ERROR: {"value": fault_example()}}
-    examples |= {kind.code: {"value": problem_example(kind)} for kind in _PLUMBING}
+    examples: Document = {kind.code: {"value": problem_example(kind)} for kind in _PLUMBING}
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
             for method in context.methods or ():
@@ -142,8 +143,7 @@ def _problem_schema(codes: Iterable[str]) -> Document:
 
 def _common_codes(status: int) -> list[str]:
     """The codes that the plumbing alone may answer a status with."""
-    codes = [kind.code for kind in _PLUMBING if status_of(kind) == status]
-    return [INTERNAL_ERROR] if status == 500 else codes
+    return [kind.code for kind in _PLUMBING if status_of(kind) == status]
 
 
 class _Operation:
@@ -184,7 +184,7 @@ class _Operation:
 
     def _refuse(self) -> None:
         """Every status with a problem shows its codes, those of the plumbing among them."""
-        plumbing: dict[int, list[str]] = {500: [INTERNAL_ERROR]}
+        plumbing: dict[int, list[str]] = {}
         for kind in self._plumbing():
             plumbing.setdefault(status_of(kind), []).append(kind.code)
         all_codes = {code for codes in plumbing.values() for code in codes}

@@ -13,7 +13,9 @@ from starlette.exceptions import HTTPException
 from guilder.api.errors import (
     BodyTooLarge,
     BodyTooSlow,
+    InternalError,
     MethodNotAllowed,
+    UnsupportedContentEncoding,
     UnsupportedMediaType,
 )
 from guilder.api.replies import Reply, to_json
@@ -33,8 +35,6 @@ from guilder.core.errors import (
 PROBLEM_JSON: Final = "application/problem+json"
 TYPE_PREFIX: Final = "/problems/"
 """Where the bank itself tells of a code."""
-INTERNAL_ERROR: Final = "internal_error"
-FAULT: Final = "Something went wrong on our side. The request id finds it in the log."
 BEARER: Final = "Bearer"
 BEARER_REFUSED: Final = (
     'Bearer error="invalid_token", error_description="It has expired or is not valid."'
@@ -56,6 +56,16 @@ STATUS: Final[Mapping[type[Refusal], int]] = {
     BodyTooSlow: 408,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
+    UnsupportedContentEncoding: 415,
+    InternalError: 500,
+}
+_BY_STATUS: Final[Mapping[int, type[Refusal]]] = {
+    400: BadRequest,
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    413: BodyTooLarge,
+    415: UnsupportedMediaType,
 }
 
 
@@ -94,36 +104,28 @@ def problem_of(
         headers["www-authenticate"] = BEARER_REFUSED if is_token_bad else BEARER
     if isinstance(refusal, MethodNotAllowed):
         headers["allow"] = refusal.allow
+    if isinstance(refusal, UnsupportedContentEncoding):
+        headers["accept-encoding"] = "identity"
     if isinstance(refusal, BodyTooSlow):
         headers["connection"] = "close"
     return _reply(status, body, headers)
 
 
-def problem_of_http(error: HTTPException, request_id: str) -> Reply:
-    """The answer to an exception of Starlette or FastAPI; its own text is left out."""
-    headers = dict(error.headers or {})
-    known: Mapping[int, type[Refusal]] = {
-        400: BadRequest,
-        401: Unauthenticated,
-        403: Forbidden,
-        404: NotFound,
-        413: BodyTooLarge,
-        415: UnsupportedMediaType,
-    }
+def refusal_of_http(error: HTTPException) -> Refusal | None:
+    """The refusal that an exception of Starlette or FastAPI stands for; None when there is none."""
     if error.status_code == 405:
+        headers = error.headers or {}
         allow = next((headers[name] for name in headers if name.lower() == "allow"), "")
-        return problem_of(MethodNotAllowed(filter(None, allow.split(", "))), request_id)
-    if (kind := known.get(error.status_code)) is not None:
-        return problem_of(kind(), request_id)
+        return MethodNotAllowed(filter(None, allow.split(", ")))
+    kind = _BY_STATUS.get(error.status_code)
+    return None if kind is None else kind()
+
+
+def problem_of_http(error: HTTPException, request_id: str) -> Reply:
+    """The answer to an exception of Starlette that stands for no refusal; without its own text."""
     phrase = HTTPStatus(error.status_code).phrase
     body = _members(error.status_code, phrase.lower().replace(" ", "_"), f"{phrase}.")
-    return _reply(error.status_code, body | {"request_id": request_id}, headers)
-
-
-def internal_error(request_id: str) -> Reply:
-    """The answer to a fault of ours. What went wrong stands in the log under the request id."""
-    body = _members(500, INTERNAL_ERROR, FAULT)
-    return _reply(500, body | {"request_id": request_id}, {})
+    return _reply(error.status_code, body | {"request_id": request_id}, dict(error.headers or {}))
 
 
 def _members(status: int, code: str, detail: str) -> dict[str, Any]:

@@ -16,8 +16,6 @@ from starlette.routing import Route
 
 from guilder.api.headers import PAGE_POLICY
 from guilder.api.problems import (
-    FAULT,
-    INTERNAL_ERROR,
     TYPE_PREFIX,
     problem_title,
     problem_type,
@@ -115,10 +113,7 @@ def meaning_of(kind: type[Refusal]) -> str:
 @cache
 def _problems() -> dict[str, tuple[int, str, str]]:
     """Each code with its status, when it is answered, and what the answer says."""
-    found = {
-        kind.code: (status_of(kind), meaning_of(kind), kind.detail) for kind in refusal_kinds()
-    }
-    return found | {INTERNAL_ERROR: (500, "A defect of Guilder; its log tells more.", FAULT)}
+    return {kind.code: (status_of(kind), meaning_of(kind), kind.detail) for kind in refusal_kinds()}
 
 
 async def problems(_: Request) -> Response:

@@ -67,3 +67,18 @@ async def test_a_line_tells_which_transfer_was_made(
     assert several["batch_id"] == batch["id"]
     ids = [result["transfer_id"] for result in batch["results"]]
     assert [several["first_transfer_id"], several["last_transfer_id"]] == ids
+
+
+async def test_a_line_has_the_code_of_whatever_was_refused(
+    sqlite_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where OAuth2 has its own way, and where no route was found."""
+    caplog.set_level(logging.INFO, "guilder.access")
+    async with started(app_on(sqlite_url, tmp_path)) as client:
+        caplog.clear()
+        form = {"grant_type": "password", "username": "a@b.example", "password": "wrong password"}
+        await client.post("/auth/login", data=form)
+        await client.get("/nowhere")
+        await client.put("/health/live")
+    codes = [line["code"] for line in lines(caplog)]
+    assert codes == ["invalid_credentials", "not_found", "method_not_allowed"]

@@ -190,6 +190,18 @@ async def test_body_of_another_type_is_refused(path: str, kind: bytes) -> None:
         problem(response, 415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("path", [COLD, LEAN, "/odd/own-reading"])
+async def test_a_body_that_would_have_to_be_decoded_is_refused(path: str) -> None:
+    async with client_of(make_app()) as client:
+        for coding in ("gzip", "br", "identity, gzip", "GZIP"):
+            refused = await client.post(path, json=move(), headers={"Content-Encoding": coding})
+            problem(refused, 415, "unsupported_content_encoding")
+            assert refused.headers["accept-encoding"] == "identity"
+        for coding in ("identity", "Identity", ""):
+            taken = await client.post(path, json=move(), headers={"Content-Encoding": coding})
+            assert taken.status_code in {200, 201}
+
+
 @BOTH
 @pytest.mark.parametrize(
     "kind", ["application/json; charset=utf-8", "Application/JSON", "application/problem+json"]

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from guilder.api.errors import MethodNotAllowed
-from guilder.api.problems import STATUS, problem_of_http, status_of
+from guilder.api.problems import STATUS, problem_of, problem_of_http, refusal_of_http, status_of
 from guilder.core.errors import Refusal
 from tests.api.plumbing import LEAN, SIGNED_IN, Gates, call_raw, client_of, make_app, move, problem
 
@@ -53,13 +53,17 @@ def test_every_category_has_a_status() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 406, 413, 415, 418])
 def test_starlettes_exceptions_become_problems_without_their_text(status: int) -> None:
-    reply = problem_of_http(HTTPException(status, detail=CANARY), "id")
+    error = HTTPException(status, detail=CANARY)
+    refusal = refusal_of_http(error)
+    reply = problem_of_http(error, "id") if refusal is None else problem_of(refusal, "id")
     assert reply.status_code == status
     assert CANARY.encode() not in reply.body
 
 
 def test_starlettes_405_keeps_its_methods() -> None:
-    reply = problem_of_http(HTTPException(405, headers={"Allow": "POST, GET"}), "id")
+    refusal = refusal_of_http(HTTPException(405, headers={"Allow": "POST, GET"}))
+    assert refusal is not None
+    reply = problem_of(refusal, "id")
     assert reply.headers["allow"] == "GET, POST"
 
 

@@ -13,7 +13,6 @@ from guilder.api.examples import problem_example
 from guilder.api.exchange import Exchange
 from guilder.api.json_gate import parse
 from guilder.api.openapi import CODES, OTHERWISE, REF_TEMPLATE, refusals
-from guilder.api.problems import problem_of
 from guilder.api.replies import Reply
 from guilder.api.schema import RequestBody
 from guilder.api.validation import read_body
@@ -117,7 +116,7 @@ def _refused(refusal: Refusal, exchange: Exchange, *, strictly: bool) -> Reply:
             **refusal.extra, "error": error, "error_description": refusal.detail
         }  # fmt: skip
     status = 400 if strictly and _becomes_400(kind) else None
-    return problem_of(refusal, exchange.request_id, status=status)
+    return exchange.problem(refusal, status=status)
 
 
 def _error_of(kind: type[Refusal]) -> str | None:
