@@ -31,8 +31,8 @@ def environment(url: str, folder: Path, **settings: str) -> dict[str, str]:
     return kept | {f"GUILDER_{name}": value for name, value in values.items()}
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "guilder.cli", *arguments]
+def command(*arguments: str, python: str | Path = sys.executable) -> list[str]:
+    return [str(python), "-P", "-m", "guilder.cli", *arguments]
 
 
 def run(
@@ -116,12 +116,13 @@ def serving(
     *arguments: str,
     name: str = "serve",
     log: str = "",
+    python: str | Path = sys.executable,
 ) -> Iterator[Running]:
     """A server until the end of the block, whatever happens there."""
     port, path = free_port(), folder / (log or f"{name}.log")
     with path.open("ab") as output:
         process = subprocess.Popen(
-            command(name, "--port", str(port), *arguments),
+            command(name, "--port", str(port), *arguments, python=python),
             env=values,
             cwd=folder,
             stdout=output,

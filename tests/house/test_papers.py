@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_make_run_follows_the_code_only_when_asked() -> None:
 def test_readme_is_short_and_shows_both_commands() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= LONGEST_README
-    for command in ("make run", "make test"):
+    for command in ("make run", "make test", "pip install guilder", "guilder demo"):
         assert any(line.strip().startswith(command) for line in lines), command
 
 
@@ -133,6 +134,21 @@ def test_a_planted_trace_is_found(line: str) -> None:
 @pytest.mark.parametrize("line", ["bench/wrk/", "~/work", "see docs/home/x", "network/x"])
 def test_ordinary_words_are_no_trace(line: str) -> None:
     assert list(machine_traces([("a", line)])) == []
+
+
+def test_the_readme_links_to_what_is_there_from_wherever_it_is_read() -> None:
+    """It is the page of the package, too, where a relative link leads nowhere."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    home = re.escape(project["urls"]["Homepage"])
+    links = re.findall(r"\]\(([^)\s]+)", (ROOT / "README.md").read_text())
+    links += project["urls"].values()
+    assert len(links) > 15
+    for link in links:
+        found = re.fullmatch(home + r"(?:/issues|/(blob|tree)/main/(.+))?", link)
+        assert found is not None, link
+        if found[2] is not None:
+            path = ROOT / found[2]
+            assert path.is_dir() if found[1] == "tree" else path.is_file(), link
 
 
 def test_relative_links_of_the_papers_lead_somewhere() -> None:
