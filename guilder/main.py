@@ -17,11 +17,12 @@ from guilder import __version__
 from guilder.api.app import Api
 from guilder.api.auth import anonymous_actor
 from guilder.api.client import address_key, is_trusted
+from guilder.api.compression import compressed
 from guilder.api.deps import Part
 from guilder.api.middleware import GatewayOptions
 from guilder.api.openapi import refusals
 from guilder.api.policies import HEALTH, READ, rate_limited
-from guilder.api.replies import Reply, json_response
+from guilder.api.replies import API, Reply, json_response
 from guilder.api.schema import Count, ResponseBody
 from guilder.bootstrap import Bank, open_bank
 from guilder.core.errors import NotFound, Unavailable
@@ -35,7 +36,6 @@ from guilder.infra.process.telemetry import METRICS_TYPE, Telemetry
 from guilder.slices import SLICES
 from guilder.worker import jobs_running
 
-API: Final = "/api/v1"
 DESCRIPTION: Final = (
     "Accounts and atomic transfers on a double-entry ledger. Amounts are integers of minor units; "
     "errors are RFC 9457 problems with a stable `code`; lists are pages with a cursor."
@@ -235,6 +235,7 @@ async def get_readiness(request: Request) -> Reply:
     responses=_shown("guilder_requests_total 42.0\n") | refusals(NotFound),
 )
 @rate_limited(HEALTH)
+@compressed
 async def get_metrics(
     settings: TheSettings, dispatcher: TheDispatcher, telemetry: TheTelemetry
 ) -> Response:

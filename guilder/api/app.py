@@ -1,14 +1,17 @@
 """The application class: FastAPI with the gateway around it."""
 
+from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from guilder.api.compression import FixedBody
 from guilder.api.middleware import HANDLED, Gateway, GatewayOptions, answer_error
 from guilder.api.openapi import openapi_of
-from guilder.api.reference import ROUTES
+from guilder.api.reference import REVALIDATED, ROUTES
+from guilder.api.replies import to_json
 from guilder.core.parts import Parts
 
 
@@ -30,7 +33,9 @@ class Api(FastAPI):
 
     def __init__(self, *, gateway: GatewayOptions | None = None, **settings: Any) -> None:
         settings.setdefault("generate_unique_id_function", operation_id)
-        super().__init__(redirect_slashes=False, docs_url=None, redoc_url=None, **settings)
+        super().__init__(
+            redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None, **settings
+        )
         self.router.routes += ROUTES
         self.gateway_options = gateway or GatewayOptions()
         self.parts = Parts()
@@ -69,3 +74,8 @@ class Api(FastAPI):
         if self.openapi_schema is None:
             self.openapi_schema = openapi_of(self)
         return self.openapi_schema
+
+    @cached_property
+    def document(self) -> FixedBody:
+        """The same as it is served; making it takes a moment, which no request should wait for."""
+        return FixedBody(to_json(self.openapi()), "application/json", REVALIDATED)

@@ -107,6 +107,13 @@ HEADERS: Final[Document] = {
         "schema": _COUNT,
     },
     "RetryAfter": {"description": "Seconds to wait.", "schema": _COUNT},
+    "Location": {
+        "description": "Where what was made is: a path on this bank, to be resolved against the "
+        "address of the request as RFC 9110 says. What has no address of its own is told of at the "
+        "nearest one that can be read.",
+        "required": True,
+        "schema": {**_STRING, "format": "uri-reference"},
+    },
     "Authenticate": {"description": "How to sign in.", "schema": _STRING},
 }
 LIMIT_HEADERS: Final[Document] = {

@@ -7,7 +7,13 @@ ever allows credentials.
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_ID, Headers
+from guilder.api.headers import (
+    IDEMPOTENCY_KEY,
+    IDEMPOTENCY_REPLAYED,
+    LOCATION,
+    REQUEST_ID,
+    Headers,
+)
 from guilder.api.replies import Reply
 
 ANY: Final = "*"
@@ -16,6 +22,8 @@ ALLOWED: Final = ("Authorization", "Content-Type", IDEMPOTENCY_KEY, REQUEST_ID)
 EXPOSED: Final = (
     REQUEST_ID,
     IDEMPOTENCY_REPLAYED,
+    LOCATION,
+    "ETag",
     "RateLimit",
     "RateLimit-Policy",
     "X-RateLimit-Limit",

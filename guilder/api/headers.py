@@ -12,6 +12,7 @@ type Headers = Sequence[tuple[bytes, bytes]]
 REQUEST_ID: Final = "X-Request-Id"
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED: Final = "Idempotency-Replayed"
+LOCATION: Final = "Location"
 
 SECURITY_HEADERS: Final[Headers] = (
     (b"x-content-type-options", b"nosniff"),

@@ -9,7 +9,7 @@ from fastapi import Depends, Header, Request
 from guilder.api.deps import Part, TheExchange, TheRunner
 from guilder.api.exchange import Exchange, exchange_of
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
-from guilder.api.replies import JSON, Reply, json_response, to_json
+from guilder.api.replies import JSON, Reply, created, to_json
 from guilder.core.actor import Actor
 from guilder.core.errors import FieldError, Invalid, Place
 from guilder.db.idempotency import Answer, Key, digest, fingerprint
@@ -103,24 +103,31 @@ class Once:
         actor: Actor,
         body: Callable[[T], Any],
         *,
-        status: int = 201,
+        place: str | None = None,
         secrets: Mapping[str, str] = NO_SECRETS,
     ) -> Reply:
         """Run it and answer ``body(value)``; with a key, once, and the same again later.
 
+        With a ``place``, see ``created``, something is made and the status is 201.
         ``secrets`` are fields of the command that come of a secret, such as a password, each with
         that secret: the fingerprint has a MAC of it in the field's place.
         """
+
+        def answer_of(value: T) -> Answer:
+            return Answer(200 if place is None else 201, to_json(body(value)))
+
         macs = {name: self._macs.of(secret) for name, secret in secrets.items()}
         key = key_of(self._exchange, actor, command, macs)
+        headers = None
         if key is None:
-            return json_response(status, body(await self._runner.run(handler, command, actor)))
-        outcome = await self._runner.run_once(
-            handler, command, actor, key, lambda value: Answer(status, to_json(body(value)))
-        )
-        headers = REPLAYED if isinstance(outcome, Replayed) else None
-        answer = outcome.answer
-        assert answer is not None
+            answer = answer_of(await self._runner.run(handler, command, actor))
+        else:
+            outcome = await self._runner.run_once(handler, command, actor, key, answer_of)
+            headers = REPLAYED if isinstance(outcome, Replayed) else None
+            assert outcome.answer is not None
+            answer = outcome.answer
+        if place is not None:
+            return created(place, answer.body, headers)
         return Reply(answer.status, answer.body, JSON, headers)
 
 

@@ -18,9 +18,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from guilder.api.client import TrustedNetwork, client_address
+from guilder.api.compression import VARY, Compressor, takes_gzip
 from guilder.api.cors import Cors
-from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
 from guilder.api.errors import InternalError
+from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
 from guilder.api.headers import HSTS, SECURITY_HEADERS, Headers
 from guilder.api.held import HeldBytes
 from guilder.api.limits import RateLimits
@@ -131,7 +132,11 @@ class Gateway:
             await self._fallback(exchange.scope, exchange.receive, exchange.send)
             return
         entry, path_params = found
-        exchange.template = entry.template
+        exchange.template, send = entry.template, exchange.send
+        if entry.compressed:
+            exchange.extra_headers.append(VARY)
+            if takes_gzip(exchange.headers.get(b"accept-encoding")):
+                send = Compressor(send).send
         exchange.expect_body(entry.requirements.most_bytes, self._options.body_seconds)
         body = await enforce(entry.requirements, exchange)
         if entry.lean is not None:
@@ -146,7 +151,7 @@ class Gateway:
         if exchange.method == "HEAD":
             scope = {**scope, "method": "GET"}
         receive = exchange.receive if body is None else _again(body, exchange.receive)
-        await entry.app(scope, receive, exchange.send)
+        await entry.app(scope, receive, send)
 
     async def _failed(self, exchange: Exchange, error: Exception) -> None:
         """Answer an exception; log it when it is a fault of ours."""

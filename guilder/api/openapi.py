@@ -29,7 +29,7 @@ from guilder.api.errors import (
     UnsupportedMediaType,
 )
 from guilder.api.examples import NoExample, example_of, problem_example
-from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, REQUEST_ID
+from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LOCATION, REQUEST_ID
 from guilder.api.pagination import CURSOR
 from guilder.api.policies import RateLimitPolicy
 from guilder.api.problems import PROBLEM_JSON, status_of
@@ -68,8 +68,8 @@ _ALWAYS: Final = (
     RateLimited, InternalError,
 )  # fmt: skip
 _READING: Final = (
-    BodyTooSlow, BodyTooLarge, UnsupportedContentEncoding, UnsupportedMediaType, MalformedJson, DuplicateKey, JsonTooDeep,
-    NumberOutOfRange, TooManyValues, Overloaded,
+    BodyTooSlow, BodyTooLarge, UnsupportedContentEncoding, UnsupportedMediaType, MalformedJson,
+    DuplicateKey, JsonTooDeep, NumberOutOfRange, TooManyValues, Overloaded,
 )  # fmt: skip
 _KEYED: Final = (IdempotencyInProgress, IdempotencyConflict)
 _PLUMBING: Final = (
@@ -214,6 +214,8 @@ class _Operation:
             headers = response.setdefault("headers", {})
             headers[REQUEST_ID] = {"$ref": "#/components/headers/RequestId"}
             headers |= parts.LIMIT_HEADERS
+            if status == HTTPStatus.CREATED:
+                headers[LOCATION] = {"$ref": "#/components/headers/Location"}
             if self.keyed:
                 headers[IDEMPOTENCY_REPLAYED] = {"$ref": "#/components/headers/Replayed"}
             for shown in response.get("content", {}).values():

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from guilder.api.compression import FixedBody
 from guilder.api.headers import PAGE_POLICY
 from guilder.api.problems import (
     TYPE_PREFIX,
@@ -28,10 +29,13 @@ _PACKAGE: Final = "fastapi_offline"
 _TYPES: Final = {
     "favicon.png": "image/png",
     "redoc.standalone.js": "text/javascript",
+    "start.js": "text/javascript",
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
 }
-"""What the package has."""
+"""What the package has, and a script of ours."""
+REVALIDATED: Final = {"cache-control": "no-cache"}
+"""Kept, and asked for each time whether it is still right."""
 
 _START: Final = """\
 SwaggerUIBundle({
@@ -59,38 +63,44 @@ _PAGE: Final = """\
 </body>
 </html>
 """
-_SWAGGER: Final = _PAGE.format(
-    title=_TITLE,
-    assets=_ASSETS,
-    head=f'<link rel="stylesheet" href="{_ASSETS}/swagger-ui.css">',
-    body='<div id="page"></div>\n'
-    f'<script src="{_ASSETS}/swagger-ui-bundle.js"></script>\n'
-    f'<script src="{_ASSETS}/start.js"></script>',
-)
-_REDOC: Final = _PAGE.format(
-    title=_TITLE,
-    assets=_ASSETS,
-    head="",
-    body='<redoc spec-url="/openapi.json"></redoc>\n'
-    f'<script src="{_ASSETS}/redoc.standalone.js"></script>',
-)
 _READING: Final = "<style>body{font:16px/1.5 sans-serif;max-width:40em;margin:2em auto}</style>"
 _KEPT: Final = {"cache-control": "public, max-age=3600"}
 
 
+def _page(head: str, body: str) -> FixedBody:
+    page = _PAGE.format(title=_TITLE, assets=_ASSETS, head=head, body=body)
+    return FixedBody(page.encode(), "text/html", {**PAGE_POLICY, **REVALIDATED})
+
+
+_SWAGGER: Final = _page(
+    f'<link rel="stylesheet" href="{_ASSETS}/swagger-ui.css">',
+    '<div id="page"></div>\n'
+    f'<script src="{_ASSETS}/swagger-ui-bundle.js"></script>\n'
+    f'<script src="{_ASSETS}/start.js"></script>',
+)
+_REDOC: Final = _page(
+    "",
+    '<redoc spec-url="/openapi.json"></redoc>\n'
+    f'<script src="{_ASSETS}/redoc.standalone.js"></script>',
+)
+
+
 @cache
-def _packaged(name: str) -> bytes:
-    return resources.files(_PACKAGE).joinpath("static", name).read_bytes()
+def _asset(name: str) -> FixedBody:
+    if name == "start.js":
+        return FixedBody(_START.encode(), "text/javascript", _KEPT)
+    body = resources.files(_PACKAGE).joinpath("static", name).read_bytes()
+    return FixedBody(body, _TYPES[name], _KEPT)
 
 
-async def docs(_: Request) -> Response:
+async def docs(request: Request) -> Response:
     """Swagger UI."""
-    return Response(_SWAGGER, media_type="text/html", headers=PAGE_POLICY)
+    return await _SWAGGER.answer(request)
 
 
-async def redoc(_: Request) -> Response:
+async def redoc(request: Request) -> Response:
     """Redoc."""
-    return Response(_REDOC, media_type="text/html", headers=PAGE_POLICY)
+    return await _REDOC.answer(request)
 
 
 def refusal_kinds() -> Iterator[type[Refusal]]:
@@ -148,16 +158,21 @@ def _text_page(title: str, body: str) -> Response:
 async def asset(request: Request) -> Response:
     """A script, style or picture of the pages. Raises ``NotFound`` for any other name."""
     name = request.path_params["name"]
-    if name == "start.js":
-        return Response(_START, media_type="text/javascript", headers=_KEPT)
     if name not in _TYPES:
         raise NotFound()
-    return Response(_packaged(name), media_type=_TYPES[name], headers=_KEPT)
+    return await _asset(name).answer(request)
+
+
+async def openapi(request: Request) -> Response:
+    """The OpenAPI document, which the server has made before the first request."""
+    document: FixedBody = request.app.document
+    return await document.answer(request)
 
 
 ROUTES: Final = (
     Route("/docs", docs),
     Route("/redoc", redoc),
+    Route("/openapi.json", openapi),
     Route(TYPE_PREFIX[:-1], problems),
     Route(TYPE_PREFIX + "{code}", problem),
     Route(_ASSETS + "/{name}", asset),

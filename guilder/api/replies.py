@@ -6,6 +6,8 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
+API: Final = "/api/v1"
+"""Where version 1 of the API is, below the bank's address."""
 JSON: Final = b"application/json"
 type RawHeaders = list[tuple[bytes, bytes]]
 type JsonObject = dict[str, Any]
@@ -40,6 +42,23 @@ class Reply(Response):
                 (name.lower().encode("ascii"), value.encode("latin-1"))
                 for name, value in headers.items()
             ]
+
+
+def created(
+    place: str, body: JsonObject | bytes, headers: Mapping[str, str] | None = None
+) -> Reply:
+    """Answer 201 with a JSON object, encoded or not, and in ``Location`` where what was made is.
+
+    ``place`` is below the API's path and names members of the body: ``/transfers/{id}``. What has
+    no address of its own is at the nearest one that can be read.
+    """
+    if isinstance(body, bytes):
+        facts: JsonObject = msgspec.json.decode(body)
+        encoded = body
+    else:
+        facts, encoded = body, _encode(body)
+    location = {"location": API + place.format_map(facts)}
+    return Reply(201, encoded, JSON, location if headers is None else {**location, **headers})
 
 
 def json_response(status: int, value: object, headers: Mapping[str, str] | None = None) -> Reply:

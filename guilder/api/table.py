@@ -10,6 +10,7 @@ from starlette.convertors import Convertor, StringConvertor
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from guilder.api.compression import may_be_compressed
 from guilder.api.errors import MethodNotAllowed
 from guilder.api.policies import ASSETS
 from guilder.api.routing import LeanEndpoint, RouteRequirements, lean_endpoint, requirements_of
@@ -30,6 +31,7 @@ class RouteEntry:
     route: BaseRoute
     requirements: RouteRequirements
     lean: LeanEndpoint | None = None
+    compressed: bool = False
 
 
 @dataclass(slots=True)
@@ -124,10 +126,9 @@ def _entry(context: RouteContext) -> RouteEntry | None:
         app=AsyncExitStackMiddleware(context.app),
         endpoint=endpoint,
         route=route,
-        requirements=requirements_of(context)
-        if is_api
-        else RouteRequirements(query=None, policy=ASSETS),
+        requirements=requirements_of(context) if is_api else _PAGE,
         lean=lean_endpoint(endpoint) if is_api else None,
+        compressed=may_be_compressed(endpoint),
     )
 
 

@@ -370,6 +370,7 @@ def _serve_here(
 ) -> None:
     share_one_heap()
     web, bounds = create_app(settings, jobs=jobs), connection_bounds(settings)
+    web.document.prepare()
     metrics = listening.metrics
     aside = None if metrics is None else (create_metrics_app(web), metrics)
     Server(web, lambda: stop_accepting(web), control, bounds, aside).run(listening.main)

@@ -29,6 +29,9 @@ ANOTHER = "another horse battery"
 OPERATIONS = {one.name.replace(f" {API}/", " /"): one for one in ALL}
 STORES_NOTHING = {"POST /passkeys/registrations", "POST /passkeys/challenges"}
 """What is signed and given away."""
+ENDS_HER_SESSION = {
+    "POST /password-resets", "POST /factor-removals", "POST /email-change-reversals",
+}  # fmt: skip
 UNUSED = {"rate_limits", "identity_repeated_sign_ups"}
 """Tables without a row: for the tests of access ask more often than anybody may, and whoever has
 signed up signs in at once.
@@ -69,7 +72,15 @@ class Caller:
             is_write = operation.method != "GET" and what not in STORES_NOTHING
             assert bool(self.watch.changed) is is_write, told
         self.done.add(what)
+        if answer.status_code == 201:
+            await self._finds(what, answer.headers["location"])
         return answer.json() if "json" in answer.headers.get("content-type", "") else None
+
+    async def _finds(self, what: str, place: str) -> None:
+        """Look where they were told that what they have made is."""
+        there = await self.world.client.get(place, headers=self.world.as_(self.name))
+        nobody = self.name not in self.world.people or what in ENDS_HER_SESSION
+        assert there.status_code == (401 if nobody else 200), f"{what}: {place} {there.text}"
 
     async def gets(self, purpose: str) -> str:
         """The token that the newest letter to them brings, which goes out now."""
@@ -207,6 +218,7 @@ async def _has_a_passkey(eve: Caller) -> None:
         "POST /passkeys", {"name": "Phone", "credential": eve.phone.create(options)}
     )
     await eve.does("GET /passkeys")
+    await eve.does("GET /passkeys/{passkey_id}", passkey_id=made["id"])
     await eve.does("POST /passkeys/sessions", {"credential": await eve.signs()})
     await eve.does("POST /sessions/current/step-ups", {"credential": await eve.signs()})
     await eve.does("DELETE /passkeys/{passkey_id}", passkey_id=made["id"])

@@ -49,7 +49,7 @@ async def test_a_page_of_the_list_may_read_every_answer() -> None:
     async with listed("https://first.example", PAGE) as client:
         for answer in (await every_kind(client, PAGE)).values():
             assert answer.headers["access-control-allow-origin"] == PAGE
-            assert answer.headers["vary"] == "Origin"
+            assert "Origin" in answer.headers["vary"].split(", ")
             exposed = answer.headers["access-control-expose-headers"].split(", ")
             assert {"X-Request-Id", "Retry-After", "RateLimit", "Idempotency-Replayed"} <= {
                 *exposed
@@ -62,7 +62,7 @@ async def test_other_pages_may_read_none(origin: str) -> None:
     async with listed(PAGE) as client:
         for answer in (await every_kind(client, origin)).values():
             assert cors_headers(answer) == set()
-            assert answer.headers["vary"] == "Origin"
+            assert "Origin" in answer.headers["vary"].split(", ")
 
 
 async def test_an_answer_to_nobody_varies_too() -> None:
@@ -75,7 +75,7 @@ async def test_without_a_list_nothing_is_said() -> None:
     async with listed() as client:
         for answer in (await every_kind(client, PAGE)).values():
             assert cors_headers(answer) == set()
-            assert "vary" not in answer.headers
+            assert "Origin" not in answer.headers.get("vary", "")
         assert (await client.options(LEAN, headers=ASKS)).status_code == 405
 
 

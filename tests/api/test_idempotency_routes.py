@@ -65,19 +65,19 @@ def make_app(runner: Runner, notes: Notes, keys: KeyRing | bytes = b"k" * 32) ->
     @app.post("/notes", status_code=201)
     async def write(note: NoteCreate, actor: CurrentActor, once: TheOnce) -> Reply:
         command = WriteNote(note.name)
-        return await once.run(notes.write, command, actor, body)
+        return await once.run(notes.write, command, actor, body, place=PLACE)
 
     @app.post("/signups", status_code=201)
     async def sign_up(note: NoteCreate, actor: AnonymousActor, once: TheOnce) -> Reply:
         command = WriteNote(note.name, f"salted {uuid4()}")
         secrets = {"password_hash": note.password or ""}
-        return await once.run(notes.write, command, actor, body, secrets=secrets)
+        return await once.run(notes.write, command, actor, body, place=PLACE, secrets=secrets)
 
     @app.post("/notes/{place}", status_code=201)
     async def write_elsewhere(
         place: str, note: NoteCreate, actor: CurrentActor, once: TheOnce
     ) -> Reply:
-        return await once.run(notes.write, WriteNote(note.name), actor, body)
+        return await once.run(notes.write, WriteNote(note.name), actor, body, place=PLACE)
 
     return app
 
@@ -103,6 +103,7 @@ async def client(database: Database, notes: Notes) -> AsyncIterator[httpx.AsyncC
 
 
 KEY = {"Idempotency-Key": "one"}
+PLACE = "/notes/{number}"
 
 
 async def test_same_request_gets_the_first_answer_again(
@@ -117,6 +118,7 @@ async def test_same_request_gets_the_first_answer_again(
     assert again.status_code == 201
     assert again.content == first.content
     assert again.headers["idempotency-replayed"] == "true"
+    assert first.headers["location"] == again.headers["location"] == "/api/v1/notes/1"
     assert notes.written == ["a"]
 
 

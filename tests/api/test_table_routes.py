@@ -16,7 +16,7 @@ async def endpoint() -> dict[str, str]:
 
 
 def table_of(*routes: tuple[str, str]) -> RouteTable:
-    app = Api(openapi_url=None)
+    app = Api()
     router = APIRouter()
     for method, path in routes:
         router.add_api_route(path, endpoint, methods=[method])

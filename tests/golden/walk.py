@@ -16,10 +16,11 @@ from typing import Any, Final
 from fastapi import FastAPI
 from sqlalchemy import text
 
+from guilder.api.replies import API
 from guilder.bootstrap import Bank, open_bank
 from guilder.core.clock import FixedClock
 from guilder.infra.process.settings import Settings
-from guilder.main import API, create_app
+from guilder.main import create_app
 from guilder.worker import jobs_of, jobs_running
 from tests.golden.placeholders import Placeholders
 from tests.support.app import PRODUCTION

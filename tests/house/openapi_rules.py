@@ -170,7 +170,18 @@ def loose_ends(document: Document) -> Iterator[str]:
         yield "there is no server"
 
 
+def created_nowhere(document: Document) -> Iterator[str]:
+    """Whoever makes something is told where it is."""
+    for name, operation in operations(document):
+        made = operation["responses"].get("201")
+        if made is not None:
+            location = followed(document, made.get("headers", {}).get("Location", {}))
+            if not location.get("required"):
+                yield f"{name} answers 201 without a Location"
+
+
 RULES: tuple[Rule, ...] = (
     unbounded_integers, nulls_in_parameters, undescribed, closed_answers, odd_operation_ids,
     missing_examples, codes_without_example, loose_ends,
+    created_nowhere,
 )  # fmt: skip

@@ -13,7 +13,13 @@ from guilder.api.openapi import CODES
 from guilder.core.errors import Conflict
 from guilder.infra.process.settings import Settings
 from guilder.main import create_app
-from tests.support.declared import UNMATCHED, check_declared, document, undeclared
+from tests.support.declared import (
+    UNMATCHED,
+    check_declared,
+    document,
+    missing_headers,
+    undeclared,
+)
 
 PROBLEM = "application/problem+json"
 PATH = "/api/v1/accounts/0190a000-0000-7000-8000-000000000001"
@@ -43,6 +49,13 @@ def test_a_status_and_a_body_are_held_against_the_reference() -> None:
 def test_what_is_no_operation_is_left_alone() -> None:
     for code in UNMATCHED:
         assert undeclared("GET", "/nowhere", 404, PROBLEM, problem(code)) is None
+
+
+def test_a_header_that_an_answer_always_has_is_missed() -> None:
+    assert missing_headers("POST", "/api/v1/transfers", 201, ["content-type"]) == ["location"]
+    assert missing_headers("POST", "/api/v1/transfers", 201, ["location"]) == []
+    assert missing_headers("POST", "/api/v1/transfers", 200, []) == []
+    assert missing_headers("POST", "/nowhere", 201, []) == []
 
 
 def test_every_operation_lists_its_codes_and_the_plumbing_adds_its_own() -> None:

@@ -71,6 +71,7 @@ PLANTED: list[tuple[rules.Rule, Callable[[Document], Any]]] = [
         rules.codes_without_example,
         lambda d: d["components"]["examples"]["account_closed"]["value"].update(status=400),
     ),
+    (rules.created_nowhere, lambda d: post(d)["responses"]["201"]["headers"].pop("Location")),
     (rules.loose_ends, lambda d: d["tags"].pop()),
     (rules.loose_ends, lambda d: d["tags"].append({"name": "planted", "description": "?"})),
     (rules.loose_ends, lambda d: post(d).pop("security")),

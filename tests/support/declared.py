@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -89,6 +90,21 @@ def undeclared(method: str, path: str, status: int, media_type: str, body: bytes
     return None if error is None else f"{name} answers {status} otherwise: {error.message}"
 
 
+def missing_headers(method: str, path: str, status: int, names: Iterable[str]) -> list[str]:
+    """The headers that an answer lacks though the reference says that it always has them."""
+    found = operation_of(method, path)
+    if found is None:
+        return []
+    declared = found[1]["responses"].get(str(status), {}).get("headers", {})
+    components = document()["components"]["headers"]
+    required = {
+        name.lower()
+        for name, header in declared.items()
+        if components.get(header.get("$ref", "").rpartition("/")[2], header).get("required")
+    }
+    return sorted(required.difference(names))
+
+
 async def check_declared(response: httpx.Response) -> None:
     """A hook of ``httpx`` clients: an answer that the reference does not declare fails the test."""
     body = await response.aread()
@@ -96,3 +112,6 @@ async def check_declared(response: httpx.Response) -> None:
     request = response.request
     problem = undeclared(request.method, request.url.path, response.status_code, media_type, body)
     assert problem is None, problem
+    names = response.headers.keys()
+    missing = missing_headers(request.method, request.url.path, response.status_code, names)
+    assert missing == [], f"{request.method} {request.url.path} answers without {missing}"

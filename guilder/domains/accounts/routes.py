@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query
 
 from guilder.api.auth import requires
+from guilder.api.compression import compressed
 from guilder.api.deps import Part, TheCipher, TheRunner
 from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
@@ -63,6 +64,7 @@ _NOT_FOUND: Final = refusals(AccountNotFound)
 
 
 @router.get("/products", response_model=PageOut[ProductOut])
+@compressed
 async def list_products(_actor: AccountsReader, runner: TheRunner) -> Reply:
     """What kinds of accounts can be opened, and in which currencies: those of ISO 4217 today."""
     today = day_date(day_of(await runner.view(bank_now)))
@@ -79,10 +81,17 @@ async def list_products(_actor: AccountsReader, runner: TheRunner) -> Reply:
 async def create_account(body: AccountCreate, actor: AccountsWriter, once: TheOnce) -> Reply:
     """Open an account of one's own. Its balance is zero."""
     command = OpenAccount(body.type, body.currency, body.name)
-    return await once.run(open_account, command, actor, lambda row: account_body(new_account(row)))
+    return await once.run(
+        open_account,
+        command,
+        actor,
+        lambda row: account_body(new_account(row)),
+        place="/accounts/{id}",
+    )
 
 
 @router.get("/accounts", response_model=PageOut[AccountOut])
+@compressed
 async def list_accounts(actor: AccountsReader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own accounts, newest first."""
     found = await runner.view(queries.list_accounts, actor, page)
@@ -129,6 +138,7 @@ async def get_balance(
     response_model=PageOut[LineOut],
     responses=_NOT_FOUND,
 )
+@compressed
 async def list_transactions(
     account_id: Uuid,
     actor: AccountsReader,
@@ -182,6 +192,7 @@ async def list_transactions(
     response_model=StatementOut,
     responses=refusals(AccountNotFound, Invalid, MonthBeforeOpening, MonthInFuture),
 )
+@compressed
 async def get_statement(
     account_id: Uuid,
     actor: AccountsReader,

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from guilder.api.auth import requires
+from guilder.api.compression import compressed
 from guilder.api.deps import TheRunner
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
@@ -23,6 +24,7 @@ router = APIRouter(prefix="/admin", tags=["admin"])
 
 
 @router.get("/audit-events", response_model=PageOut[AuditEventOut], responses=refusals(Forbidden))
+@compressed
 async def list_audit_events(
     auditor: Auditor,
     runner: TheRunner,

@@ -10,7 +10,12 @@ from guilder.core.ownership import owns
 from guilder.core.page import Page, PageRequest, cursor_id, paginate
 from guilder.core.permissions import Permission
 from guilder.db.unit_of_work import View
-from guilder.domains.identity.errors import AccountLocked, SessionNotFound, UserNotFound
+from guilder.domains.identity.errors import (
+    AccountLocked,
+    PasskeyNotFound,
+    SessionNotFound,
+    UserNotFound,
+)
 from guilder.domains.identity.repository import factors, failures, letters, sessions, sign_in, users
 from guilder.domains.identity.rules.factors import Factors, Passkey
 from guilder.domains.identity.rules.lockout import Locked
@@ -121,6 +126,14 @@ async def list_passkeys(view: View, actor: Actor, page: PageRequest) -> Page[Pas
     """A page of the actor's own passkeys, newest first."""
     rows = await factors.newest_passkeys(view, actor, cursor_id(page), page.limit + 1, page.offset)
     return paginate(rows, page, lambda passkey: str(passkey.id))
+
+
+async def get_passkey(view: View, actor: Actor, passkey_id: UUID) -> Passkey:
+    """One of the actor's own passkeys. Raises ``PasskeyNotFound`` for any other."""
+    passkey = await factors.passkey(view, actor, passkey_id)
+    if passkey is None:
+        raise PasskeyNotFound()
+    return passkey
 
 
 async def get_session(view: View, actor: Actor, session_id: UUID) -> Session:

@@ -43,5 +43,5 @@ async def set_clock(body: ClockSet, actor: ClockWriter, runner: TheRunner, once:
     command = SetBankClock(body.now, (body.advance_seconds or 0) * SECOND_US)
     clock = runner.clock
     return await once.run(
-        set_bank_clock, command, actor, lambda now: clock_body(now, clock.now_us()), status=200
+        set_bank_clock, command, actor, lambda now: clock_body(now, clock.now_us())
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query
 
 from guilder.api.auth import requires
+from guilder.api.compression import compressed
 from guilder.api.deps import Part, TheCipher, TheExchange, TheRunner, require_sandbox
 from guilder.api.exchange import Exchange
 from guilder.api.fields import InvalidValue, parse_query_boolean
@@ -12,7 +13,7 @@ from guilder.api.idempotency import REPLAYED, IdempotencyKey, key_text
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.policies import BULK, rate_limited
-from guilder.api.replies import JsonObject, Reply, json_response
+from guilder.api.replies import JsonObject, Reply, created, json_response
 from guilder.api.routing import lean
 from guilder.api.schema import QueryBoolean, ResponseBody, Uuid
 from guilder.core.actor import Actor
@@ -47,6 +48,7 @@ TRANSFER_BYTES: Final = 160_000
 """All fields at their longest, each character written as two escapes: 148 kB."""
 BATCH_BYTES: Final = 8_000_000
 """2,000 transfers of 4 kB."""
+_TRANSFER: Final = "/transfers/{id}"
 _REFUSED: Final = refusals(*refused.PLAIN_POSTING, Invalid, Overloaded, OutcomeUnknown)
 
 
@@ -75,7 +77,8 @@ async def post_transfer(exchange: Exchange) -> Reply:
     posted = await parts[TransferService].transfer(values, exchange.actor, key, dry_run=dry_run)
     body = posted_body(posted, parts[NumberCipher])
     _note_transfer(exchange, body)
-    return _answer(body, dry_run=dry_run, replayed=posted.result.status == "replayed")
+    replayed = posted.result.status == "replayed"
+    return _answer(body, _TRANSFER, dry_run=dry_run, replayed=replayed)
 
 
 async def post_transfers(exchange: Exchange) -> Reply:
@@ -91,7 +94,7 @@ async def post_transfers(exchange: Exchange) -> Reply:
     if atomic and body["rejected"]:
         raise rejected(body)
     _note_batch(exchange, body)
-    return _answer(body, dry_run=dry_run, replayed=outcome.replayed)
+    return _answer(body, "/transfers", dry_run=dry_run, replayed=outcome.replayed)
 
 
 @router.post(
@@ -130,6 +133,7 @@ async def create_batch(
 
 
 @router.get("/transfers", response_model=PageOut[TransferOut])
+@compressed
 async def list_transfers(
     actor: TransfersReader, runner: TheRunner, cipher: TheCipher, page: PageQuery
 ) -> Reply:
@@ -171,7 +175,7 @@ async def create_deposit(
     posted = await transfers.deposit(wanted, actor, key_text(exchange), dry_run=dry_run)
     replayed, answer = posted.result.status == "replayed", posted_body(posted, cipher)
     _note_transfer(exchange, answer)
-    return _answer(answer, dry_run=dry_run, replayed=replayed)
+    return _answer(answer, _TRANSFER, dry_run=dry_run, replayed=replayed)
 
 
 def _dry_run(exchange: Exchange) -> bool:
@@ -200,9 +204,9 @@ def _note_batch(exchange: Exchange, body: JsonObject) -> None:
         }  # fmt: skip
 
 
-def _answer(body: dict[str, Any], *, dry_run: bool, replayed: bool) -> Reply:
+def _answer(body: dict[str, Any], place: str, *, dry_run: bool, replayed: bool) -> Reply:
     """201, or 200 for a dry run; a body that was given before says so in a header."""
     headers = REPLAYED if replayed else None
     if dry_run:
         return json_response(200, dry_run_body(body), headers)
-    return json_response(201, body, headers)
+    return created(place, body, headers)

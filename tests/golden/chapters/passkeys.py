@@ -67,6 +67,9 @@ async def listing(walk: Walk, ada: Person) -> None:
     await walk.ask("GET passkeys?cursor=MQ", ada)
     await walk.ask("GET passkeys?limit=x&offset=-1", ada)
     await walk.ask("GET users/me/factors", ada)
+    one = page["items"][0]["id"]
+    for who, path in ((ada, one), (walk.people["ben"], one), (ada, NOBODYS)):
+        await walk.ask(f"GET passkeys/{path}", who)
     await walk.ask("GET passkeys", walk.people["ben"])
 
 

@@ -179,6 +179,15 @@ async def newest_passkeys(
     return [_passkey(row) for row in await view.all(statement)]
 
 
+async def passkey(view: View, actor: Actor, passkey_id: UUID) -> Passkey | None:
+    """One of the actor's own passkeys, None when they have none of that id."""
+    statement = select(*_PASSKEY).where(
+        passkeys.c.id == passkey_id, passkeys.c.user_id == actor.user_id
+    )
+    row = await view.first(statement)
+    return None if row is None else _passkey(row)
+
+
 async def passkey_by_credential(view: View, credential_id: bytes) -> Passkey | None:
     """The passkey with that credential id, whoever's it is."""
     row = await view.first(select(*_PASSKEY).where(passkeys.c.credential_id == credential_id))

@@ -1,6 +1,6 @@
 """One's own second factors: an authenticator app with its recovery codes, and stepping up."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 
@@ -8,7 +8,7 @@ from guilder.api.auth import requires
 from guilder.api.deps import Part, TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.policies import LOGIN, rate_limited
-from guilder.api.replies import Reply, json_response
+from guilder.api.replies import Reply, created, json_response
 from guilder.core.actor import Actor
 from guilder.core.errors import Invalid, Overloaded, StepUpRequired
 from guilder.core.permissions import Permission
@@ -41,6 +41,8 @@ from guilder.domains.identity.services.factors import SecondFactorService
 TheFactors = Annotated[SecondFactorService, Depends(Part(SecondFactorService))]
 FreshSecurityWriter = Annotated[Actor, requires(Permission.SECURITY_WRITE, fresh=True)]
 
+_PLACE: Final = "/users/me/factors"
+
 router = APIRouter(tags=["identity"])
 
 
@@ -59,7 +61,7 @@ async def get_factors(actor: ProfileReader, runner: TheRunner) -> Reply:
 )
 async def create_totp(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     """Begin to set up an authenticator app. Its secret is shown here and never again."""
-    return json_response(201, totp_body(await factors.enrol(actor)))
+    return created(_PLACE, totp_body(await factors.enrol(actor)))
 
 
 @router.post(
@@ -78,7 +80,7 @@ async def create_totp_confirmation(
     """
     codes = await factors.confirm(body.code, actor)
     tokens.forget()
-    return json_response(201, recovery_codes_body(codes))
+    return created(_PLACE, recovery_codes_body(codes))
 
 
 @router.delete("/users/me/totp", status_code=204, responses=refusals(StepUpRequired, TotpNotFound))
@@ -98,7 +100,7 @@ async def delete_totp(actor: FreshSecurityWriter, runner: TheRunner, tokens: The
 async def create_recovery_codes(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     """New recovery codes, shown here and never again; the old ones are dead."""
     codes = await factors.renew_codes(actor)
-    return json_response(201, recovery_codes_body(codes))
+    return created(_PLACE, recovery_codes_body(codes))
 
 
 @router.post(
@@ -127,4 +129,4 @@ async def create_step_up(
         credential = body.credential.as_browsers_write_it()
         expires_at = await authentication.step_up_with_passkey(credential, actor)
     tokens.forget(actor.session_id)
-    return json_response(201, step_up_body(expires_at))
+    return created(f"/sessions/{actor.session_id}", step_up_body(expires_at))

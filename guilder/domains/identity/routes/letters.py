@@ -11,7 +11,7 @@ from guilder.api.auth import AnonymousActor
 from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.policies import RECOVERY, rate_limited
-from guilder.api.replies import Reply, json_response
+from guilder.api.replies import Reply, created
 from guilder.core.errors import Invalid, Overloaded
 from guilder.core.tokens import opaque_hash
 from guilder.db.run import Runner
@@ -65,7 +65,7 @@ async def create_email_verification(
     command = VerifyEmail(opaque_hash(body.token))
     await runner.view(user_to_verify, command.token_hash)
     await runner.run(verify_email, command, actor)
-    return json_response(201, told_body("The e-mail address is confirmed."))
+    return created("/users/me", told_body("The e-mail address is confirmed."))
 
 
 @router.post("/password-reset-tokens", status_code=201, response_model=Told)
@@ -97,7 +97,8 @@ async def create_password_reset(
     """
     await authentication.reset_password(body.token, body.new_password, actor, device)
     tokens.forget()
-    return json_response(201, told_body("The password is changed and all sessions have ended."))
+    done = told_body("The password is changed and all sessions have ended.")
+    return created("/users/me", done)
 
 
 @router.post(
@@ -119,7 +120,8 @@ async def create_factor_removal(
     await runner.view(user_of_token, command.token_hash, Purpose.FACTORS)
     await runner.run(give_up_factors, command, actor)
     tokens.forget()
-    return json_response(201, told_body("The passkeys are removed and all sessions have ended."))
+    done = told_body("The passkeys are removed and all sessions have ended.")
+    return created("/users/me/factors", done)
 
 
 async def _asked(
@@ -130,4 +132,4 @@ async def _asked(
         await runner.pretend(request_letter, command, actor)
     else:
         await runner.run(request_letter, command, actor)
-    return json_response(201, ASKED)
+    return created("/users/me", ASKED)

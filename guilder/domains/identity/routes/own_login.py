@@ -8,7 +8,7 @@ from guilder.api.auth import AnonymousActor
 from guilder.api.deps import Part, TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.policies import RECOVERY, rate_limited
-from guilder.api.replies import Reply, json_response
+from guilder.api.replies import Reply, created
 from guilder.core.errors import Invalid, Overloaded, RateLimited, StepUpRequired
 from guilder.core.tokens import opaque_hash
 from guilder.domains.identity.commands.emails import (
@@ -64,7 +64,7 @@ async def create_email_change_request(
     tell whether somebody else has the address.
     """
     await runner.run(request_email_change, RequestEmailChange(body.email), actor)
-    return json_response(201, CHANGE_ASKED)
+    return created("/users/me", CHANGE_ASKED)
 
 
 @router.post(
@@ -85,7 +85,7 @@ async def create_email_change(
     await runner.view(change_to_confirm, command.token_hash)
     await runner.run(confirm_email_change, command, actor)
     tokens.forget()
-    return json_response(201, told_body("The e-mail address is changed."))
+    return created("/users/me", told_body("The e-mail address is changed."))
 
 
 @router.post(
@@ -109,7 +109,7 @@ async def create_email_change_reversal(
     """
     await authentication.undo_email_change(body.token, body.new_password, actor, device)
     tokens.forget()
-    return json_response(201, CHANGE_UNDONE)
+    return created("/users/me", CHANGE_UNDONE)
 
 
 @router.delete(

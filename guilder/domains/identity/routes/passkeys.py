@@ -5,11 +5,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends
 
 from guilder.api.auth import AnonymousActor
+from guilder.api.compression import compressed
 from guilder.api.deps import Part, TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.policies import LOGIN, rate_limited
-from guilder.api.replies import Reply, json_response
+from guilder.api.replies import Reply, created, json_response
 from guilder.api.schema import Uuid
 from guilder.core.errors import Invalid, StepUpRequired
 from guilder.domains.identity import queries
@@ -24,7 +25,7 @@ from guilder.domains.identity.errors import (
 )
 from guilder.domains.identity.routes.factors import FreshSecurityWriter
 from guilder.domains.identity.routes.profile import ProfileReader, SecurityWriter
-from guilder.domains.identity.routes.sign_in import Device, TheAuthentication
+from guilder.domains.identity.routes.sign_in import SESSION_PLACE, Device, TheAuthentication
 from guilder.domains.identity.schemas.factors import (
     PasskeyCreate,
     PasskeyLogin,
@@ -45,6 +46,7 @@ router = APIRouter(prefix="/passkeys", tags=["identity"])
 
 
 @router.get("", response_model=PageOut[PasskeyOut])
+@compressed
 async def list_passkeys(actor: ProfileReader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own passkeys, newest first."""
     found = await runner.view(queries.list_passkeys, actor, page)
@@ -60,7 +62,7 @@ async def list_passkeys(actor: ProfileReader, runner: TheRunner, page: PageQuery
 async def create_passkey_registration(actor: FreshSecurityWriter, passkeys: ThePasskeys) -> Reply:
     """What a browser needs to make a passkey: good for five minutes, once, in this session."""
     options = await passkeys.creation_options(actor)
-    return json_response(201, passkey_options_body(options))
+    return created("/passkeys", passkey_options_body(options))
 
 
 @router.post(
@@ -76,7 +78,14 @@ async def create_passkey(
     """Keep the passkey that the browser has made for such a registration."""
     credential = body.credential.as_browsers_write_it()
     passkey = await passkeys.add(body.name, credential, actor)
-    return json_response(201, passkey_body(passkey))
+    return created("/passkeys/{id}", passkey_body(passkey))
+
+
+@router.get("/{passkey_id}", response_model=PasskeyOut, responses=refusals(PasskeyNotFound))
+async def get_passkey(passkey_id: Uuid, actor: ProfileReader, runner: TheRunner) -> Reply:
+    """One of one's own passkeys."""
+    found = await runner.view(queries.get_passkey, actor, passkey_id)
+    return json_response(200, passkey_body(found))
 
 
 @router.delete(
@@ -95,7 +104,7 @@ async def delete_passkey(
 @rate_limited(LOGIN)
 async def create_passkey_challenge(_actor: AnonymousActor, passkeys: ThePasskeys) -> Reply:
     """What a browser needs to sign in or to step up by a passkey: for five minutes, and once."""
-    return json_response(201, passkey_options_body(passkeys.request_options()))
+    return created("/passkeys", passkey_options_body(passkeys.request_options()))
 
 
 @router.post(
@@ -111,4 +120,4 @@ async def create_passkey_session(
     """Sign in by a passkey that has signed a challenge. No code is asked for beside it."""
     credential = body.credential.as_browsers_write_it()
     signed_in = await authentication.log_in_with_passkey(credential, actor, device)
-    return json_response(201, created_session_body(signed_in))
+    return created(SESSION_PLACE, created_session_body(signed_in))

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from guilder.api.auth import TokenCache, requires
+from guilder.api.compression import compressed
 from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
@@ -48,6 +49,7 @@ router = APIRouter(tags=["identity"])
 
 
 @router.get("/sessions", response_model=PageOut[SessionOut])
+@compressed
 async def list_sessions(actor: ProfileReader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own sessions, ended ones too, newest first."""
     found = await runner.view(queries.list_sessions, actor, page)

@@ -10,7 +10,7 @@ from guilder.api.errors import UnsupportedMediaType
 from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
 from guilder.api.policies import LOGIN, REFRESH, SIGN_UP, rate_limited
-from guilder.api.replies import Reply, json_response
+from guilder.api.replies import Reply, created, json_response
 from guilder.core.errors import Invalid, Overloaded
 from guilder.domains.identity.commands import users
 from guilder.domains.identity.errors import (
@@ -50,6 +50,9 @@ from guilder.domains.identity.schemas.logins import (
 from guilder.domains.identity.services.authentication import AuthenticationService
 
 MAX_DEVICE_LENGTH: Final = 200
+SESSION_PLACE: Final = "/sessions/{session[id]}"
+_USER_PLACE: Final = "/users/me"
+"""How its owner reads it; by its id only an admin does."""
 
 router = APIRouter(tags=["identity"])
 auth_router = APIRouter(prefix="/auth", tags=["identity"])
@@ -90,10 +93,14 @@ async def create_user(
     if authentication.requires_verification:
         new = await authentication.registration(body.email, body.password, body.full_name)
         secrets["repeat_mac"] = body.password
-        return await once.run(users.register_user, new, actor, user_body, secrets=secrets)
+        return await once.run(
+            users.register_user, new, actor, user_body, place=_USER_PLACE, secrets=secrets
+        )
     encoded = await authentication.hash_password(body.password, body.email)
     command = users.CreateUser(body.email, encoded, body.full_name)
-    return await once.run(users.create_user, command, actor, user_body, secrets=secrets)
+    return await once.run(
+        users.create_user, command, actor, user_body, place=_USER_PLACE, secrets=secrets
+    )
 
 
 @router.post(
@@ -120,7 +127,7 @@ async def create_session(
     signed_in = await authentication.log_in(
         body.email, body.password, actor, device, body.totp_code
     )
-    return json_response(201, created_session_body(signed_in))
+    return created(SESSION_PLACE, created_session_body(signed_in))
 
 
 @router.post(
@@ -147,7 +154,8 @@ async def create_tokens(
 
     async def answer(given: TokenCreate, named: bool) -> Reply:
         signed_in = await authentication.refresh(given.refresh_token, actor)
-        return json_response(200 if named else 201, created_session_body(signed_in))
+        body = created_session_body(signed_in)
+        return json_response(200, body) if named else created(SESSION_PLACE, body)
 
     return await answer_oauth(exchange, TokenCreate, answer, ("refresh_token",))
 
@@ -172,9 +180,9 @@ async def sign_up(
     if authentication.requires_verification:
         command = await authentication.registration(new.email, new.password, new.full_name)
         user = await runner.run(users.register_user, command, actor)
-        return json_response(201, sign_up_body(user))
+        return created(_USER_PLACE, sign_up_body(user))
     signed_in = await authentication.sign_up(new.email, new.password, new.full_name, actor, device)
-    return json_response(201, sign_up_body(signed_in.user, signed_in))
+    return created(_USER_PLACE, sign_up_body(signed_in.user, signed_in))
 
 
 @auth_router.post(

@@ -1,10 +1,11 @@
 """The users, for an admin."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query
 
 from guilder.api.auth import requires
+from guilder.api.compression import compressed
 from guilder.api.deps import TheRunner, TheTokens
 from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
@@ -38,10 +39,13 @@ UsersReader = Annotated[Actor, requires(Permission.USERS_READ)]
 FreshUsersWriter = Annotated[Actor, requires(Permission.USERS_WRITE, fresh=True)]
 FreshRotator = Annotated[Actor, requires(Permission.ROTATIONS_WRITE, fresh=True)]
 
+_ROTATIONS: Final = f"/admin/audit-events?action={RotateAll.action}"
+
 router = APIRouter(prefix="/admin", tags=["admin"])
 
 
 @router.get("/users", response_model=PageOut[UserOut], responses=refusals(Forbidden))
+@compressed
 async def list_users(
     actor: UsersReader,
     runner: TheRunner,
@@ -103,7 +107,9 @@ async def create_user_rotation(
     They can sign in at once. Refreshing within the grace does not help beyond it.
     """
     command = RotateUser(user_id, body.reason, body.grace_seconds)
-    reply = await once.run(rotate_user, command, actor, rotation_body)
+    reply = await once.run(
+        rotate_user, command, actor, rotation_body, place="/admin/users/{user_id}"
+    )
     tokens.forget()
     return reply
 
@@ -122,7 +128,7 @@ async def create_rotation(
     That includes the admin who asks.
     """
     command = RotateAll(body.reason, body.grace_seconds)
-    reply = await once.run(rotate_all, command, actor, rotation_body)
+    reply = await once.run(rotate_all, command, actor, rotation_body, place=_ROTATIONS)
     tokens.forget()
     return reply
 
