@@ -204,7 +204,7 @@ async def build_bank(
         poster=poster,
         keys=keys,
         passwords=passwords,
-        authentication=_authentication(settings, runner, keys, passwords, access_tokens),
+        authentication=_authentication(settings, runner, keys, passwords, access_tokens, telemetry),
         closing=ClosingService(runner, close_accounts),
         tokens=TokenCache(
             SessionAuthenticator(
@@ -241,6 +241,7 @@ def _authentication(
     keys: Keys,
     passwords: Argon2Passwords,
     access_tokens: AccessTokens,
+    telemetry: Telemetry,
 ) -> AuthenticationService:
     bank_name, clock = settings.sender.display_name, runner.clock
     host, origins = passkey_party(settings.address, settings.passkey_host, settings.passkey_origins)
@@ -264,6 +265,7 @@ def _authentication(
         place_of=GeoIpDatabase(settings.geoip_database).place_of
         if settings.geoip_database
         else no_place,
+        on_sign_in=telemetry.sign_in,
     )
 
 

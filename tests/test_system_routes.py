@@ -18,6 +18,7 @@ from guilder.infra.process.dispatcher import Dispatcher
 from guilder.main import create_metrics_app, stop_accepting
 from tests.support.app import PRODUCTION, app_on, started
 from tests.support.declared import UNMATCHED, document
+from tests.support.logins import signed_up
 
 HTML = "text/html; charset=utf-8"
 
@@ -72,6 +73,19 @@ async def test_metrics_count_requests_by_template(client: httpx.AsyncClient) -> 
     assert line in text
     assert 'route="unmatched",status="404"' in text
     assert "/no/such" not in text
+
+
+async def test_metrics_count_sign_ins_by_outcome_and_refusals_by_code(
+    client: httpx.AsyncClient,
+) -> None:
+    await signed_up(client)
+    wrong = {"username": "nobody@example.com", "password": "wrong password"}
+    for door in ("/auth/login", "/api/v1/auth/login"):
+        assert (await client.post(door, data=wrong)).status_code == 401
+    lines = (await client.get("/metrics")).text.splitlines()
+    assert 'guilder_sign_ins_total{outcome="succeeded"} 1.0' in lines
+    assert 'guilder_sign_ins_total{outcome="invalid_credentials"} 2.0' in lines
+    assert 'guilder_http_refusals_total{code="invalid_credentials"} 2.0' in lines
 
 
 async def test_metrics_are_there_while_the_database_is_away(

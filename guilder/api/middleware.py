@@ -34,7 +34,7 @@ from guilder.api.validation import refusal_of
 from guilder.core.errors import NotFound, Refusal, Unavailable, cause_of
 from guilder.core.sparse_log import SparseLog
 
-type RequestHook = Callable[[str, str, int, float], None]
+type RequestHook = Callable[[str, str, int, float, str | None], None]
 
 UNMATCHED: Final = "unmatched"
 CLIENT_GONE: Final = 499
@@ -46,7 +46,9 @@ _log: Final = logging.getLogger("guilder.api")
 _sparse: Final = SparseLog(_log)
 
 
-def ignore_request(_method: str, _template: str, _status: int, _seconds: float) -> None:
+def ignore_request(
+    _method: str, _template: str, _status: int, _seconds: float, _code: str | None
+) -> None:
     """The hook that counts nothing."""
 
 
@@ -54,7 +56,8 @@ def ignore_request(_method: str, _template: str, _status: int, _seconds: float) 
 class GatewayOptions:
     """What the composition root decides about the gateway.
 
-    ``on_request`` is told (method, route template, status, seconds) of every answer; ``hsts`` is
+    ``on_request`` is told (method, route template, status, seconds, code of the problem) of every
+    answer; ``hsts`` is
     for production, where every client comes over TLS. ``trusted_proxies`` are believed when they
     say for whom they ask; pages of ``cors_origins`` may call from elsewhere.
     """
@@ -173,7 +176,8 @@ class Gateway:
         status = exchange.status or CLIENT_GONE
         template = exchange.template or UNMATCHED
         method = exchange.method if exchange.method in _METHODS else "OTHER"
-        self._options.on_request(method, template, status, seconds)
+        code = None if exchange.refusal is None else exchange.refusal.code
+        self._options.on_request(method, template, status, seconds, code)
         if _access.isEnabledFor(logging.INFO):
             fields: dict[str, object] = {
                 "request_id": exchange.request_id,
@@ -184,8 +188,8 @@ class Gateway:
                 "duration_ms": round(seconds * 1000, 3),
                 "ip_address": exchange.ip_address,
             }
-            if exchange.refusal is not None:
-                fields["code"] = exchange.refusal.code
+            if code is not None:
+                fields["code"] = code
             if exchange.actor.session_id is not None:
                 fields["session_id"] = str(exchange.actor.session_id)
             fields |= exchange.facts

@@ -283,11 +283,11 @@ async def test_head_is_get_without_its_body() -> None:
 async def test_each_request_leaves_one_line_and_one_count(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    counted: list[tuple[str, str, int]] = []
+    counted: list[tuple[str, str, int, str | None]] = []
 
-    def count(method: str, template: str, status: int, seconds: float) -> None:
+    def count(method: str, template: str, status: int, seconds: float, code: str | None) -> None:
         assert seconds > 0
-        counted.append((method, template, status))
+        counted.append((method, template, status, code))
 
     caplog.set_level(logging.INFO, "guilder.access")
     async with client_of(make_app(options=GatewayOptions(on_request=count))) as client:
@@ -297,11 +297,11 @@ async def test_each_request_leaves_one_line_and_one_count(
         await client.request("BREW", "/odd/text", headers={"Authorization": ""})
         await client.get("/docs")
     assert counted == [
-        ("POST", "/api/v1/moves", 201),
-        ("GET", "/api/v1/moves/{move_id}", 200),
-        ("GET", "unmatched", 404),
-        ("OTHER", "unmatched", 405),
-        ("GET", "/docs", 200),
+        ("POST", "/api/v1/moves", 201, None),
+        ("GET", "/api/v1/moves/{move_id}", 200, None),
+        ("GET", "unmatched", 404, "not_found"),
+        ("OTHER", "unmatched", 405, "method_not_allowed"),
+        ("GET", "/docs", 200, None),
     ]
     lines = [vars(record)["fields"] for record in caplog.records]
     assert [line["status"] for line in lines] == [201, 200, 404, 405, 200]

@@ -1,5 +1,7 @@
 """Metrics: of one process, and summed over several."""
 
+import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,21 @@ telemetry.request("GET", "/a/{id}", 200, 0.01)
 telemetry.queue(3)
 telemetry.batch(10, 0.002)
 telemetry.outbox(float(sys.argv[1]), 2)
+print(telemetry.render().decode(), flush=True)
+"""
+
+
+SHOW = """
+import json
+from prometheus_client import PROCESS_COLLECTOR
+from guilder.infra.process.telemetry import Telemetry
+telemetry = Telemetry()
+telemetry.queue(0)
+own = {one.name: one.samples[0].value for one in PROCESS_COLLECTOR.collect()}
+print(json.dumps({
+    "resident": own["process_resident_memory_bytes"] * 0.99,
+    "started": own["process_start_time_seconds"],
+}))
 print(telemetry.render().decode())
 """
 
@@ -39,6 +56,51 @@ def test_requests_batches_and_gauges_are_shown() -> None:
         "guilder_outbox_dead_deliveries 2.0",
     ):
         assert line in lines
+
+
+def test_refusals_are_counted_by_code_and_sign_ins_by_outcome() -> None:
+    telemetry = Telemetry()
+    telemetry.request("GET", "/a/{id}", 404, 0.004, "not_found")
+    telemetry.request("GET", "/b/{id}", 404, 0.004, "not_found")
+    telemetry.sign_in("succeeded")
+    telemetry.sign_in("invalid_credentials")
+    lines = telemetry.render().decode().splitlines()
+    assert 'guilder_http_refusals_total{code="not_found"} 2.0' in lines
+    assert 'guilder_sign_ins_total{outcome="succeeded"} 1.0' in lines
+    assert 'guilder_sign_ins_total{outcome="invalid_credentials"} 1.0' in lines
+
+
+def test_the_process_and_what_it_runs_are_shown_and_no_series_of_beginnings() -> None:
+    shown = Telemetry().render().decode()
+    assert f'guilder_build_info{{python="{platform.python_version()}",version="' in shown
+    for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "start_time_seconds"):
+        assert float(series(shown, f"process_{name}")) > 0
+    assert "_created" not in shown
+
+
+def series(shown: str, name: str) -> str:
+    """The value of the one series of this name."""
+    (line,) = [line for line in shown.splitlines() if line.startswith(f"{name} ")]
+    return line.partition(" ")[2]
+
+
+def test_the_processes_of_all_workers_are_added_up(tmp_path: Path) -> None:
+    """Those whose files are there: the files of one that has ended are taken away."""
+    folder = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER + "sys.stdin.read()", "1"], env=folder,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as other:  # fmt: skip
+        assert other.stdout is not None
+        while b"process_cpu_seconds_total " not in other.stdout.readline():
+            pass
+        shown = subprocess.run(
+            [sys.executable, "-c", SHOW], env=folder, check=True, capture_output=True, text=True
+        ).stdout
+        other.communicate()
+    own = json.loads(shown.splitlines()[0])
+    assert float(series(shown, "process_resident_memory_bytes")) > own["resident"]
+    assert float(series(shown, "process_start_time_seconds")) < own["started"]
 
 
 def test_two_applications_in_one_process_count_apart() -> None:

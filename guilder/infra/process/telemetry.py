@@ -5,8 +5,10 @@ With several workers each writes into files of a shared folder, named by the env
 """
 
 import os
+import platform
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -14,15 +16,32 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import InfoMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from guilder import __version__
 
 MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 ROOM_BYTES: Final = 2 << 20
 """Of each file of metrics; all series that there can be take less than half of it."""
 _FILES: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemostrecent")
 METRICS_TYPE: Final = CONTENT_TYPE_LATEST
+
+_LIVE: Final = "gauge_livesum_"
+"""What the files begin with that are removed when their process has ended."""
+_OLDEST: Final = "process_start_time_seconds"
+
+# Of each counter the time when it began, which nobody asks for:
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+type _OverAll = Literal["livesum", "livemostrecent"]
+"""What the gauge of all workers is: their sum, or what the last of them has seen."""
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _POSTINGS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
@@ -49,69 +68,105 @@ def reserve_room(folder: Path, process: int) -> bool:
     return True
 
 
+class _Processes(Collector):
+    """What the system says of the processes, all workers together, and what they run.
+
+    The times, bytes and descriptors of all are added up; the start is that of the oldest.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of the moment."""
+        yield InfoMetricFamily(
+            "guilder_build",
+            "What runs.",
+            {"version": __version__, "python": platform.python_version()},
+        )
+        sums: dict[str, Metric] = {}
+        for process in self._processes():
+            for found in ProcessCollector(pid=lambda one=process: one, registry=None).collect():  # type: ignore[misc]
+                known = sums.setdefault(found.name, found)
+                if known is not found:
+                    combine = min if found.name == _OLDEST else sum
+                    values = [one.samples[0].value for one in (known, found) if one.samples]
+                    known.samples = [found.samples[0]._replace(value=combine(values))]
+        yield from sums.values()
+
+    def _processes(self) -> list[int]:
+        if self._folder is None:
+            return [os.getpid()]
+        names = [path.stem for path in Path(self._folder).glob(f"{_LIVE}*.db")]
+        return [int(name.removeprefix(_LIVE)) for name in names]
+
+
 class Telemetry:
     """The counters of one process. Also the observer of the ledger's poster."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "guilder_http_requests",
-            "Requests answered.",
-            ("method", "route", "status"),
-            registry=registry,
+
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(name, about, labels, registry=registry)
+
+        def histogram(name: str, about: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(name, about, labels, buckets=buckets, registry=registry)
+
+        def gauge(name: str, about: str, over_all: _OverAll) -> Gauge:
+            return Gauge(name, about, multiprocess_mode=over_all, registry=registry)
+
+        self._requests = counter(
+            "guilder_http_requests", "Requests answered.", "method", "route", "status"
         )
-        self._latencies = Histogram(
+        self._latencies = histogram(
             "guilder_http_request_seconds",
             "Time from a request to the end of its answer.",
-            ("method", "route"),
-            buckets=_SECONDS,
-            registry=registry,
+            _SECONDS, "method", "route",
+        )  # fmt: skip
+        self._refusals = counter(
+            "guilder_http_refusals", "Requests answered with a problem, by its code.", "code"
         )
-        self._batch_postings = Histogram(
-            "guilder_poster_batch_postings",
-            "Postings a batch of the ledger.",
-            buckets=_POSTINGS,
-            registry=registry,
+        self._sign_ins = counter(
+            "guilder_sign_ins",
+            "Attempts to sign in: succeeded, or the code of the problem.",
+            "outcome",
         )
-        self._batch_seconds = Histogram(
-            "guilder_poster_batch_seconds",
-            "Time a batch of the ledger takes.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._queue = Gauge(
-            "guilder_poster_queue_postings",
-            "Postings that wait for the next batch.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
-        self._limited = Counter(
+        self._limited = counter(
             "guilder_rate_limit_hits",
             "Requests refused because their caller asks too often.",
-            ("route_class",),
-            registry=registry,
+            "route_class",
         )
-        self._lag = Gauge(
+        self._batch_postings = histogram(
+            "guilder_poster_batch_postings", "Postings a batch of the ledger.", _POSTINGS
+        )
+        self._batch_seconds = histogram(
+            "guilder_poster_batch_seconds", "Time a batch of the ledger takes.", _SECONDS
+        )
+        self._queue = gauge(
+            "guilder_poster_queue_postings", "Postings that wait for the next batch.", "livesum"
+        )
+        self._lag = gauge(
             "guilder_outbox_lag_seconds",
             "Age of the oldest event that has not reached every subscriber.",
-            multiprocess_mode="livemostrecent",
-            registry=registry,
+            "livemostrecent",
         )
-        self._dead = Gauge(
-            "guilder_outbox_dead_deliveries",
-            "Deliveries that were given up.",
-            multiprocess_mode="livemostrecent",
-            registry=registry,
+        self._dead = gauge(
+            "guilder_outbox_dead_deliveries", "Deliveries that were given up.", "livemostrecent"
         )
-        self._lost_lines = Counter(
+        self._lost_lines = counter(
             "guilder_log_lost_lines",
             "Lines of the log that could not be written, or not soon enough.",
-            registry=registry,
         )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answer; ``route`` is the template, so that ids do not multiply the series."""
+    def request(
+        self, method: str, route: str, status: int, seconds: float, code: str | None = None
+    ) -> None:
+        """Count an answer; ``route`` is the template, so that ids do not multiply the series.
+
+        ``code`` is that of the problem, if it is one.
+        """
         key = (method, route, status)
         if (children := self._children.get(key)) is None:
             children = (
@@ -121,6 +176,12 @@ class Telemetry:
             self._children[key] = children
         children[0].inc()
         children[1].observe(seconds)
+        if code is not None:
+            self._refusals.labels(code).inc()
+
+    def sign_in(self, outcome: str) -> None:
+        """Count an attempt to sign in."""
+        self._sign_ins.labels(outcome).inc()
 
     def limited(self, route_class: str) -> None:
         """Count a request that a rate limit has refused."""
@@ -146,8 +207,10 @@ class Telemetry:
 
     def render(self) -> bytes:
         """All metrics as text; with several workers, of all of them."""
-        registry = self._registry
-        if os.environ.get(MULTIPROCESS_FOLDER):
+        registry, folder = self._registry, os.environ.get(MULTIPROCESS_FOLDER)
+        if folder:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        about = CollectorRegistry()
+        about.register(_Processes(folder or None))
+        return generate_latest(registry) + generate_latest(about)

@@ -4,9 +4,10 @@ Passwords are hashed before a transaction begins and checked between two: argon2
 any of them.
 """
 
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Never
+from functools import wraps
+from typing import Any, Concatenate, Final, Never
 from uuid import UUID
 
 from guilder.core.actor import Actor
@@ -69,6 +70,13 @@ from guilder.domains.identity.services.factors import Checked, SecondFactorServi
 from guilder.domains.identity.services.lockout import AttemptGuard, Guess
 from guilder.domains.identity.services.passkeys import PasskeyService
 
+SUCCEEDED: Final = "succeeded"
+"""How an attempt to sign in ends that is not refused."""
+
+
+def ignore_outcome(_outcome: str) -> None:
+    """The hook that counts nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
@@ -78,6 +86,24 @@ class SignedIn:
     session: Session
     access_token: str
     refresh_token: str
+
+
+def _attempt[**P](
+    signing_in: Callable[Concatenate["AuthenticationService", P], Coroutine[Any, Any, SignedIn]],
+) -> Callable[Concatenate["AuthenticationService", P], Coroutine[Any, Any, SignedIn]]:
+    """Tell the service's ``on_sign_in`` how an attempt to sign in ends: the code, or succeeded."""
+
+    @wraps(signing_in)
+    async def told(self: "AuthenticationService", /, *args: P.args, **kwargs: P.kwargs) -> SignedIn:
+        try:
+            signed_in = await signing_in(self, *args, **kwargs)
+        except Refusal as refusal:
+            self.on_sign_in(refusal.code)
+            raise
+        self.on_sign_in(SUCCEEDED)
+        return signed_in
+
+    return told
 
 
 class AuthenticationService:
@@ -98,6 +124,7 @@ class AuthenticationService:
         requires_verification: bool = False,
         place_of: Callable[[str], str | None],
         life: SessionLife = DEFAULT_LIFE,
+        on_sign_in: Callable[[str], None] = ignore_outcome,
     ) -> None:
         self.factors = factors
         self.passkeys = passkeys
@@ -111,6 +138,7 @@ class AuthenticationService:
         self._bank_names = bank_names
         self._place_of = place_of
         self._life = life
+        self.on_sign_in = on_sign_in
         self._guard = AttemptGuard(runner)
 
     async def hash_password(self, password: str, email: str, pointer: str = "/password") -> str:
@@ -142,6 +170,7 @@ class AuthenticationService:
         made, session = await self._runner.run(sign_up, command, actor)
         return self._signed_in(made, session, refresh_token)
 
+    @_attempt
     async def log_in(
         self,
         email: str,
@@ -200,6 +229,7 @@ class AuthenticationService:
             await self._runner.refuse(refuse, refused, actor)
         return await self.factors.check(found.totp, code, actor, *place)
 
+    @_attempt
     async def log_in_with_passkey(
         self, credential: Mapping[str, Any], actor: Actor, device: str | None
     ) -> SignedIn:
