@@ -11,13 +11,16 @@ from functools import partial
 from typing import Final
 
 from guilder.bootstrap import Bank
+from guilder.core.clock import DAY_US
 from guilder.core.events import Subscriber
 from guilder.core.jobs import Job
 from guilder.core.parts import Parts
 from guilder.db.engine import Database
+from guilder.db.pruning import prune_events, prune_keys
 from guilder.db.rate_limits import drop_full_buckets
 from guilder.db.run import Runner
 from guilder.infra.process.dispatcher import DISPATCH_POLL_SECONDS, Dispatcher
+from guilder.infra.process.settings import Settings
 from guilder.slices import SLICES
 
 _log = logging.getLogger(__name__)
@@ -27,6 +30,18 @@ HOUSEKEEPING: Final = (
     Job(
         "drop full buckets", 60.0,
         lambda parts: drop_full_buckets(parts[Database], parts[Runner].clock),
+    ),
+    Job(
+        "prune events", 60.0,
+        lambda parts: prune_events(
+            parts[Database], parts[Runner].clock, parts[Settings].events_kept_days * DAY_US
+        ),
+    ),
+    Job(
+        "prune answers", 60.0,
+        lambda parts: prune_keys(
+            parts[Database], parts[Runner].clock, parts[Settings].keys_kept_days * DAY_US
+        ),
     ),
 )  # fmt: skip
 """What is to be done that is no slice's own."""

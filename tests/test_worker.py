@@ -87,7 +87,8 @@ async def test_a_job_that_runs_is_ended_with_the_others(bank: Bank) -> None:
 
 async def test_every_job_has_something_to_do(bank: Bank) -> None:
     assert {job.name for job in jobs_of(bank)} == {
-        "expire due holds", "drop full buckets", "forget old letters", "drop old logins",
+        "expire due holds", "drop full buckets", "prune events", "prune answers",
+        "forget old letters", "drop old logins",
         "deliver to identity.letters",
     }  # fmt: skip
     for job in jobs_of(bank):

@@ -75,7 +75,8 @@ deliveries = Table(
 )
 
 # Written out, not bound: only then do both planners know that the partial indexes apply.
-_PENDING: Final[ColumnElement[str]] = literal_column("'pending'")
+PENDING: Final[ColumnElement[str]] = literal_column("'pending'")
+"""The state of what still has to reach its subscriber."""
 _DEAD: Final[ColumnElement[str]] = literal_column("'dead'")
 
 _earlier = deliveries.alias()
@@ -186,7 +187,7 @@ class Deliveries:
         oldest = select(func.min(deliveries.c.created_at))
         dead = select(func.count()).select_from(deliveries)
         async with self._database.view() as connection:
-            since = await connection.scalar(oldest.where(deliveries.c.state == _PENDING, among))
+            since = await connection.scalar(oldest.where(deliveries.c.state == PENDING, among))
             count = await connection.scalar(dead.where(deliveries.c.state == _DEAD, among))
         now = self._clock.now_us()
         return Backlog(max(now - (since or now), 0) / SECOND_US, count or 0)
@@ -215,13 +216,13 @@ def _claimable(subscriber: str, now_us: int) -> Select[Any]:
     """Deliveries that are due and come first in their stream, with their events."""
     d, e = deliveries.c, _earlier.c
     in_the_way = and_(
-        e.subscriber == subscriber, e.stream == d.stream, e.state == _PENDING,
+        e.subscriber == subscriber, e.stream == d.stream, e.state == PENDING,
         e.event_id < d.event_id,
     )  # fmt: skip
     return (
         select(deliveries, outbox.c.type, outbox.c.payload)
         .select_from(deliveries.join(outbox, outbox.c.id == d.event_id))
-        .where(d.subscriber == subscriber, d.state == _PENDING, d.due_at <= now_us)
+        .where(d.subscriber == subscriber, d.state == PENDING, d.due_at <= now_us)
         .where(~exists().where(in_the_way).correlate(deliveries))
         .order_by(d.due_at, d.event_id)
     )

@@ -21,7 +21,7 @@ idempotency_keys = Table(
     Column("fingerprint", Bytes, nullable=False),
     Column("status", Small, nullable=False),
     Column("body", Bytes, nullable=False),
-    Column("created_at", Big, nullable=False),
+    Column("created_at", Big, nullable=False, index=True),
     **only_changes(rows_stay=False),
     **STRICT,
 )

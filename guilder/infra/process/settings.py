@@ -40,6 +40,7 @@ from guilder.infra.process.given import (
 from guilder.infra.process.listening import endpoint_of
 from guilder.infra.process.origins import Network, networks_of, origins_of
 from guilder.infra.process.policy_rates import PolicyRate, rate_field
+from guilder.infra.process.retention import kept_field
 from guilder.infra.security.geoip import GeoIpDatabase
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, checked_keys
 
@@ -166,6 +167,9 @@ class Settings(BaseSettings):
     session_absolute_days: int = Field(
         90, ge=1, le=3650, description="Days after which a session ends, however much it is used."
     )
+    events_kept_days: int = kept_field(90, "Days after which events are deleted.")
+    keys_kept_days: int = kept_field(30, "Days after which an idempotency key is new again.")
+    audit_years: int = kept_field(7, "Years before `guilder audit archive` may move the trail.")
     rate_limits: bool = Field(True, description="`off` is refused in production.")
     rate_read: PolicyRate = rate_field("read")
     rate_write: PolicyRate = rate_field("write")
