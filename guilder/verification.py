@@ -12,6 +12,7 @@ from guilder.core.clock import SystemClock, iso_instant
 from guilder.core.ports import AuditSigner
 from guilder.db.engine import Database, is_sqlite, sqlite_path
 from guilder.db.guards import broken_guard
+from guilder.db.migrate import expect_current
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.audit.verify import AuditReport, verify_audit
@@ -94,7 +95,8 @@ async def verify_database(
 ) -> Verification:
     """Check the whole database; with ``signer_of`` the audit trail's keys, too.
 
-    Raises ``FileNotFoundError`` when there is none.
+    Raises ``FileNotFoundError`` when there is none, ``NewerDatabase`` and ``OlderDatabase`` when it
+    is not of this version: what is not known cannot be found to hold.
     """
     if is_sqlite(url) and not sqlite_path(url).exists():
         raise FileNotFoundError(f"there is none at {sqlite_path(url)}")
@@ -106,6 +108,8 @@ async def verify_database(
 
     database = Database(url)
     try:
+        async with database.view() as connection:
+            await connection.run_sync(expect_current)
         return await Runner(database, SystemClock()).view(check)
     finally:
         await database.close()

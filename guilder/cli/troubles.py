@@ -15,7 +15,7 @@ from guilder.core.errors import Invalid, Refusal, Unavailable
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable
 from guilder.db.engine import UnsafeDatabase
 from guilder.db.files import ForeignFolder, Unwritable
-from guilder.db.migrate import NewerDatabase
+from guilder.db.migrate import NewerDatabase, OlderDatabase
 from guilder.db.postgres import PostgresAway
 from guilder.infra.process.known_databases import BankMissing
 from guilder.infra.process.server import CannotListen
@@ -48,6 +48,7 @@ def reported_errors() -> Iterator[None]:
         CannotListen,
         ForeignFolder,
         NewerDatabase,
+        OlderDatabase,
         PostgresAway,
         Unwritable,
         UnsafeDatabase,

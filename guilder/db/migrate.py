@@ -33,6 +33,10 @@ class NewerDatabase(RuntimeError):
     """The database was written by a newer Guilder than this one."""
 
 
+class OlderDatabase(RuntimeError):
+    """The database has to be migrated before it is looked at."""
+
+
 def config() -> Config:
     """Alembic's configuration: where the tree lies, inside the wheel or in the source."""
     found = Config()
@@ -82,12 +86,28 @@ def known_revisions() -> tuple[str, ...]:
     return tuple(script.revision for script in scripts)
 
 
-def _upgrade(connection: Connection, revision: str, before_first: Callable[[], None]) -> bool:
-    current = MigrationContext.configure(connection).get_current_revision()
+def expect_current(connection: Connection) -> None:
+    """For who only looks: raises ``NewerDatabase`` or ``OlderDatabase`` for another schema."""
+    current = _known_revision(connection)
     if current is None:
-        before_first()
+        raise OlderDatabase("there is no bank in the database: `guilder migrate` makes one")
+    if current != known_revisions()[0]:
+        raise OlderDatabase(
+            f"the database is at revision {current}, older than this version: run `guilder migrate`"
+        )
+
+
+def _known_revision(connection: Connection) -> str | None:
+    current = MigrationContext.configure(connection).get_current_revision()
     if current is not None and current not in known_revisions():
         raise NewerDatabase(f"the database is at revision {current}, which this version lacks")
+    return current
+
+
+def _upgrade(connection: Connection, revision: str, before_first: Callable[[], None]) -> bool:
+    current = _known_revision(connection)
+    if current is None:
+        before_first()
     if revision == "head" and current == known_revisions()[0]:
         return False
     command.upgrade(_with(connection), revision)
