@@ -3,6 +3,7 @@
 import codecs
 import difflib
 import io
+import os
 from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -33,7 +34,7 @@ def env_file_problems(path: Path) -> list[str]:
 
     What was meant might be ``GUILDER_ENV=production``: to leave it out would be to run a sandbox.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # also where we may not look, such as another user's home
         return []
     try:
         data = path.read_bytes()
