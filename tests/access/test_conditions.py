@@ -22,6 +22,7 @@ from tests.house.source import Source, bound_changes, sources
 CHANGES = "tests/domains/identity/test_changes_commands.py"
 PRUNING = "tests/domains/identity/test_pruning_commands.py"
 LETTERS = "tests/domains/identity/test_letters_commands.py"
+OWN_LOGIN = "tests/domains/identity/test_own_login_routes.py"
 STORE = "tests/domains/ledger/test_store_commands.py"
 EFFECTS = "tests/access/test_effects_routes.py"
 BENEATH: dict[str, tuple[str, ...]] = {
@@ -32,8 +33,9 @@ BENEATH: dict[str, tuple[str, ...]] = {
         "invalidate_tokens: letters.c.used_at",
         "end_sessions: sessions.c.ended_at",
     ),
-    PRUNING: ("drop_failures: ", "drop_tokens: ", "drop_sessions: "),
-    LETTERS: ("prune_letters: ",),
+    PRUNING: ("drop_failures: ", "drop_tokens: ", "drop_sessions: ", "drop_sign_ups: "),
+    LETTERS: ("prune_letters: ", "prune_changes: "),
+    OWN_LOGIN: ("give_up_address: ", "invalidate_tokens: letters.c.created_at"),
     STORE: ("update_balance: ", "set_limit: "),
 }  # fmt: skip
 """What no caller brings about, or only on what is theirs, by the tests that judge it."""

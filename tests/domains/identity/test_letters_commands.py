@@ -5,13 +5,15 @@ import re
 import pytest
 from sqlalchemy import select
 
-from guilder.core.actor import SYSTEM
+from guilder.core.actor import SYSTEM, Actor
 from guilder.core.clock import FixedClock
 from guilder.core.events import Delivery, DeliveryFailed
+from guilder.core.permissions import Role
 from guilder.core.ports import Mail, MailNotSent
 from guilder.core.tokens import opaque_hash
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
+from guilder.domains.identity.commands.emails import RequestEmailChange, request_email_change
 from guilder.domains.identity.commands.letters import (
     ClaimedLetter,
     LetterClaim,
@@ -79,6 +81,19 @@ async def test_old_letters_are_forgotten(runner: Runner, clock: FixedClock) -> N
     before = await owner.rows(runner.database.url, attempts)
     assert await prune_old_letters(runner) == 0
     assert await owner.rows(runner.database.url, attempts) == before  # nothing done, no trace
+
+
+async def test_changes_of_addresses_are_forgotten_after_thirty_days(
+    runner: Runner, clock: FixedClock
+) -> None:
+    who = Actor((await ada(runner, verified=True)).id, Role.USER)
+    for address, days in (("first@example.test", 20), ("second@example.test", 10)):
+        await runner.run(request_email_change, RequestEmailChange(address), who)
+        clock.advance(seconds=days * DAY_SECONDS)
+    clock.advance(seconds=1)
+    assert await prune_old_letters(runner) == 2
+    left = await owner.rows(runner.database.url, "SELECT new_email FROM identity_email_changes")
+    assert [email for (email,) in left] == ["second@example.test"]
 
 
 async def test_who_has_proved_an_address_is_told_of_wrong_guesses_once_a_day(

@@ -13,6 +13,7 @@ from guilder.core.actor import SYSTEM
 from guilder.core.clock import DAY_US
 from guilder.core.permissions import Role
 from guilder.domains.identity.commands.users import CreateUser, create_user
+from guilder.verification import verify_view
 from tests.db import owner
 from tests.domains.identity.mailbox import (
     Mailbox,
@@ -386,6 +387,9 @@ async def test_a_login_is_closed_once_no_account_holds_money(
     path = f"{API}/admin/users/{ada['user']['id']}"
     answer = await client.patch(path, json={"is_active": True}, headers=bearer(root))
     assert_problem(answer, 409, "login_closed")
+    runner = bank_of(app).runner
+    found = await runner.view(verify_view, runner.signer)
+    assert found.broken is None, list(found.lines())
     await proved(client, box)  # the address is free again
     assert (await logged_in(client))["user"]["id"] != ada["user"]["id"]
 

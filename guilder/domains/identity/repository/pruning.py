@@ -49,8 +49,7 @@ async def drop_sessions(uow: UnitOfWork, before: int, most: int) -> int:
 async def drop_sign_ups(uow: UnitOfWork, before: int, most: int) -> int:
     """Repeated sign-ups of before that; tells how many."""
     chosen = repeated_sign_ups.c.mac.in_(_old_sign_ups(before).limit(most))
-    old = repeated_sign_ups.c.created_at < before
-    return await _dropped(uow, repeated_sign_ups.delete().where(chosen, old))
+    return await _dropped(uow, repeated_sign_ups.delete().where(chosen))
 
 
 def _old_sign_ups(before: int) -> Select[Any]:
