@@ -20,13 +20,14 @@ from guilder.core.events import Subscriber
 from guilder.core.ids import NumberCipher
 from guilder.core.parts import Parts
 from guilder.core.permissions import WITHOUT_FACTOR
-from guilder.core.ports import Mailer, RateLimiter, SecretStore
+from guilder.core.ports import Mailer, RateLimiter, SecretStore, Tracer
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database, sqlite_path
 from guilder.db.health import prove_writing
 from guilder.db.migrate import allow, upgrade
 from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
+from guilder.db.tracing import trace_statements
 from guilder.domains.accounts.commands import close_accounts
 from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.audit.commands import BeginSigning, begin_signing
@@ -174,14 +175,15 @@ async def build_bank(
     settings: Settings,
     telemetry: Telemetry | None = None,
     subscribers: tuple[Subscriber, ...] = SUBSCRIBERS,
+    tracer: Tracer | None = None,
 ) -> Bank:
     """Make the parts and connect them, on a migrated database. Nothing runs yet."""
     telemetry = telemetry or Telemetry()
     clock = SystemClock()
     routes = event_routes(subscribers)
     keys = await asyncio.to_thread(open_keys, settings, clock)
-    database = Database(settings.database)
-    runner = Runner(database, clock, routes, audit_signer(settings, keys))
+    database = _traced_database(settings, tracer)
+    runner = Runner(database, clock, routes, audit_signer(settings, keys), tracer)
     try:
         await _expect_keys(runner, keys.encryption, settings.lost_keys)
         cipher = await runner.view(number_cipher)
@@ -192,7 +194,7 @@ async def build_bank(
         keys.encryption, first_key=keys.signing.versions[-1].value, lost=settings.lost_keys
     )
     access_tokens = AccessTokens(keys.signing, clock)
-    poster = Poster(ledger_store(database, clock), telemetry)
+    poster = Poster(ledger_store(database, clock), telemetry, tracer)
     directory = AccountDirectory(runner)
     dispatcher = Dispatcher(Deliveries(database, clock), [s.name for s in subscribers])
     redis = RedisRateLimiter(settings.redis) if settings.redis and settings.rate_limits else None
@@ -227,6 +229,13 @@ async def build_bank(
             database, clock, poster, dispatcher.backlog, _folders_of(settings, database)
         ),
     )
+
+
+def _traced_database(settings: Settings, tracer: Tracer | None) -> Database:
+    database = Database(settings.database)
+    if tracer is not None:
+        trace_statements(database, tracer)
+    return database
 
 
 def _folders_of(settings: Settings, database: Database) -> tuple[Path, ...]:
@@ -442,13 +451,15 @@ async def open_bank(
     settings: Settings,
     telemetry: Telemetry | None = None,
     subscribers: tuple[Subscriber, ...] = SUBSCRIBERS,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Bank]:
     """A running bank: migrated, its poster started; closed in order at the end.
 
-    Raises ``BankMissing`` and ``NewerDatabase`` as ``migrate_bank`` does.
+    With a ``tracer`` requests show their steps. Raises ``BankMissing`` and ``NewerDatabase`` as
+    ``migrate_bank`` does.
     """
     await migrate_bank(settings)
-    bank = await build_bank(settings, telemetry, subscribers)
+    bank = await build_bank(settings, telemetry, subscribers, tracer)
     bank.poster.start()
     watching = asyncio.create_task(bank.keys.watch(), name="keys")
     try:

@@ -19,7 +19,7 @@ from guilder.api.auth import anonymous_actor
 from guilder.api.client import address_key, is_trusted
 from guilder.api.compression import compressed
 from guilder.api.deps import Part
-from guilder.api.middleware import GatewayOptions
+from guilder.api.middleware import GatewayOptions, described_request
 from guilder.api.openapi import refusals
 from guilder.api.policies import HEALTH, READ, rate_limited
 from guilder.api.replies import API, Reply, json_response
@@ -33,6 +33,7 @@ from guilder.infra.process.health import HealthMonitor, Status
 from guilder.infra.process.logging import line_handler
 from guilder.infra.process.settings import Settings, load_settings
 from guilder.infra.process.telemetry import METRICS_TYPE, Telemetry
+from guilder.infra.process.tracing import Tracing
 from guilder.slices import SLICES
 from guilder.worker import jobs_running
 
@@ -51,8 +52,13 @@ TheTelemetry = Annotated[Telemetry, Depends(Part(Telemetry))]
 system = APIRouter(tags=["system"], dependencies=[Depends(anonymous_actor)])
 
 
-def create_app(settings: Settings | None = None, *, jobs: bool = False) -> Api:
-    """The application. It opens nothing until it is started; ``jobs`` runs the worker's inside."""
+def create_app(
+    settings: Settings | None = None, *, jobs: bool = False, tracing: Tracing | None = None
+) -> Api:
+    """The application. It opens nothing until it is started; ``jobs`` runs the worker's inside.
+
+    ``tracing`` tells a collector of it.
+    """
     settings = settings or load_settings()
     telemetry = Telemetry()
     app = Api(
@@ -63,7 +69,7 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> Api:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/", "description": "This bank."}],
         openapi_tags=[{"name": tag, "description": about} for tag, about in _tags().items()],
-        lifespan=_lifespan(settings, telemetry, jobs=jobs),
+        lifespan=_lifespan(settings, telemetry, tracing, jobs=jobs),
         gateway=GatewayOptions(
             on_request=telemetry.request,
             hsts=settings.env == "production",
@@ -71,6 +77,8 @@ def create_app(settings: Settings | None = None, *, jobs: bool = False) -> Api:
             cors_origins=settings.cors_origins,
         ),
     )
+    if tracing is not None:
+        app.add_middleware(tracing.around, describe=described_request)
     app.state.ready = False
     app.include_router(system)
     for router in (router for one in SLICES for router in one.routers):
@@ -116,18 +124,38 @@ def stop_accepting(app: FastAPI) -> None:
     app.state.ready = False
 
 
-def _lifespan(settings: Settings, telemetry: Telemetry, *, jobs: bool) -> Any:
+def _lifespan(
+    settings: Settings, telemetry: Telemetry, tracing: Tracing | None, *, jobs: bool
+) -> Any:
     @asynccontextmanager
     async def lifespan(app: Api) -> AsyncIterator[None]:
         if (log := line_handler()) is not None:
             log.on_lost = telemetry.lost_lines
-        async with open_bank(settings, telemetry) as bank, _jobs(bank, wanted=jobs):
+        tracer = None if tracing is None else tracing.tracer
+        async with (
+            _telling(tracing, telemetry),
+            open_bank(settings, telemetry, tracer=tracer) as bank,
+            _jobs(bank, wanted=jobs),
+        ):
             app.state.bank, app.parts = bank, bank.parts
             app.state.ready = True
             yield
             stop_accepting(app)
 
     return lifespan
+
+
+@asynccontextmanager
+async def _telling(tracing: Tracing | None, telemetry: Telemetry) -> AsyncIterator[None]:
+    """Send metrics as long as the block lasts, and then what is left."""
+    if tracing is None:
+        yield
+        return
+    tracing.start(telemetry)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(tracing.close)
 
 
 def _jobs(bank: Bank, *, wanted: bool) -> AbstractAsyncContextManager[None]:

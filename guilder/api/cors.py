@@ -18,7 +18,9 @@ from guilder.api.replies import Reply
 
 ANY: Final = "*"
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-ALLOWED: Final = ("Authorization", "Content-Type", IDEMPOTENCY_KEY, REQUEST_ID)
+ALLOWED: Final = (
+    "Authorization", "Content-Type", IDEMPOTENCY_KEY, REQUEST_ID, "traceparent", "tracestate",
+)  # fmt: skip
 EXPOSED: Final = (
     REQUEST_ID,
     IDEMPOTENCY_REPLAYED,

@@ -12,7 +12,13 @@ from guilder.api.errors import (
     DuplicateHeader,
     UnsupportedContentEncoding,
 )
-from guilder.api.headers import SINGLE_HEADERS, Headers, repeated_headers, request_id_of
+from guilder.api.headers import (
+    SINGLE_HEADERS,
+    TRACEPARENT,
+    Headers,
+    repeated_headers,
+    request_id_of,
+)
 from guilder.api.held import AT_ONCE_BYTES, UNCOUNTED_BYTES, HeldBytes
 from guilder.api.policies import RateLimitPolicy
 from guilder.api.problems import problem_of
@@ -123,8 +129,9 @@ class Exchange:
         """
         raw = self.scope["headers"]
         repeated = repeated_headers(raw) if len(raw) != len(self.headers) else ()
-        if b"x-request-id" in repeated:
-            del self.headers[b"x-request-id"]
+        for name in (b"x-request-id", TRACEPARENT):
+            if name in repeated:
+                del self.headers[name]
         self.request_id = request_id_of(self.headers)
         if twice := sorted(SINGLE_HEADERS.intersection(repeated)):
             raise DuplicateHeader(extra={"header": twice[0].decode("ascii").title()})

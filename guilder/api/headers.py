@@ -36,6 +36,11 @@ SINGLE_HEADERS: Final = frozenset(
 )
 """Headers that decide who asks for what: two values would let two readers see two requests."""
 
+TRACEPARENT: Final = b"traceparent"
+_TRACE: Final = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+"""W3C Trace Context, section 3.2."""
 _PROCESS: Final = urandom(10).hex()
 _numbers: Final = count(1)
 _SAFE_ID: Final = re.compile(rb"[A-Za-z0-9._~:+/=@-]{1,128}")
@@ -56,3 +61,10 @@ def request_id_of(headers: dict[bytes, bytes]) -> str:
     if given is not None and _SAFE_ID.fullmatch(given):
         return given.decode("ascii")
     return f"{_PROCESS}{next(_numbers):012x}"
+
+
+def trace_id_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """The id of the trace that a request says it is part of, None when it says none that is one."""
+    given = headers.get(TRACEPARENT)
+    found = None if given is None else _TRACE.match(given)
+    return None if found is None else found[1].decode("ascii")

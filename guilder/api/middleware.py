@@ -22,7 +22,7 @@ from guilder.api.compression import VARY, Compressor, takes_gzip
 from guilder.api.cors import Cors
 from guilder.api.errors import InternalError
 from guilder.api.exchange import MAX_BODY, SCOPE_KEY, Exchange, exchange_of
-from guilder.api.headers import HSTS, SECURITY_HEADERS, Headers
+from guilder.api.headers import HSTS, SECURITY_HEADERS, Headers, trace_id_of
 from guilder.api.held import HeldBytes
 from guilder.api.limits import RateLimits
 from guilder.api.problems import problem_of_http, refusal_of_http
@@ -174,8 +174,7 @@ class Gateway:
 
     def _ended(self, exchange: Exchange, seconds: float) -> None:
         status = exchange.status or CLIENT_GONE
-        template = exchange.template or UNMATCHED
-        method = exchange.method if exchange.method in _METHODS else "OTHER"
+        template, method = exchange.template or UNMATCHED, _method(exchange)
         code = None if exchange.refusal is None else exchange.refusal.code
         self._options.on_request(method, template, status, seconds, code)
         if _access.isEnabledFor(logging.INFO):
@@ -193,7 +192,28 @@ class Gateway:
             if exchange.actor.session_id is not None:
                 fields["session_id"] = str(exchange.actor.session_id)
             fields |= exchange.facts
+            if (trace_id := trace_id_of(exchange.headers)) is not None:
+                fields["trace_id"] = trace_id
             _access.info("request", extra={"fields": fields})
+
+
+def _method(exchange: Exchange) -> str:
+    return exchange.method if exchange.method in _METHODS else "OTHER"
+
+
+def described_request(scope: Scope) -> tuple[str, Mapping[str, str | int]]:
+    """The name of a request that has been answered, and its facts, as OpenTelemetry has them."""
+    exchange: Exchange = scope[SCOPE_KEY]
+    method, template = _method(exchange), exchange.template or UNMATCHED
+    facts: dict[str, str | int] = {
+        "http.request.method": method,
+        "http.route": template,
+        "http.response.status_code": exchange.status or CLIENT_GONE,
+        "guilder.request_id": exchange.request_id,
+    }
+    if exchange.refusal is not None:
+        facts["error.type"] = exchange.refusal.code
+    return f"{method} {template}", facts
 
 
 def reply_to(error: Exception, exchange: Exchange) -> Reply | None:

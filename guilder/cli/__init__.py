@@ -55,6 +55,7 @@ from guilder.infra.process.settings import (
 )
 from guilder.infra.process.supervisor import Supervisor, metrics_folder
 from guilder.infra.process.telemetry import MULTIPROCESS_FOLDER, reserve_room
+from guilder.infra.process.tracing import open_tracing
 from guilder.main import connection_bounds, create_app, create_metrics_app, stop_accepting
 from guilder.seed.bulk import seed_bulk
 from guilder.seed.demo import seed_demo
@@ -369,7 +370,8 @@ def _serve_here(
     settings: Settings, listening: Listening, *, jobs: bool, control: socket.socket | None = None
 ) -> None:
     share_one_heap()
-    web, bounds = create_app(settings, jobs=jobs), connection_bounds(settings)
+    web = create_app(settings, jobs=jobs, tracing=open_tracing(os.environ))
+    bounds = connection_bounds(settings)
     web.document.prepare()
     metrics = listening.metrics
     aside = None if metrics is None else (create_metrics_app(web), metrics)

@@ -1,7 +1,8 @@
 """Ports that more than one storey speaks through."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -198,4 +199,19 @@ class Mailer(Protocol):
 
         The same mail may be taken twice when it is sent twice; its Message-ID is then the same.
         """
+        ...
+
+
+NO_FACTS: Final[Mapping[str, str]] = {}
+NO_STEP: Final = nullcontext()
+"""In the place of a step where nothing is traced."""
+
+
+class Tracer(Protocol):
+    """Shows the steps of a request to whoever looks into it."""
+
+    def span(
+        self, name: str, facts: Mapping[str, str] = NO_FACTS
+    ) -> AbstractContextManager[object]:
+        """A step, as long as the block lasts; nothing where no request is traced."""
         ...

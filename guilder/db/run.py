@@ -24,7 +24,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import Refusal
 from guilder.core.events import EventRoutes
 from guilder.core.ids import uuid7
-from guilder.core.ports import AuditSigner
+from guilder.core.ports import NO_STEP, AuditSigner, Tracer
 from guilder.core.result import Err
 from guilder.db.audit import AuditDetails, AuditEntry, Phase, append
 from guilder.db.deliveries import check_event_routes
@@ -87,7 +87,7 @@ class Runner:
     """Runs commands in units of work and queries in views.
 
     ``routes`` tells whom their events are delivered to; without any they are only kept. Without a
-    ``signer`` the trail's rows carry no key.
+    ``signer`` the trail's rows carry no key. A ``tracer`` shows commands and queries as steps.
     """
 
     def __init__(
@@ -96,10 +96,12 @@ class Runner:
         clock: Clock,
         routes: EventRoutes = NO_EVENT_ROUTES,
         signer: AuditSigner | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.database = database
         self.clock = clock
         self.signer = signer
+        self._tracer = tracer
         self._routes = check_event_routes(routes)
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -165,11 +167,13 @@ class Runner:
 
         What it tells of itself, see ``tell_read``, is in the audit trail before this returns.
         """
-        async with self.database.view() as connection:
-            view = View(connection, self.clock.now_us())
-            value = await query(view, *args, **kwargs)
-        for read in view.told_reads:
-            await self._told(read)
+        name = getattr(query, "__name__", "view")
+        with NO_STEP if self._tracer is None else self._tracer.span(name):
+            async with self.database.view() as connection:
+                view = View(connection, self.clock.now_us())
+                value = await query(view, *args, **kwargs)
+            for read in view.told_reads:
+                await self._told(read)
         return value
 
     async def drain(self) -> None:
@@ -179,10 +183,11 @@ class Runner:
 
     async def _shielded[C: Command, T](self, call: _Call[C, T]) -> Done[T] | Replayed:
         attempt = _Attempt(uuid7(self.clock.now_us()))
-        task = asyncio.create_task(self._audited(call, attempt))
-        self._running.add(task)
-        task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        with NO_STEP if self._tracer is None else self._tracer.span(call.command.action):
+            task = asyncio.create_task(self._audited(call, attempt))
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+            return await asyncio.shield(task)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

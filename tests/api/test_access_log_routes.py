@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.plumbing import client_of, make_app
 from tests.support.app import app_on, started
 from tests.support.constants import API
 from tests.support.logins import bearer, signed_up
@@ -82,3 +83,32 @@ async def test_a_line_has_the_code_of_whatever_was_refused(
         await client.put("/health/live")
     codes = [line["code"] for line in lines(caplog)]
     assert codes == ["invalid_credentials", "not_found", "method_not_allowed"]
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SOUND = f"00-{TRACE}-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([SOUND], TRACE),
+        ([f"cc-{TRACE}-b7ad6b7169203331-01-more"], TRACE),
+        ([f"ff-{TRACE}-b7ad6b7169203331-01"], None),
+        ([f"00-{'0' * 32}-b7ad6b7169203331-01"], None),
+        ([f"00-{TRACE}-{'0' * 16}-01"], None),
+        ([SOUND.upper()], None),
+        ([SOUND, SOUND], None),
+        ([], None),
+    ],
+)
+async def test_a_line_has_the_trace_that_a_client_is_in(
+    caplog: pytest.LogCaptureFixture, given: list[str], told: str | None
+) -> None:
+    """Also where no spans are sent to anybody."""
+    caplog.set_level(logging.INFO, "guilder.access")
+    async with client_of(make_app()) as client:
+        headers = [(b"traceparent", one.encode()) for one in given]
+        await client.get("/api/v1/moves", headers=headers)
+    (line,) = lines(caplog)
+    assert line.get("trace_id") == told

@@ -89,7 +89,10 @@ async def test_a_preflight_is_answered_alike_for_every_path(path: str) -> None:
         methods = answer.headers["access-control-allow-methods"].split(", ")
         assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= {*methods}
         names = answer.headers["access-control-allow-headers"].split(", ")
-        assert {"Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"} == {*names}
+        assert {*names} == {
+            "Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id",
+            "traceparent", "tracestate",
+        }  # fmt: skip
         assert answer.headers["access-control-max-age"] == "600"
         assert answer.headers["x-request-id"]
 

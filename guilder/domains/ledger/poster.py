@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from guilder.core.errors import OutcomeUnknown, Overloaded, Refusal, Unavailable
+from guilder.core.ports import NO_STEP, Tracer
 from guilder.domains.ledger.ports import NotCommitted, Store, no_more
 from guilder.domains.ledger.rules.state import Unit, UnitResult
 
@@ -57,9 +58,12 @@ class _Silent:
 class Poster:
     """Takes units from any number of requests and answers each when its batch has committed."""
 
-    def __init__(self, store: Store, observer: Observer | None = None) -> None:
+    def __init__(
+        self, store: Store, observer: Observer | None = None, tracer: Tracer | None = None
+    ) -> None:
         self._store = store
         self._observer = observer or _Silent()
+        self._tracer = tracer
         self._queue: deque[_Waiting] = deque()
         self._queued = 0
         self._seconds_each = 0.0001
@@ -119,7 +123,8 @@ class Poster:
         self._queue.append((unit, future, time.monotonic()))
         self._queued += len(unit.postings)
         self._wake.set()
-        return await future
+        with NO_STEP if self._tracer is None else self._tracer.span("ledger.submit"):
+            return await future
 
     async def _work(self) -> None:
         try:

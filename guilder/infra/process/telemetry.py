@@ -205,6 +205,11 @@ class Telemetry:
         self._lag.set(lag_seconds)
         self._dead.set(dead)
 
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of this process alone."""
+        yield from self._registry.collect()
+        yield from _Processes(None).collect()
+
     def render(self) -> bytes:
         """All metrics as text; with several workers, of all of them."""
         registry, folder = self._registry, os.environ.get(MULTIPROCESS_FOLDER)
