@@ -4,8 +4,9 @@ Open attempts are told and are no breach: a process that was killed leaves one, 
 it did was kept.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from guilder.core.clock import SystemClock, iso_instant
@@ -73,8 +74,11 @@ class Verification:
         if audit.broken is not None:
             yield f"The audit trail is broken: {_named(audit.broken)}"
             return
-        yield f"The audit trail holds: {audit.number} rows."
-        if audit.keyed_from is not None and audit.keyed_from > 1:
+        yield f"The audit trail holds: {audit.number - audit.archived} rows."
+        if audit.archived:
+            checked = f"{audit.in_files} of them were checked" if audit.in_files else "not checked"
+            yield f"Rows up to {audit.archived} are in archives, {checked}."
+        if audit.keyed_from is not None and audit.keyed_from > audit.archived + 1:
             yield f"Rows before {audit.keyed_from} carry no key: only an anchor proves them."
         if audit.under_lost_keys:
             yield f"Rows under lost keys, which only an anchor proves: {audit.under_lost_keys}"
@@ -92,6 +96,7 @@ async def verify_database(
     anchor: Anchor | None = None,
     audit_anchor: Anchor | None = None,
     progress: Callable[[str, int], None] | None = None,
+    archives: Sequence[Path] = (),
 ) -> Verification:
     """Check the whole database; with ``signer_of`` the audit trail's keys, too.
 
@@ -104,7 +109,7 @@ async def verify_database(
     signer = None if signer_of is None else signer_of()
 
     async def check(view: View) -> Verification:
-        return await verify_view(view, signer, anchor, audit_anchor, progress)
+        return await verify_view(view, signer, anchor, audit_anchor, progress, archives)
 
     database = Database(url)
     try:
@@ -121,10 +126,13 @@ async def verify_view(
     anchor: Anchor | None = None,
     audit_anchor: Anchor | None = None,
     progress: Callable[[str, int], None] | None = None,
+    archives: Sequence[Path] = (),
 ) -> Verification:
     """Check everything through one view."""
     books = await verify_ledger(view, anchor=anchor, progress=progress)
-    audit = await verify_audit(view, signer=signer, anchor=audit_anchor, progress=progress)
+    audit = await verify_audit(
+        view, signer=signer, anchor=audit_anchor, progress=progress, archives=archives
+    )
     guard = await broken_guard(view, metadata.tables.values())
     booked_at = await last_booked_at(view)
     return Verification(

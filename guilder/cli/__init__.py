@@ -32,7 +32,7 @@ from guilder.bootstrap import (
     open_bank,
     open_keys,
 )
-from guilder.cli import admin, keys, shell
+from guilder.cli import admin, audit, keys, shell
 from guilder.cli.troubles import REFUSED, reported_errors, say
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
@@ -69,6 +69,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # it shows local variables, and with them secrets
 )
+app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(admin.app, name="admin")
 _log = logging.getLogger("guilder")
@@ -90,6 +91,10 @@ AnchorOption = Annotated[
         metavar="NUMBER:HASH",
         help="As an earlier report gave it: history up to there must be the same.",
     ),
+]
+ArchiveOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="A file of `guilder audit archive` to check as well; as often as need be."),
 ]
 
 
@@ -192,7 +197,10 @@ def seed(
 
 @app.command()
 def verify(
-    as_json: AsJson = False, anchor: AnchorOption = None, audit_anchor: AnchorOption = None
+    as_json: AsJson = False,
+    anchor: AnchorOption = None,
+    audit_anchor: AnchorOption = None,
+    archive: ArchiveOption = None,
 ) -> None:
     """Check the books, the audit trail, both chains and every reference.
 
@@ -210,6 +218,7 @@ def verify(
                     lambda: audit_signer(settings, open_keys(settings, SystemClock())),
                     *anchors,
                     lambda name, n: bar(name, n, None),
+                    archive or (),
                 )
             )
         say(json.dumps(found.document()) if as_json else "\n".join(found.lines()))

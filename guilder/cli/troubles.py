@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from guilder.core.errors import Invalid, Refusal, Unavailable
 from guilder.core.ports import SecretsReadOnly, SecretsUnavailable
+from guilder.db.audit_archive import InvalidArchive
 from guilder.db.engine import UnsafeDatabase
 from guilder.db.files import ForeignFolder, Unwritable
 from guilder.db.migrate import NewerDatabase, OlderDatabase
@@ -55,6 +56,8 @@ def reported_errors() -> Iterator[None]:
         SecretsUnavailable,
     ) as error:
         _end(ENVIRONMENT_ERROR, str(error))
+    except InvalidArchive as error:
+        _end(REFUSED, f"nothing was archived: {error}")
     except SecretsReadOnly as error:
         _end(REFUSED, str(error))
     except Unavailable:

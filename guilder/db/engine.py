@@ -132,9 +132,12 @@ def prepare_sqlite(cursor: Any) -> None:
 
 
 class Database:
-    """The engines behind one address; knows how to begin a write and how to open a view."""
+    """The engines behind one address; knows how to begin a write and how to open a view.
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    ``as_owner`` keeps the rights of who owns the tables, and takes whatever time it needs.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, as_owner: bool = False) -> None:
         self.url = url
         self.sqlite = is_sqlite(url)
         self.files: SqliteFiles | None = None
@@ -144,7 +147,7 @@ class Database:
             self.writer = _sqlite_engine(url, self.files, "BEGIN IMMEDIATE", 1)
             self.reader = _sqlite_engine(url, self.files, "BEGIN", pool_size)
         else:
-            self.writer = self.reader = _postgres_engine(url, pool_size)
+            self.writer = self.reader = _postgres_engine(url, pool_size, as_owner=as_owner)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -285,11 +288,16 @@ def _sqlite_engine(url: str, files: SqliteFiles, begin: str, pool_size: int) -> 
     return engine
 
 
-def _postgres_engine(url: str, pool_size: int) -> AsyncEngine:
+def _postgres_engine(url: str, pool_size: int, *, as_owner: bool) -> AsyncEngine:
     settings = {"application_name": "guilder", "jit": "off"}
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: connect_postgres(url, settings, command_seconds=VIEW_SECONDS),
+        async_creator=lambda: connect_postgres(
+            url,
+            settings,
+            steps_down=not as_owner,
+            command_seconds=None if as_owner else VIEW_SECONDS,
+        ),
         pool_size=pool_size,
         hide_parameters=True,  # an error in the log names the statement, never what was stored
         max_overflow=pool_size,

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, String, cast, func, literal_column, select, tuple_
 
-from guilder.db.audit import COVERED, Phase, audit_events, audit_head
+from guilder.db.audit import COVERED, FIRST_LINK, Phase, audit_events, audit_head
 from guilder.db.base import Guid
 from guilder.db.unit_of_work import View
-from guilder.domains.audit.rules import AuditEvent, AuditFilter
+from guilder.domains.audit.rules import ARCHIVE_ACTION, AuditEvent, AuditFilter
 
 EVENTS_PER_PAGE: Final = 5_000
 
@@ -42,13 +42,18 @@ async def newest_events(
     return [_event(row) for row in await view.all(statement)]
 
 
-async def every_event(view: View) -> AsyncIterator[Sequence[Any]]:
-    """Pages of raw rows by number. Ids come as text, so that a bent one is seen as it stands."""
+async def every_event(view: View, last: int | None = None) -> AsyncIterator[Sequence[Any]]:
+    """Pages of raw rows by number, up to ``last``.
+
+    Ids come as text, so that a bent one is seen as it stands.
+    """
     raw = [
         cast(_C[name], String).label(name) if isinstance(_C[name].type, Guid) else _C[name]
         for name in COVERED
     ]
     statement = select(_C.id, *raw, _C.chain, _C.key_id).order_by(_C.id).limit(EVENTS_PER_PAGE)
+    if last is not None:
+        statement = statement.where(_C.id <= last)
     after = None
     while True:
         rows = await view.all(statement if after is None else statement.where(_C.id > after))
@@ -63,6 +68,49 @@ async def trail_lacks_keys(view: View) -> bool:
     """Whether there are rows and the last of them carries no key."""
     last = await view.first(select(_C.key_id).order_by(_C.id.desc()).limit(1))
     return last is not None and last.key_id is None
+
+
+async def chain_of(view: View, number: int) -> bytes | None:
+    """The hash of a row, None where there is none of that number."""
+    found = await view.scalar(select(_C.chain).where(_C.id == number))
+    return None if found is None else bytes(found)
+
+
+async def last_before(view: View, instant: int) -> int:
+    """The number up to which every row is older than an instant; 0 when there is none."""
+    younger = await view.scalar(select(func.min(_C.id)).where(_C.at >= instant))
+    if younger is not None:
+        return int(younger) - 1
+    return int(await view.scalar(select(func.max(_C.id))) or 0)
+
+
+async def archive_mark(view: View) -> tuple[int, bytes] | None:
+    """Number and hash of the last row that was moved into a file, as the trail itself tells them.
+
+    Whoever asks has to follow the chain to where it is told: only that proves it.
+    """
+    row = await view.first(
+        select(_C.detail)
+        .where(_C.action == ARCHIVE_ACTION, _C.phase == Phase.SUCCEEDED.value)
+        .order_by(_C.at.desc(), _C.id.desc())
+        .limit(1)
+    )
+    return None if row is None else read_mark(row.detail)
+
+
+async def beginning(view: View) -> tuple[int, bytes]:
+    """The number of the first row, and the hash of the one before it, which a file holds."""
+    mark = await archive_mark(view)
+    return (1, FIRST_LINK) if mark is None else (mark[0] + 1, mark[1])
+
+
+def read_mark(detail: str | None) -> tuple[int, bytes] | None:
+    """What a row about an archive tells of its last row; None for one that tells nothing."""
+    try:
+        told = json.loads(detail or "")
+        return int(told["last"]), bytes.fromhex(told["chain"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 async def audit_trail_head(view: View) -> Any:

@@ -48,7 +48,9 @@ async def list_audit_events(
 ) -> Reply:
     """The audit trail, newest first: who attempted what, and how it ended.
 
-    All filters can be combined.
+    All filters can be combined. A list up to an instant that is over may gain rows for a minute:
+    `at` is when something was told, and it is seen once it is committed. `number` follows the
+    commits: go by it to copy the trail without gaps.
     """
     wanted = AuditFilter(actor, action, phase, subject, from_, to)
     found = await runner.view(queries.list_audit_events, auditor, wanted, page)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+ARCHIVE_ACTION: Final = "audit.archive"
+"""What the trail says where its beginning was moved into a file."""
+
 _VERSION_AND_VARIANT: Final = 7 << 76 | 0b10 << 62
 
 
