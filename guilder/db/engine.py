@@ -7,7 +7,7 @@ write; PostgreSQL has one pool whose views are READ ONLY transactions.
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Never
 from urllib.parse import quote
@@ -32,6 +32,9 @@ from guilder.db.sqlite_files import SqliteFiles
 
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long one statement waits on SQLite while somebody else writes."""
+ACQUIRE_SECONDS: Final = 5.0
+"""How long PostgreSQL may take until there is a connection that works: a new one, or a pooled one
+that answers."""
 VIEW_SECONDS: Final = 30.0
 """How long one statement of a view may take on PostgreSQL."""
 
@@ -152,7 +155,7 @@ class Database:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A writing transaction: committed at the end of the block, rolled back on an exception."""
-        async with self.writer.begin() as connection:
+        async with self._acquired(self.writer.begin()) as connection:
             if not self.sqlite:
                 await connection.execute(_BEGUN)
             yield connection
@@ -168,7 +171,7 @@ class Database:
             async with self.begin() as connection:
                 yield connection
             return
-        async with self.writer.connect() as connection:
+        async with self._acquired(self.writer.connect()) as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             yield connection
 
@@ -176,7 +179,7 @@ class Database:
     async def view(self) -> AsyncIterator[AsyncConnection]:
         """A transaction with one snapshot that the database lets read and nothing else."""
         try:
-            async with self.reader.connect() as connection:
+            async with self._acquired(self.reader.connect()) as connection:
                 if not self.sqlite:
                     await connection.execution_options(
                         isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -186,6 +189,20 @@ class Database:
             if _told(error)[1] == sqlite3.SQLITE_READONLY:
                 raise  # a view that writes is a defect, not a database that cannot be written
             raise_translated(error)
+
+    @asynccontextmanager
+    async def _acquired(
+        self, opening: AbstractAsyncContextManager[AsyncConnection]
+    ) -> AsyncIterator[AsyncConnection]:
+        """A connection of the pool, tried before it is used. Raises ``TimeoutError``.
+
+        Where the server stands still the trial alone would last as long as a statement may. SQLite
+        has no server, and its own bounds of waiting.
+        """
+        async with AsyncExitStack() as held:
+            async with asyncio.timeout(None if self.sqlite else ACQUIRE_SECONDS):
+                connection = await held.enter_async_context(opening)
+            yield connection
 
     async def ping(self) -> None:
         """Prove that a query is answered, on SQLite from the file that lies at its path.

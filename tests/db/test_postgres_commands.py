@@ -1,11 +1,14 @@
 """Connections to PostgreSQL: what an address says holds for both drivers."""
 
 import asyncio
+import os
+import signal
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from guilder.core.clock import SystemClock
@@ -52,6 +55,37 @@ async def test_both_drivers_ask_for_tls_as_the_address_says(query: str, wanted: 
         assert asked == [wanted] * len(asked)
         assert len(asked) >= 3
         await database.close()
+
+
+@pytest.mark.parametrize(
+    "door",
+    ["begin", *(pytest.param(d, marks=pytest.mark.heavy) for d in ("single", "view", "ping"))],
+)
+async def test_a_connection_whose_server_stands_still_is_not_waited_for_long(
+    postgres_url: str, door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried before it is used, and only work that has begun waits as long as work may."""
+    monkeypatch.setattr("guilder.db.engine.ACQUIRE_SECONDS", 0.2)
+    database = Database(postgres_url)
+    async with database.view() as connection:
+        backend = await connection.scalar(text("SELECT pg_backend_pid()"))
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        with pytest.raises((Unavailable, TimeoutError)):
+            async with asyncio.timeout(20):
+                await used(database, door)
+        await used(database, door)  # by a new connection
+    finally:
+        os.kill(backend, signal.SIGCONT)
+        await database.close()
+
+
+async def used(database: Database, door: str) -> None:
+    if door == "ping":
+        await database.ping()
+        return
+    async with getattr(database, door)() as connection:
+        await connection.execute(text("SELECT 1"))
 
 
 async def test_an_address_as_hosts_hand_it_out_serves_both_drivers(postgres_url: str) -> None:
