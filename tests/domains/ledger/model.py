@@ -86,10 +86,17 @@ class Model:
                 return [outcomes[i] if i == culprit else failed for i in range(len(unit.postings))]
         if unit.dry_run:
             self.books = before
-            return [("dry", *o[3:]) if o[0] == "created" else o for o in outcomes]
+            return [self._dry(outcome) for outcome in outcomes]
         if unit.key and any(o[0] != "rejected" for o in outcomes):
             self.books.keys[unit.key] = (unit.fingerprint, ("unit", outcomes))
         return outcomes
+
+    def _dry(self, outcome: Outcome) -> Outcome:
+        if outcome[0] == "created":
+            return ("dry", *outcome[3:])
+        if outcome[0] == "replayed" and outcome[1] > len(self.books.transfers):
+            return ("replayed", 0, *outcome[2:])
+        return outcome
 
     def posting(self, p: Posting, group: int | None) -> Outcome:
         if p.key is not None and p.key in self.books.keys:

@@ -53,6 +53,16 @@ def test_a_key_twice_in_a_batch_is_booked_once() -> None:
     assert state.accounts[ALICE].credits == 5
 
 
+def test_a_dry_run_numbers_nothing_that_it_has_not_found_booked() -> None:
+    state = till()
+    ask(state, keyed(key=b"booked"))
+    unit = Unit([keyed(), keyed(), keyed(key=b"booked")], dry_run=True)
+    results = decided(state, unit).results[0].results
+    assert [(one.status, one.number) for one in results] == [
+        ("created", 0), ("replayed", 0), ("replayed", 1),
+    ]  # fmt: skip
+
+
 def test_a_key_used_with_other_fields_is_a_conflict_also_within_a_batch() -> None:
     assert ask(till(), keyed(), keyed(fingerprint=b"g")) == ["created", "idempotency_conflict"]
 

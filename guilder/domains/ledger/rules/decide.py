@@ -99,7 +99,7 @@ class _Decider:
         overlay = self.overlay = Overlay(self.state, self.out)
         self.group = self.out.last_no + 1 if unit.atomic and len(unit.postings) > 1 else None
         results: list[PostingResult] = []
-        failed = False
+        failed, last_no = False, self.out.last_no
         for posting in unit.postings:
             result = self._posting(posting)
             results.append(result)
@@ -113,7 +113,7 @@ class _Decider:
             return UnitResult(_group_failed(results, len(unit.postings)), unit.label)
         if unit.dry_run:
             for result in results:
-                if result.status == "created":
+                if result.number > last_no:  # booked in this unit, or told again what was
                     result.number = 0
         return UnitResult(results, unit.label)
 
