@@ -47,10 +47,16 @@ async def stored(url: str) -> dict[str, int]:
 
 
 async def size(url: str) -> int:
-    """How many bytes the bank takes: files and log on SQLite, tables with indexes elsewhere."""
+    """How many bytes the bank takes: files and log on SQLite, tables with indexes elsewhere.
+
+    What PostgreSQL's own vacuuming writes beside them is not a stranger's doing.
+    """
     if is_sqlite(url):
         return sum(path.stat().st_size for path in sqlite_files(url) if path.exists())
-    total = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r'"
+    total = (
+        "SELECT sum(pg_relation_size(oid)) FROM pg_class"
+        " WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace"
+    )
     return int((await owner.rows(url, total))[0][0])
 
 
