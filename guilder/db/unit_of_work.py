@@ -99,8 +99,10 @@ class UnitOfWork(View):
         """
         self.audit_details.add(subject, detail)
 
-    async def record(self, event: Event) -> None:
+    async def record(self, event: Event, delay_us: int = 0) -> None:
         """Append an event to the outbox of this transaction, with its deliveries.
+
+        They are due after ``delay_us``.
 
         From here to the end of the transaction no other one adds to the same stream for the
         same subscribers, so that ids within a stream follow commits.
@@ -113,7 +115,7 @@ class UnitOfWork(View):
         if self.dialect == "postgresql":
             await self.execute(_LOCK_STREAM, {"s": _STREAM_LOCKS, "n": stream_lock(event.stream)})
         event_id = await self.scalar(statement.returning(outbox.c.id))
-        rows = delivery_rows(event_id, event, subscribers, self.now_us)
+        rows = delivery_rows(event_id, event, subscribers, self.now_us + delay_us)
         await self.execute(deliveries.insert(), rows)
 
     async def claim(self, key: bytes) -> None:

@@ -42,7 +42,10 @@ _STANDARD: Final = "\n".join(
         f"x-request-id: {REQUEST_ID}",
     )
 )
-_DUE: Final = text("SELECT count(*) FROM outbox_deliveries WHERE state = 'pending'")
+_DUE: Final = text(
+    "SELECT count(*) FROM outbox_deliveries WHERE state = 'pending'"
+    " AND (due_at <= :n OR claim IS NOT NULL)"
+)
 _ITEM_END: Final = re.compile(r"(?<=[}\]]),")
 
 
@@ -200,11 +203,12 @@ class Walk:
 
     async def _deliver(self) -> None:
         """Let the office send what the last request has asked for, and write it down."""
-        if not await self.office.runner.view(lambda view: view.scalar(_DUE)):
+        now = {"n": self.office.clock.now_us()}
+        if not await self.office.runner.view(lambda view: view.scalar(_DUE, now)):
             return
         jobs = [job for job in jobs_of(self.office) if job.name.startswith("deliver to ")]
         async with asyncio.timeout(10), jobs_running(self.office, jobs):
-            while await self.office.runner.view(lambda view: view.scalar(_DUE)):
+            while await self.office.runner.view(lambda view: view.scalar(_DUE, now)):
                 await asyncio.sleep(0.002)
         for path in sorted(set(self.folder.glob("*.eml")) - self._read):
             self._read.add(path)

@@ -7,12 +7,21 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from guilder.core.actor import Actor
-from guilder.core.clock import FixedClock
+from guilder.core.actor import SYSTEM, Actor
+from guilder.core.clock import MINUTE_US, FixedClock
 from guilder.core.errors import Refusal
 from guilder.db.audit import audit_events
+from guilder.db.deliveries import deliveries
 from guilder.db.run import Runner
-from guilder.domains.identity.models import users
+from guilder.domains.identity.commands.letters import (
+    LetterClaim,
+    MarkLetterSent,
+    SendLetter,
+    mark_letter_sent,
+    send_letter,
+)
+from guilder.domains.identity.events import LetterRequested
+from guilder.domains.identity.models import letters, users
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.doors import ADDRESS, WRONG, actor_of, enrol, log_in
@@ -115,6 +124,35 @@ async def test_a_refused_sign_in_has_failed_with_its_code(
     assert await told(runner, tried(PASSWORD)) == (
         "email_unverified", failed(refused, "email_unverified", ada, locked=False),
     )  # fmt: skip
+
+
+async def test_the_owner_is_told_of_a_password_without_a_code_that_led_nowhere(
+    auth: AuthenticationService, runner: Runner, clock: FixedClock, ada: SignedIn
+) -> None:
+    """Five minutes later, unless they have signed in meanwhile; and once a day."""
+    runner._routes = {LetterRequested.type: ("letters",)}
+    secret, _ = await enrol(auth, ada, clock)
+    async with runner.database.begin() as connection:
+        await connection.execute(users.update().values(email_verified=True))
+
+    async def is_sent(*, is_finished: bool) -> bool:
+        await told(runner, log_in(auth, None, STRANGER, "Robot"))
+        own = letters.select().where(letters.c.purpose == "without_code")
+        newest = own.order_by(letters.c.id.desc()).limit(1)
+        row = await runner.view(lambda view: view.first(newest))
+        due = select(deliveries.c.due_at).order_by(deliveries.c.event_id.desc()).limit(1)
+        assert await runner.view(lambda view: view.scalar(due)) == clock.now_us() + 5 * MINUTE_US
+        clock.advance(seconds=300)
+        if is_finished:
+            await log_in(auth, code_at(secret, clock))
+        sent = await runner.run(send_letter, SendLetter(row.id, row.id.bytes * 2), SYSTEM)
+        if not isinstance(sent, LetterClaim):
+            await runner.run(mark_letter_sent, MarkLetterSent(row.id), SYSTEM)
+        return not isinstance(sent, LetterClaim)
+
+    for is_finished, wanted in ((True, False), (False, True), (False, False)):
+        assert await is_sent(is_finished=is_finished) is wanted
+        clock.advance(seconds=60)
 
 
 async def test_attempts_while_locked_are_told(

@@ -34,7 +34,8 @@ from guilder.domains.identity.rules.users import User, email_key
 
 async def queue_letter(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> None:
     """Queue a letter; without a ``user_id`` none is sent, after the same work."""
-    await uow.record(LetterRequested((await new_letter(uow, purpose, user_id)).id))
+    event = LetterRequested((await new_letter(uow, purpose, user_id)).id)
+    await uow.record(event, purpose.delay_us)
 
 
 async def new_letter(uow: UnitOfWork, purpose: Purpose, user_id: UUID | None) -> Letter:
@@ -134,6 +135,10 @@ async def _may_go(view: View, claimed: ClaimedLetter) -> bool:
     if purpose is Purpose.NEW_EMAIL:
         owner = await users.find_by_email(view, claimed.to)
         return owner is None or owner.id == user.id or owner.yields_address
+    if purpose is Purpose.WITHOUT_CODE and await letters.has_signed_in_since(
+        view, user.id, claimed.letter.created_at
+    ):
+        return False
     return bool(purpose.token_us) or user.email_verified
 
 

@@ -26,7 +26,7 @@ class RefuseSignIn:
     """Let nobody in, for this reason; ``user_id`` is who was meant, where there is such a user.
 
     A wrong guess is counted under its ``key``; ``letter`` is what the user is told when that locks,
-    None for nothing.
+    None for nothing. Without a key it was no guess, and they are told at once.
     """
 
     action: ClassVar[str] = OpenSession.action
@@ -59,4 +59,6 @@ async def refuse(uow: UnitOfWork, cmd: RefuseSignIn) -> Err[Refusal]:
         if now.locked_until > uow.now_us and now.last_at == uow.now_us:
             told = cmd.user_id if cmd.letter else None
             await queue_letter(uow, cmd.letter or Purpose.LOCK, told)
+    elif cmd.letter is not None:
+        await queue_letter(uow, cmd.letter, cmd.user_id)
     return Err(cmd.refusal)

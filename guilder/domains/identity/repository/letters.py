@@ -32,6 +32,14 @@ async def is_to_somebody(view: View, letter_id: UUID) -> bool:
     return await view.first(found) is not None
 
 
+async def has_signed_in_since(view: View, user_id: UUID, instant: int) -> bool:
+    """Whether a user has opened a session since then."""
+    found = select(sessions.c.id).where(
+        sessions.c.user_id == user_id, sessions.c.created_at >= instant
+    )
+    return await view.first(found.limit(1)) is not None
+
+
 async def letter_and_user(uow: UnitOfWork, letter_id: UUID) -> tuple[Letter, User] | None:
     """A letter and whose it is, both locked until the transaction ends; None when nobody's."""
     return _found(

@@ -27,6 +27,7 @@ class Purpose(Enum):
     KNOWN = "known"
     NEW_EMAIL = "new_email"
     UNDO_EMAIL = "undo_email"
+    WITHOUT_CODE = "without_code"
 
     @property
     def token_us(self) -> int:
@@ -37,6 +38,11 @@ class Purpose(Enum):
     def wait_us(self) -> int:
         """How long a letter may wait for the way to be free; later it is not sent any more."""
         return HOUR_US if self is Purpose.RESET else DAY_US
+
+    @property
+    def delay_us(self) -> int:
+        """How long it waits before it goes: who gave no code mostly does so within that time."""
+        return 5 * MINUTE_US if self is Purpose.WITHOUT_CODE else 0
 
     @property
     def cooldown_us(self) -> int:

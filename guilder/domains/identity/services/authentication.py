@@ -225,7 +225,9 @@ class AuthenticationService:
         if found.totp is None:
             return None
         if code is None:
-            refused = RefuseSignIn(SecondFactorRequired(), found.user.id)
+            refused = RefuseSignIn(
+                SecondFactorRequired(), found.user.id, letter=Purpose.WITHOUT_CODE
+            )
             await self._runner.refuse(refuse, refused, actor)
         return await self.factors.check(found.totp, code, actor, *place)
 

@@ -54,6 +54,7 @@ CODES_GUESSED: Final = _letter("codes_guessed", "until")
 SESSION_GUESSED: Final = _letter("session_guessed", "until")
 PASSWORD_RESET: Final = _letter("password_reset", "at", "device", "factors", "hours")
 LOGIN_EXISTS: Final = _letter("login_exists")
+PASSWORD_GIVEN: Final = _letter("password_given", "at")
 NEW_EMAIL: Final = _letter("new_email", "hours")
 EMAIL_CHANGED: Final = _letter("email_changed", "email", "days")
 LOGIN_CLOSED: Final = _letter("login_closed", "at")
@@ -67,6 +68,7 @@ LETTERS: Final = (
     CODES_GUESSED,
     SESSION_GUESSED,
     LOGIN_EXISTS,
+    PASSWORD_GIVEN,
     NEW_EMAIL,
     EMAIL_CHANGED,
     LOGIN_CLOSED,
@@ -204,6 +206,9 @@ class LetterSender:
             case Purpose.LOCK | Purpose.CODES | Purpose.SESSION:
                 until = _moment(claimed.letter.created_at + LOCK_US)
                 return compose(_LOCKS[purpose], to, key, link=reset, until=until)
+            case Purpose.WITHOUT_CODE:
+                at = _moment(claimed.letter.created_at)
+                return compose(PASSWORD_GIVEN, to, key, link=reset, at=at)
             case Purpose.KNOWN:
                 return compose(LOGIN_EXISTS, to, key, link=reset)
             case Purpose.NEW_EMAIL:
