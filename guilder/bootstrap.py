@@ -13,7 +13,7 @@ from typing import Any, Final
 from guilder.api.auth import Principal, TokenCache
 from guilder.api.limits import RateLimits
 from guilder.api.policies import RouteClass
-from guilder.core.actor import SYSTEM, FactorDemand
+from guilder.core.actor import FactorDemand
 from guilder.core.clock import DAY_US, SECOND_US, Clock, SystemClock
 from guilder.core.errors import Unavailable, cause_of
 from guilder.core.events import Subscriber
@@ -30,8 +30,7 @@ from guilder.db.run import Runner
 from guilder.db.tracing import trace_statements
 from guilder.domains.accounts.commands import close_accounts
 from guilder.domains.accounts.services import AccountDirectory
-from guilder.domains.audit.commands import BeginSigning, begin_signing
-from guilder.domains.audit.queries import trail_lacks_keys
+from guilder.domains.audit.services import bring_trail_up, trail_is_behind
 from guilder.domains.identity.queries import has_factor, session_user, unknown_keys
 from guilder.domains.identity.rules.sessions import SessionLife
 from guilder.domains.identity.services.authentication import AuthenticationService
@@ -426,22 +425,24 @@ async def migrate_bank(settings: Settings, *, new: bool = False) -> bool:
         settings.database_wait_seconds,
     )
     known.remember()
-    if changed:
-        await _begin_signing(settings)
+    await _complete_trail(settings)
     return changed
 
 
-async def _begin_signing(settings: Settings) -> None:
-    """Where the trail is older than its keys, let the first row that carries one be of now."""
+async def _complete_trail(settings: Settings) -> None:
+    """Where the trail is older than its keys, or than digests of rows, let it have them from now.
+
+    A start that was killed meanwhile leaves it to the next.
+    """
     database = Database(settings.database)
     try:
         clock = SystemClock()
-        if not await Runner(database, clock).view(trail_lacks_keys):
+        if not await trail_is_behind(Runner(database, clock)):
             return
         keys = await asyncio.to_thread(open_keys, settings, clock)
         await check_stored_keys(settings, keys)
         runner = Runner(database, clock, signer=audit_signer(settings, keys))
-        await runner.run(begin_signing, BeginSigning(), SYSTEM)
+        await bring_trail_up(runner)
     finally:
         await database.close()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from guilder.core.clock import SystemClock, iso_instant
 from guilder.core.ports import AuditSigner
+from guilder.db.digest_proof import DigestTrail
 from guilder.db.engine import Database, is_sqlite, sqlite_path
 from guilder.db.guards import broken_guard
 from guilder.db.migrate import expect_current
@@ -29,19 +30,23 @@ type Anchor = tuple[int, str]
 class Verification:
     """Both reports, the first guard of the database that is not as it was made, and its size.
 
+    ``rows`` have digests in the trail; ``row`` is the first of them that is not what they say.
+
     Users and last booking tell a bank from an empty or an old copy of it.
     """
 
     books: Report
     audit: AuditReport
     guard: BrokenRow | None
+    rows: int
+    row: BrokenRow | None
     users: int
     last_booked_at: str | None
 
     @property
     def broken(self) -> BrokenRow | None:
-        """What does not hold: the first row of the books, else of the audit trail, else a guard."""
-        return self.books.broken or self.audit.broken or self.guard
+        """What does not hold, first of the books, then of the audit trail, then a guard."""
+        return self.books.broken or self.audit.broken or self.row or self.guard
 
     def document(self) -> dict[str, Any]:
         """For machines: the ledger's report, the audit trail's under ``audit``, and the guard."""
@@ -51,6 +56,8 @@ class Verification:
             "broken": None if self.broken is None else asdict(self.broken),
             "audit": asdict(self.audit),
             "guard": None if self.guard is None else asdict(self.guard),
+            "rows": self.rows,
+            "row": None if self.row is None else asdict(self.row),
             "users": self.users,
             "last_booked_at": self.last_booked_at,
         }
@@ -62,6 +69,12 @@ class Verification:
         if not self.users and not self.books.transfers:
             yield "THIS BANK IS EMPTY: it has no users and no transfers. Is it the one you mean?"
 
+    def _rows(self) -> Iterator[str]:
+        if self.row is not None:
+            yield f"A row is not as the audit trail has it: {_named(self.row)}"
+        elif self.rows:
+            yield f"Rows that the audit trail tells of, all as it has them: {self.rows}"
+
     def _verdict(self) -> Iterator[str]:
         books, audit = self.books, self.audit
         if books.broken is None:
@@ -69,6 +82,7 @@ class Verification:
             yield f"{books.accounts} accounts. Anchor: {books.batch}:{books.chain}"
         else:
             yield f"The books are broken: {_named(books.broken)}"
+        yield from self._rows()
         if self.guard is not None:
             yield f"History is not guarded: {_named(self.guard)}"
         if audit.broken is not None:
@@ -130,15 +144,25 @@ async def verify_view(
 ) -> Verification:
     """Check everything through one view."""
     books = await verify_ledger(view, anchor=anchor, progress=progress)
+    trail, rows = DigestTrail(), 0
     audit = await verify_audit(
-        view, signer=signer, anchor=audit_anchor, progress=progress, archives=archives
+        view,
+        signer=signer,
+        anchor=audit_anchor,
+        progress=progress,
+        archives=archives,
+        digests=trail,
     )
+    if audit.broken is None:
+        rows = await trail.compare(view)
     guard = await broken_guard(view, metadata.tables.values())
     booked_at = await last_booked_at(view)
     return Verification(
         books,
         audit,
         None if guard is None else BrokenRow(*guard),
+        rows,
+        None if trail.broken is None else BrokenRow(*trail.broken),
         await count_users(view),
         None if booked_at is None else iso_instant(booked_at),
     )

@@ -42,6 +42,7 @@ from guilder.db.base import (
     metadata,
     only_changes,
 )
+from guilder.db.digests import NOTHING_CHANGED, no_digests
 
 _HAS_SUBJECT: Final = text("subject IS NOT NULL")
 _FAILED: Final = text("phase = 'failed'")
@@ -63,6 +64,7 @@ audit_events = Table(
     Column("detail", String),
     Column("chain", Bytes, nullable=False),
     Column("key_id", Bytes),
+    Column("digests", String),
     CheckConstraint("phase IN ('attempted', 'succeeded', 'failed')", name="phase"),
     Index(None, "at", "id"),
     Index(None, "actor", "at", "id"),
@@ -81,10 +83,14 @@ audit_head = Table(
     Column("lane", Small, primary_key=True, autoincrement=False),
     Column("last_id", Big, nullable=False),
     Column("chain", Bytes, nullable=False),
+    Column("digest_key", Bytes),
     CheckConstraint("lane = 0", name="single"),
     **only_changes("last_id", "chain"),
     **STRICT,
 )
+
+no_digests(audit_events, "they are the trail")
+no_digests(audit_head, "it is what the trail ends in")
 
 SQLITE_LINK: Final = "guilder_chain_link"
 """The name of ``audit_chain_hash`` as a function of SQL on SQLite connections that write."""
@@ -96,7 +102,10 @@ COVERED: Final = (
     "at", "attempt_id", "action", "phase", "actor", "session_id", "subject", "code",
     "request_id", "ip_address", "detail",
 )  # fmt: skip
-"""The columns that a row's hash covers besides its number. For ever: rows are hashed by it."""
+"""The columns that a row's hash covers besides its number. For ever: rows are hashed by it.
+
+Where a row has ``digests`` it covers them, too.
+"""
 
 
 class Phase(StrEnum):
@@ -133,9 +142,14 @@ class AuditEntry:
     actor: Actor
     code: str | None = None
     details: AuditDetails = field(default_factory=AuditDetails)
+    digests: str | None = None
 
     def columns(self) -> dict[str, Any]:
-        """The values of the columns that are ``COVERED``."""
+        """The values of the columns that are ``COVERED``, and the digests.
+
+        Every success tells these: one that does not is of a trail from before them.
+        """
+        has_succeeded = self.phase is Phase.SUCCEEDED
         return {
             "at": self.at_us,
             "attempt_id": self.attempt_id,
@@ -148,12 +162,15 @@ class AuditEntry:
             "request_id": self.actor.request_id,
             "ip_address": self.actor.ip_address,
             "detail": _json(self.details.detail) if self.details.detail else None,
+            "digests": self.digests or (NOTHING_CHANGED if has_succeeded else None),
         }
 
 
 def content(columns: Mapping[str, Any]) -> bytes:
     """The canonical form of a row: its covered columns as a JSON array, in order, in ASCII."""
-    return _json([columns[name] for name in COVERED]).encode()
+    digests = columns["digests"]
+    told = () if digests is None else (digests,)
+    return _json([*[columns[name] for name in COVERED], *told]).encode()
 
 
 def audit_chain_hash(previous: bytes, number: int, row: bytes) -> bytes:
@@ -219,7 +236,7 @@ def _sqlite_append() -> Insert:
 
 
 def _insert(number: ColumnElement[int], chain: ColumnElement[bytes]) -> Insert:
-    names = (*COVERED, "key_id")
+    names = (*COVERED, "digests", "key_id")
     given = [bindparam(f"new_{name}", type_=audit_events.c[name].type) for name in names]
     return audit_events.insert().from_select(["id", *names, "chain"], select(number, *given, chain))
 

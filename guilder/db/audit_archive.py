@@ -70,7 +70,7 @@ class ArchiveWriter:
 
     def add(self, row: Any) -> None:
         """Write a raw row of the trail."""
-        told = {"id": row.id} | {name: getattr(row, name) for name in COVERED}
+        told = {"id": row.id} | {name: getattr(row, name) for name in (*COVERED, "digests")}
         key = None if row.key_id is None else bytes(row.key_id).hex()
         self._line({**told, "chain": bytes(row.chain).hex(), "key_id": key})
         self._last = (row.id, bytes(row.chain))
@@ -129,7 +129,7 @@ def archived_rows(path: Path) -> Iterator[ArchivedRow]:
             return
         try:
             chain, key = bytes.fromhex(line["chain"]), line["key_id"]
-            columns = {name: line[name] for name in COVERED}
+            columns = {name: line[name] for name in COVERED} | {"digests": line.get("digests")}
             row = ArchivedRow(
                 int(line["id"]), columns, chain, key and bytes.fromhex(key), line["action"]
             )

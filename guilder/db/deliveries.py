@@ -41,6 +41,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from guilder.core.clock import SECOND_US, Clock
 from guilder.core.events import Delivery, Event, EventRoutes
 from guilder.db.base import STRICT, Big, Guid, Small, String, metadata
+from guilder.db.digests import no_digests
 from guilder.db.engine import Database, raise_translated
 from guilder.db.outbox import outbox
 
@@ -73,6 +74,8 @@ deliveries = Table(
     _partial("ix_outbox_deliveries_dead", "state = 'dead'", "subscriber"),
     **STRICT,
 )
+
+no_digests(deliveries, "they are over once they are made")
 
 # Written out, not bound: only then do both planners know that the partial indexes apply.
 PENDING: Final[ColumnElement[str]] = literal_column("'pending'")

@@ -12,6 +12,7 @@ from sqlalchemy import Column, Table
 
 from guilder.core.errors import IdempotencyConflict
 from guilder.db.base import STRICT, Big, Bytes, Small, metadata, only_changes
+from guilder.db.digests import no_digests
 from guilder.db.unit_of_work import UnitOfWork
 
 idempotency_keys = Table(
@@ -25,6 +26,8 @@ idempotency_keys = Table(
     **only_changes(rows_stay=False),
     **STRICT,
 )
+
+no_digests(idempotency_keys, "they repeat an answer and are pruned")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Identity, Insert, Table
 
 from guilder.core.events import Event
 from guilder.db.base import STRICT, Big, String, metadata, only_changes
+from guilder.db.digests import no_digests
 
 outbox = Table(
     "outbox",
@@ -22,6 +23,8 @@ outbox = Table(
     **only_changes(rows_stay=False),
     **STRICT,
 )
+
+no_digests(outbox, "they repeat what the books or the trail say, and are pruned")
 
 
 def insert_event(event: Event, at_us: int) -> Insert:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from guilder.core.clock import SECOND_US, Clock
 from guilder.core.rates import Rate, Verdict, take, verdict
 from guilder.db.base import STRICT, Big, Bytes, Small, metadata
+from guilder.db.digests import no_digests
 from guilder.db.engine import Database, raise_translated
 from guilder.db.idempotency import digest
 
@@ -25,6 +26,8 @@ rate_limits = Table(
     Column("allowed", Small, nullable=False),
     **STRICT,
 )
+
+no_digests(rate_limits, "they change with every request")
 """A row for each bucket: when it is full again, and what it said last."""
 
 

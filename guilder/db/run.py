@@ -14,7 +14,7 @@ no other outcome.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, ClassVar, Concatenate, Final, Never, Protocol
 from uuid import UUID
@@ -28,6 +28,8 @@ from guilder.core.ports import NO_STEP, AuditSigner, Tracer
 from guilder.core.result import Err
 from guilder.db.audit import AuditDetails, AuditEntry, Phase, append
 from guilder.db.deliveries import check_event_routes
+from guilder.db.digest_proof import digester_of
+from guilder.db.digests import NOTHING_CHANGED, Digester
 from guilder.db.engine import Database, is_transient, raise_translated
 from guilder.db.health import touch
 from guilder.db.idempotency import Answer, Key, keep, replay
@@ -103,6 +105,7 @@ class Runner:
         self.signer = signer
         self._tracer = tracer
         self._routes = check_event_routes(routes)
+        self._digester: Digester | None = None
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run[C: Command, T](
@@ -229,7 +232,9 @@ class Runner:
             phase, code = Phase.SUCCEEDED, None
             if isinstance(outcome, Err):
                 phase, code = Phase.FAILED, outcome.refusal.code
-            await append(connection, _entry(call, attempt, phase, uow.now_us, code), self.signer)
+            entry = _entry(call, attempt, phase, uow.now_us, code)
+            entry = replace(entry, digests=await self._digests(uow))
+            await append(connection, entry, self.signer)
         return outcome
 
     async def _outcome[C: Command, T](
@@ -248,6 +253,14 @@ class Runner:
         if uow.audit_details.subject is None:
             uow.audit(subject=getattr(value, "id", None))
         return outcome
+
+    async def _digests(self, uow: UnitOfWork) -> str:
+        """What the trail says of the rows that the command has changed."""
+        if not uow.row_changes:
+            return NOTHING_CHANGED
+        if self._digester is None:
+            self._digester = await digester_of(uow)
+        return uow.row_changes.document(self._digester)
 
     async def _audit(
         self, call: _Call[Any, Any], attempt: _Attempt, phase: Phase, code: str | None = None

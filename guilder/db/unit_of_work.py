@@ -1,9 +1,9 @@
 """``UnitOfWork`` (inside a writing transaction) and ``View`` (a transaction that cannot write)."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import CursorResult, Executable, text
+from sqlalchemy import Delete, Executable, Insert, Result, Table, Update, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
@@ -11,6 +11,15 @@ from guilder.core.errors import IdempotencyInProgress
 from guilder.core.events import Event, EventRoutes
 from guilder.db.audit import AuditDetails
 from guilder.db.deliveries import deliveries, delivery_rows, stream_lock
+from guilder.db.digests import (
+    RowChanges,
+    RowState,
+    changes_digest,
+    digested_columns,
+    has_digests,
+    row_state,
+)
+from guilder.db.engine import RetryTransaction
 from guilder.db.outbox import insert_event, outbox
 
 _STREAM_LOCKS: Final = 0x67756C64  # "guld": a space of locks beside that of the claimed keys
@@ -52,7 +61,7 @@ class View:
 
     async def all(self, statement: Executable, values: Any = None) -> Sequence[Any]:
         """Every row."""
-        return (await self._connection.execute(statement, values)).all()
+        return (await self._run(statement, values)).all()
 
     async def stream(self, statement: Executable) -> AsyncIterator[Any]:
         """Rows one by one as the database finds them, where all would be too much to hold."""
@@ -61,11 +70,20 @@ class View:
 
     async def first(self, statement: Executable, values: Any = None) -> Any:
         """The first row or None."""
-        return (await self._connection.execute(statement, values)).first()
+        return (await self._run(statement, values)).first()
 
     async def scalar(self, statement: Executable, values: Any = None) -> Any:
         """The first column of the first row or None."""
-        return await self._connection.scalar(statement, values)
+        return (await self._run(statement, values)).scalar()
+
+    async def _run(self, statement: Executable, values: Any) -> Result[Any]:
+        return await self._connection.execute(statement, values)
+
+
+class Written(NamedTuple):
+    """What a statement has done: how many rows it has inserted, changed or deleted."""
+
+    rowcount: int
 
 
 class UnitOfWork(View):
@@ -84,11 +102,56 @@ class UnitOfWork(View):
         super().__init__(connection, now_us)
         self.actor = actor
         self.audit_details = AuditDetails()
+        self.row_changes = RowChanges()
         self._routes = routes
 
-    async def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
+    def acting_as(self, actor: Actor) -> Self:
+        """The same transaction for somebody else, who leaves details and events of their own."""
+        other = type(self)(self._connection, actor, self.now_us)
+        other.row_changes = self.row_changes
+        return other
+
+    async def execute(self, statement: Executable, values: Any = None) -> Written:
         """Run a statement that changes rows."""
-        return await self._connection.execute(statement, values)
+        if (table := _digested(statement)) is not None:
+            return Written((await self._noted(table, statement, values))[1])
+        return Written((await self._connection.execute(statement, values)).rowcount)
+
+    async def _run(self, statement: Executable, values: Any) -> Result[Any]:
+        if (table := _digested(statement)) is not None:
+            return (await self._noted(table, statement, values))[0]
+        return await super()._run(statement, values)
+
+    async def _noted(self, table: Table, statement: Any, values: Any) -> tuple[Result[Any], int]:
+        """Run a statement, noting what it does to rows that have digests; and how many they are."""
+        before: dict[Any, RowState] = {}
+        if isinstance(statement, Update):
+            if not changes_digest(table, statement, values):
+                done = await self._connection.execute(statement, values)
+                return done, done.rowcount
+            before = await self._locked(table, statement, values)
+        columns = digested_columns(table)
+        asked = len(statement.exported_columns)
+        labelled = [column.label(f"digested_{column.name}") for column in columns]
+        done = await self._connection.execute(statement.returning(*labelled), values)
+        result, count = done.freeze(), 0
+        for row in result().columns(*range(asked, asked + len(columns))):
+            state, count = row_state(table, row), count + 1
+            if isinstance(statement, Update) and state.key not in before:
+                raise RetryTransaction(f"a row of {table.name} appeared meanwhile")
+            after = None if isinstance(statement, Delete) else state
+            was = state if isinstance(statement, Delete) else before.get(state.key)
+            self.row_changes.note(table, was, after)
+        return (result().columns(*range(asked)) if asked else result()), count
+
+    async def _locked(self, table: Table, statement: Update, values: Any) -> dict[Any, RowState]:
+        """The rows that an UPDATE is about to change, by their keys."""
+        found = select(*digested_columns(table)).with_for_update(key_share=True, of=table)
+        if statement.whereclause is not None:
+            found = found.where(statement.whereclause)
+        rows = await self._connection.execute(found, values)
+        states = [row_state(table, row) for row in rows]
+        return {state.key: state for state in states}
 
     def audit(self, subject: object = None, **detail: object) -> None:
         """Add to the command's audit row: the id of its subject, and details as JSON values.
@@ -133,3 +196,11 @@ class UnitOfWork(View):
     def connection(self) -> AsyncConnection:
         """The connection, for the ledger's stores: they speak to the driver beneath it."""
         return self._connection
+
+
+def _digested(statement: Executable) -> Table | None:
+    """The table that a statement writes, if its rows have digests."""
+    if not isinstance(statement, Insert | Update | Delete):
+        return None
+    table = statement.table
+    return table if isinstance(table, Table) and has_digests(table) else None

@@ -44,7 +44,7 @@ async def seed_users(uow: UnitOfWork, cmd: SeedUsers) -> list[int]:
         email = f"user{index}.{cmd.run}@seed.guilder.dev"
         made = CreateUser(email, cmd.password_hash, f"User {index}", email_verified=True)
         user = await create_user(uow, made)
-        owned = UnitOfWork(uow.connection, Actor(user.id, Role.USER), uow.now_us)
+        owned = uow.acting_as(Actor(user.id, Role.USER))
         account = await open_account(owned, OpenAccount("checking", CURRENCY))
         numbers.append(account.ledger_number)
     return numbers

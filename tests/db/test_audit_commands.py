@@ -57,6 +57,8 @@ async def test_each_row_is_chained_to_the_one_before_in_a_form_that_never_change
             START, str(row.attempt_id), "test.note", row.phase, "system", str(SESSION),
             str(USER) if outcome else None, None, "req-1", "192.0.2.7", detail,
         ]  # fmt: skip
+        assert row.digests == ("{}" if outcome else None)
+        values += ["{}"] if outcome else []
         content = json.dumps(values, separators=(",", ":")).encode()
         chain = hashlib.sha256(chain + number.to_bytes(8, "big") + content).digest()
         assert (row.id, row.chain, row.session_id) == (number, chain, SESSION)

@@ -1,6 +1,6 @@
 """History cannot be changed through the database's front door; through the back it is found."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -125,8 +125,10 @@ async def as_owner(url: str) -> AsyncIterator[AsyncConnection]:
     await engine.dispose()
 
 
-async def open_the_back_door(url: str, connection: AsyncConnection) -> None:
-    for table in HISTORY:
+async def open_the_back_door(
+    url: str, connection: AsyncConnection, tables: Iterable[str] = HISTORY
+) -> None:
+    for table in tables:
         if is_sqlite(url):
             for verb in ("update", "delete"):
                 await connection.execute(text(f"DROP TRIGGER {table}_no_{verb}"))

@@ -3,6 +3,7 @@
 from sqlalchemy import Column, ForeignKey, Index, Table
 
 from guilder.db.base import STRICT, Big, Guid, String, metadata, only_changes
+from guilder.db.digests import digest_rows
 
 accounts = Table(
     "accounts",
@@ -21,3 +22,5 @@ accounts = Table(
     **only_changes("name", "status"),
     **STRICT,
 )
+
+digest_rows(accounts)

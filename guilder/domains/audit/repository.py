@@ -11,9 +11,10 @@ from guilder.db.base import Guid
 from guilder.db.unit_of_work import View
 from guilder.domains.audit.rules import ARCHIVE_ACTION, AuditEvent, AuditFilter
 
-EVENTS_PER_PAGE: Final = 5_000
+EVENTS_PER_PAGE: Final = 1_000
 
 _C: Final = audit_events.c
+_EVENT: Final = (_C.id, *[_C[name] for name in COVERED])
 # Written out, not bound: else PostgreSQL's generic plans do not know that the partial index fits.
 _FAILED: Final[ColumnElement[str]] = literal_column("'failed'")
 
@@ -22,7 +23,7 @@ async def newest_events(
     view: View, wanted: AuditFilter, before: tuple[int, int] | None, count: int, offset: int
 ) -> list[AuditEvent]:
     """Events, the newest first, on from the instant and number ``before``."""
-    statement = select(audit_events)
+    statement = select(*_EVENT)
     if wanted.actor is not None:
         statement = statement.where(_C.actor == wanted.actor)
     if wanted.action is not None:
@@ -51,7 +52,9 @@ async def every_event(view: View, last: int | None = None) -> AsyncIterator[Sequ
         cast(_C[name], String).label(name) if isinstance(_C[name].type, Guid) else _C[name]
         for name in COVERED
     ]
-    statement = select(_C.id, *raw, _C.chain, _C.key_id).order_by(_C.id).limit(EVENTS_PER_PAGE)
+    statement = (
+        select(_C.id, *raw, _C.chain, _C.key_id, _C.digests).order_by(_C.id).limit(EVENTS_PER_PAGE)
+    )
     if last is not None:
         statement = statement.where(_C.id <= last)
     after = None
@@ -130,7 +133,7 @@ async def open_attempts(view: View, before_us: int, most: int) -> tuple[int, lis
     count = await view.scalar(select(func.count()).select_from(audit_events).where(*conditions))
     if not count:
         return 0, []
-    newest = select(audit_events).where(*conditions).order_by(_C.at.desc(), _C.id.desc())
+    newest = select(*_EVENT).where(*conditions).order_by(_C.at.desc(), _C.id.desc())
     return count, [_event(row) for row in await view.all(newest.limit(most))]
 
 

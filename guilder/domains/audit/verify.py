@@ -14,6 +14,7 @@ from guilder.core.clock import MINUTE_US, iso_instant
 from guilder.core.ports import AuditSigner, CannotUnseal, KeyMissing
 from guilder.db.audit import FIRST_LINK, Phase, audit_chain_hash, content
 from guilder.db.audit_archive import InvalidArchive, archive_head, archived_rows
+from guilder.db.digest_proof import DigestTrail
 from guilder.db.unit_of_work import View
 from guilder.domains.audit import repository
 from guilder.domains.audit.rules import ARCHIVE_ACTION
@@ -63,16 +64,18 @@ async def verify_audit(
     anchor: tuple[int, str] | None = None,
     progress: VerifyProgress | None = None,
     archives: Sequence[Path] = (),
+    digests: DigestTrail | None = None,
 ) -> AuditReport:
     """Check every row of the audit trail in one snapshot, and look for open attempts.
 
     With a ``signer`` rows have to carry keys, from the first that does. ``anchor`` is a number and
     its hash as an earlier report gave them. ``archives`` are files that older rows are in.
+    ``digests`` is told every row of the database.
     """
     report = AuditReport()
     progress = progress or (lambda _name, _count: None)
     report.archived, begins = await _beginning(view)
-    links = _Links(report, signer)
+    links = _Links(report, signer, digests)
     report.broken = _archives(report, links, archives, begins, anchor)
     if report.broken is None:
         report.broken = await _chain(view, report, links.next, begins, anchor, progress)
@@ -177,13 +180,19 @@ def _archives(
 class _Links:
     """The hash that each row should have, of the hash before and its MAC."""
 
-    def __init__(self, report: AuditReport, signer: AuditSigner | None) -> None:
+    def __init__(
+        self, report: AuditReport, signer: AuditSigner | None, digests: DigestTrail | None = None
+    ) -> None:
         self._report = report
         self.signer = signer
+        self._digests = digests or DigestTrail()
 
     def next(self, chain: bytes, number: int, row: Any) -> bytes:
         """What a row's hash should be. Raises ``CannotUnseal`` where nobody can tell."""
-        return self.link(chain, number, content(row._mapping), row)
+        hashed = self.link(chain, number, content(row._mapping), row)
+        if hashed == row.chain:
+            self._digests.follow(number, row)
+        return hashed
 
     def link(self, chain: bytes, number: int, told: bytes, row: Any) -> bytes:
         """The same for a row of that content."""

@@ -1,8 +1,11 @@
 """The tables of identity: instants in microseconds since 1970, secrets only as hashes."""
 
+from typing import Final
+
 from sqlalchemy import Column, ForeignKey, Index, Table, text
 
 from guilder.db.base import STRICT, Big, Bytes, Flagged, Guid, String, metadata, only_changes
+from guilder.db.digests import digest_rows, no_digests
 
 users = Table(
     "identity_users",
@@ -169,3 +172,18 @@ used_challenges = Table(
     Column("ends_at", Big, nullable=False, index=True),
     **STRICT,
 )
+
+_BUSY: Final = "they change with every request"
+
+digest_rows(users, but=("folded_email", "folded_full_name"))
+digest_rows(email_changes)
+digest_rows(rotations)
+digest_rows(totps, but=("last_step",))
+digest_rows(recovery_codes)
+digest_rows(passkeys, but=("sign_count", "last_used_at"))
+no_digests(sessions, _BUSY)
+no_digests(refresh_tokens, _BUSY)
+no_digests(failures, _BUSY)
+no_digests(used_challenges, _BUSY)
+no_digests(repeated_sign_ups, "they are forgotten after 30 days")
+no_digests(letters, "they are sent, spent and forgotten")

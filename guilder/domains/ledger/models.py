@@ -20,6 +20,7 @@ from guilder.db.base import (
     metadata,
     only_changes,
 )
+from guilder.db.digests import digest_rows, no_digests
 from guilder.domains.ledger.ports import Batch
 from guilder.domains.ledger.rules.rows import (
     BalanceRow,
@@ -30,7 +31,7 @@ from guilder.domains.ledger.rules.rows import (
     SearchRow,
     TransferRow,
 )
-from guilder.domains.ledger.rules.state import COUNTERS, Limit
+from guilder.domains.ledger.rules.state import COUNTERS, USED, Limit
 
 
 def _n(name: str, type_: Any, **options: Any) -> Column[Any]:
@@ -199,6 +200,20 @@ batches = Table(
     **APPEND_ONLY,
     **STRICT,
 )
+
+_CHAINED: Final = "the ledger's chain covers them"
+_REPLAYED: Final = "they are what the transfers add up to"
+
+digest_rows(ledger_accounts)
+digest_rows(balances, but=COUNTERS)
+digest_rows(limits, but=USED)
+no_digests(head, "it moves with every batch, and is what the chain ends in")
+no_digests(transfers, _CHAINED)
+no_digests(batches, _CHAINED)
+no_digests(idempotency, _CHAINED)
+no_digests(entries, _REPLAYED)
+no_digests(holds, _REPLAYED)
+no_digests(search, "they repeat the words of transfers, for searches")
 
 ROWS: Final[dict[Table, type]] = {
     ledger_accounts: LedgerAccountRow,

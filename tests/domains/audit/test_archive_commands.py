@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from guilder.archiving import Archived, TrailArchiver
 from guilder.core.clock import DAY_US, FixedClock
+from guilder.core.permissions import Role
 from guilder.db.audit_archive import InvalidArchive
 from guilder.db.engine import Database
 from guilder.db.guards import broken_guard
@@ -18,11 +19,14 @@ from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
 from guilder.domains.audit import repository
 from guilder.domains.audit.verify import AuditReport, verify_audit
+from guilder.domains.identity.commands.users import ChangeAccess, change_access
 from guilder.infra.security.signing import RingAuditSigner
 from guilder.tables import metadata
+from guilder.verification import verify_view
 from tests.db import owner
 from tests.db.house import START, TELLER, Note, write_note
 from tests.domains.audit.back_door import back_door
+from tests.support.builders import a_user
 
 SIGNER = RingAuditSigner(b"k" * 32)
 MONTH = 30
@@ -225,3 +229,25 @@ async def test_nothing_is_removed_when_the_file_cannot_be_written_or_does_not_ho
 
 async def _one_too_many(_view: View, _instant: int) -> int:
     return 13
+
+
+async def test_what_the_trail_tells_of_rows_is_carried_on_through_archives(trail: Trail) -> None:
+    kept = await a_user(trail.runner, "a@guilder.example", email_verified=True)
+    changed = await a_user(trail.runner, "b@guilder.example", email_verified=True)
+    await trail.months(2)
+    await trail.runner.run(change_access, ChangeAccess(changed.id, Role.READONLY, None), TELLER)
+    await trail.months(2)
+    await trail.runner.run(change_access, ChangeAccess(changed.id, Role.USER, None), TELLER)
+    for name, months_ago in (("a.gz", 3), ("b.gz", 1), ("c.gz", 0)):
+        assert await trail.archive(name, months_ago) is not None
+        found = await trail.runner.view(verify_view, SIGNER)
+        assert (found.broken, found.rows) == (None, 2)
+    assert await trail.broken("a.gz", "b.gz", "c.gz") is None
+    await owner.execute(
+        trail.url, f"UPDATE identity_users SET role = 'admin' WHERE id = '{kept.id}'"
+    )
+    found = await trail.runner.view(verify_view, SIGNER)
+    assert found.row is not None
+    assert (found.row.key, found.row.problem) == (
+        str(kept.id), "it is not as the audit trail has it",
+    )  # fmt: skip

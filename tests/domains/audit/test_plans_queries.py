@@ -42,7 +42,7 @@ _FILL = """
 INSERT INTO audit_events SELECT n, {start} + n, {uuid}, 'action.' || (n / 2) % 40,
 CASE WHEN n % 2 = 1 THEN 'attempted' WHEN n % 100 = 0 THEN 'failed' ELSE 'succeeded' END,
 'user:' || {user}, NULL, CASE WHEN n % 3 = 0 THEN CAST(n % 500 AS TEXT) END, NULL, 'r', '192.0.2.1',
-NULL, {chain}, NULL FROM {numbers}
+NULL, {chain}, NULL, NULL FROM {numbers}
 """
 _SQLITE = _FILL.format(
     start=START,

@@ -22,6 +22,7 @@ from guilder.infra.security.signing import RingAuditSigner, TrailKey
 from guilder.verification import verify_database
 from tests.db.house import START, TELLER, Note, write_note
 from tests.domains.audit.back_door import back_door
+from tests.support.older_trails import forget_digests
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 SIGNER = RingAuditSigner(KEY)
@@ -134,6 +135,7 @@ async def test_an_upgraded_bank_signs_from_now_on(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await write(database_url, None)
+    await forget_digests(database_url)
     await downgrade(database_url, "20261128_what_never_changes")
     monkeypatch.setenv("GUILDER_DATABASE_URL", database_url)
     monkeypatch.setenv("GUILDER_DATA_DIR", str(tmp_path / "kept"))
@@ -141,7 +143,7 @@ async def test_an_upgraded_bank_signs_from_now_on(
     assert await migrate_bank(settings) is True
     signer = audit_signer(settings, open_keys(settings, SystemClock()))
     found = await verify_database(database_url, lambda: signer)
-    assert (found.broken, found.audit.keyed_from, found.audit.number) == (None, 5, 6)
+    assert (found.broken, found.audit.keyed_from, found.audit.number) == (None, 5, 8)
     assert "Rows before 5 carry no key: only an anchor proves them." in list(found.lines())
     async with open_bank(settings) as bank:
         await bank.runner.run(write_note, Note("x"), TELLER)

@@ -36,6 +36,7 @@ TAMPERED = {
     "detail": "coalesce(detail, '{}') || ' '",
     "chain": "(SELECT chain FROM audit_head)",
     "key_id": "(SELECT chain FROM audit_head)",
+    "digests": "coalesce(digests, '') || ' '",
 }
 NULLABLE = ("session_id", "subject", "code", "detail")
 
