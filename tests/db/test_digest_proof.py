@@ -4,6 +4,8 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from guilder.db.digest_proof import CARRY_ACTION, STOCK_ACTION, DigestTrail
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
@@ -48,6 +50,13 @@ def test_each_change_goes_on_from_the_one_before() -> None:
     assert problem(row(x=[None, A]), row(x=[B, C])) == altered
     assert problem(row(x=[None, A]), row(x=[None, A])) == altered
     assert problem(row(x=[A, B])) == "nothing tells of it before row 1 of the trail"
+
+
+@pytest.mark.parametrize("bent", ["", "[]", '{"t": []}', '{"t": {"x": [1, 2]}}'])
+def test_digests_that_cannot_be_read_are_named(bent: str) -> None:
+    one = row()
+    one.digests = bent
+    assert problem(one) == "its digests cannot be read"
 
 
 def test_stock_is_taken_of_rows_that_are_older_and_of_no_others() -> None:

@@ -56,6 +56,8 @@ TRAIL = {
     " WHERE id = 1)",
     "audit_head: number changed": "UPDATE audit_head SET last_id = last_id + 1",
     "audit_head: deleted": "DELETE FROM audit_head",
+    "audit_head: key of digests changed": "UPDATE audit_head SET digest_key = chain",
+    "audit_head: key of digests gone": "UPDATE audit_head SET digest_key = NULL",
 }
 
 BALANCE = "WHERE account_id = {customer}"
@@ -108,6 +110,16 @@ FACTS = {
     "rotations: put off": "UPDATE identity_rotations SET effective_at = effective_at + 1",
 }
 
+EVENTS = {
+    "outbox: a batch's transfers": "UPDATE outbox SET payload = replace(payload, 'last', 'late')"
+    " WHERE type = 'ledger.batch_posted'",
+    "outbox: a batch's time": "UPDATE outbox SET created_at = created_at + 1 WHERE id ="
+    " (SELECT max(id) FROM outbox WHERE stream = 'ledger')",
+    "outbox: a batch told twice": "INSERT INTO outbox (stream, type, payload, created_at)"
+    " SELECT stream, type, payload, created_at FROM outbox WHERE id ="
+    " (SELECT min(id) FROM outbox WHERE stream = 'ledger')",
+}
+
 UNSEEN = {
     "keys of whole batches": "DELETE FROM ledger_idempotency WHERE answer IS NOT NULL",
     "words of transfers": "UPDATE ledger_search SET folded = 'x'",
@@ -125,6 +137,8 @@ def kinds(customer: int) -> Iterator[tuple[str, str, bool]]:
             yield sql.format(customer=customer)[:70], sql.format(customer=customer), True
     for name, sql in (TRAIL | FACTS).items():
         yield name, sql.format(customer=customer), True
+    for name, sql in EVENTS.items():
+        yield name, sql, True
     for name, sql in UNSEEN.items():
         yield name, sql.format(customer=customer), False
 

@@ -186,6 +186,7 @@ async def test_history_rewritten_with_its_chain_is_found_by_an_anchor(database_u
             "DELETE FROM ledger_entries",
             "DELETE FROM ledger_holds",
             "DELETE FROM ledger_transfers",
+            "DELETE FROM outbox WHERE stream = 'ledger'",
             "UPDATE ledger_balances SET debits = 0, credits = 0, debits_pending = 0,"
             " credits_pending = 0, version = 0",
         ):

@@ -14,6 +14,7 @@ from guilder.domains.ledger.commands import Category
 from guilder.domains.ledger.engine import batch_chain_hash
 from guilder.domains.ledger.repository import proofs
 from guilder.domains.ledger.rules.state import COUNTERS, POSTED_KINDS, HoldState, Kind
+from guilder.domains.ledger.store.base import event_payload
 
 type VerifyProgress = Callable[[str, int], None]
 
@@ -87,6 +88,7 @@ async def verify_ledger(
         await check.holds()
         await check.entries()
         await check.references()
+        await check.events()
     except _Found as found:
         report.broken = found.broken
     return report
@@ -271,6 +273,16 @@ class _Verification:
         """No account without its balance."""
         bare = await proofs.accounts_without_balance(self.view)
         _expect(bare is None, "ledger_accounts", bare, "its balance is missing")
+
+    async def events(self) -> None:
+        """What the outbox tells of batches is so, and told once; it may have been pruned."""
+        batches = proofs.every_batch(self.view)
+        async for row in proofs.every_batch_event(self.view):
+            batch = await anext(batches, None)
+            while batch is not None and event_payload(batch) != row.payload:
+                batch = await anext(batches, None)
+            fits = batch is not None and batch.last_booked_at == row.created_at
+            _expect(fits, "outbox", row.id, "it is not what its batch was, or told twice")
 
 
 class _Keys:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, func, outerjoin, select, tuple_
 
+from guilder.db.outbox import outbox
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.models import (
     balances,
@@ -18,6 +19,7 @@ from guilder.domains.ledger.models import (
 )
 
 ROWS_PER_PAGE: Final = 5_000
+BATCH_POSTED: Final = "ledger.batch_posted"
 
 
 async def every_batch(view: View) -> AsyncIterator[Any]:
@@ -80,6 +82,14 @@ async def every_balance(view: View) -> AsyncIterator[Any]:
 async def every_hold(view: View) -> AsyncIterator[Any]:
     """Holds by number."""
     async for row in _by_key(view, select(holds), holds.c.id):
+        yield row
+
+
+async def every_batch_event(view: View) -> AsyncIterator[Any]:
+    """What the outbox has of batches, in its order."""
+    c = outbox.c
+    told = select(c.id, c.payload, c.created_at).where(c.type == BATCH_POSTED)
+    async for row in view.stream(told.order_by(c.id)):
         yield row
 
 
