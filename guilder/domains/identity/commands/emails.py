@@ -13,11 +13,13 @@ from guilder.domains.identity.commands.letters import (
     letter_of_any_token,
     new_letter,
     renew_password,
+    take_factors,
 )
 from guilder.domains.identity.errors import EmailTaken, TokenInvalid
-from guilder.domains.identity.events import LetterRequested
-from guilder.domains.identity.repository import emails, failures, letters, users
+from guilder.domains.identity.events import LetterRequested, PasswordChanged
+from guilder.domains.identity.repository import emails, factors, failures, letters, users
 from guilder.domains.identity.repository.emails import EmailChange
+from guilder.domains.identity.rules.changes import SecurityChange
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.lockout import failures_key
 from guilder.domains.identity.rules.sessions import EndReason
@@ -25,8 +27,9 @@ from guilder.domains.identity.rules.users import User, email_key
 
 MAX_CHANGES_A_DAY: Final = 5
 """Of one user, so that nobody writes to many mailboxes in the bank's name."""
-SENT_TO_ADDRESS: Final = (Purpose.VERIFICATION, Purpose.RESET, Purpose.FACTORS, Purpose.NEW_EMAIL)
-"""What is good for nothing any more once the address is another one."""
+SENT_TO_ADDRESS: Final = (Purpose.VERIFICATION, Purpose.RESET, Purpose.NEW_EMAIL)
+"""What is good for nothing any more once the address is another one. The link that removes factors
+is not among it: it lets nobody in, and may be what the owner has against a thief's passkey."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ class UndoEmailChange:
 async def undo_email_change(uow: UnitOfWork, cmd: UndoEmailChange) -> User:
     """Store it with the new password, for whoever changed the address knows the present one.
 
-    The rest is as after a reset: sessions end, factors stay and are told of. Changes of the address
+    Whoever that was may have left factors, too: passkeys go, and the app ends after its notice, as
+    with the link that comes after a reset. All sessions end. Changes of the address
     that came after this one cannot be undone any more, those before it can. Raises
     ``TokenInvalid``, ``TokenExpired``, or ``EmailTaken`` when somebody else has proved the old
     address meanwhile.
@@ -124,9 +128,11 @@ async def undo_email_change(uow: UnitOfWork, cmd: UndoEmailChange) -> User:
         await letters.invalidate_tokens(uow, user.id, purpose)
     await letters.invalidate_tokens(uow, user.id, Purpose.UNDO_EMAIL, change.created_at)
     moved = await _moved(uow, user, change.old_email)
-    return await renew_password(
-        uow, moved, cmd.password_hash, cmd.device_info, EndReason.EMAIL_CHANGE_UNDONE
-    )
+    if await factors.has_any(uow, user.id):
+        await take_factors(uow, user.id, SecurityChange.FACTORS_UNDONE)
+    changed = await renew_password(uow, moved, cmd.password_hash, EndReason.EMAIL_CHANGE_UNDONE)
+    await uow.record(PasswordChanged(user.id, cmd.device_info))
+    return changed
 
 
 async def change_of_token(

@@ -247,22 +247,19 @@ async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
     if not user.email_verified:
         await factors.remove_totp(uow, user.id)
         await factors.remove_passkeys(uow, user.id)
-    return await renew_password(
-        uow, user, cmd.password_hash, cmd.device_info, EndReason.PASSWORD_RESET
-    )
+    removal = None
+    if await factors.has_any(uow, user.id):
+        removal = (await new_letter(uow, Purpose.FACTORS, user.id)).id
+    changed = await renew_password(uow, user, cmd.password_hash, EndReason.PASSWORD_RESET)
+    await uow.record(PasswordChanged(user.id, cmd.device_info, removal))
+    return changed
 
 
-async def renew_password(
-    uow: UnitOfWork, user: User, password_hash: str, device_info: str | None, why: EndReason
-) -> User:
-    """Set a password for whoever has read a letter to the address of a user, who is told."""
+async def renew_password(uow: UnitOfWork, user: User, password_hash: str, why: EndReason) -> User:
+    """Set a password for whoever has read a letter to the address of a user."""
     changed = await _proved(uow, user, {"password_hash": password_hash})
     await sessions.end_sessions(uow, why, user.id)
     await failures.forget_all_failures(uow, user.id, failures_key(email_key(user.email)))
-    letter = None
-    if await factors.has_any(uow, user.id):
-        letter = (await new_letter(uow, Purpose.FACTORS, user.id)).id
-    await uow.record(PasswordChanged(user.id, device_info, letter))
     return changed
 
 
@@ -285,19 +282,27 @@ class GiveUpFactors:
 async def give_up_factors(uow: UnitOfWork, cmd: GiveUpFactors) -> User:
     """Remove the passkeys, end all sessions, and let the authenticator app end after its notice.
 
-    A passkey is a way in, so it goes at once. An app is asked for beside the password: whoever can
-    read the letters of somebody else is kept out by it for ``TOTP_NOTICE_US``, and for good once
-    its owner has used it meanwhile. Raises ``TokenInvalid`` or ``TokenExpired``.
+    Raises ``TokenInvalid`` or ``TokenExpired``.
     """
     user = await user_of_token(uow, cmd.token_hash, Purpose.FACTORS)
-    await letters.invalidate_tokens(uow, user.id, Purpose.FACTORS)
-    await factors.remove_passkeys(uow, user.id)
-    await factors.end_totp(uow, user.id, uow.now_us + TOTP_NOTICE_US)
+    await take_factors(uow, user.id, SecurityChange.FACTORS_GIVEN_UP)
     await sessions.end_sessions(uow, EndReason.FACTORS_CHANGED, user.id)
-    await uow.record(SecurityChanged(user.id, SecurityChange.FACTORS_GIVEN_UP))
     changed = await users.change_user(uow, user.id, {"known_since": uow.now_us})
     assert changed is not None
     return changed
+
+
+async def take_factors(uow: UnitOfWork, user_id: UUID, told: SecurityChange) -> None:
+    """What a letter may do to factors; the user is told, and other links to it are good no more.
+
+    A passkey is a way in, so it goes at once. An app is asked for beside the password: whoever can
+    read the letters of somebody else is kept out by it for ``TOTP_NOTICE_US``, and for good once
+    its owner has used it meanwhile.
+    """
+    await letters.invalidate_tokens(uow, user_id, Purpose.FACTORS)
+    await factors.remove_passkeys(uow, user_id)
+    await factors.end_totp(uow, user_id, uow.now_us + TOTP_NOTICE_US)
+    await uow.record(SecurityChanged(user_id, told))
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,13 @@ async def put_totp(uow: UnitOfWork, new: Totp) -> None:
 
 
 async def end_totp(uow: UnitOfWork, user_id: UUID, ends_at: int) -> bool:
-    """Let the user's app count until then, unless it is used before; False when there is none."""
+    """Let the user's app count until then, unless it is used before; False when there is none, or
+    it ends already: a later notice neither prolongs it nor brings it back.
+    """
     done = await uow.execute(
-        totps.update().where(totps.c.user_id == user_id).values(ends_at=ends_at)
+        totps.update()
+        .where(totps.c.user_id == user_id, totps.c.ends_at.is_(None))
+        .values(ends_at=ends_at)
     )
     return done.rowcount == 1
 

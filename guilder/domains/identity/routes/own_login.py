@@ -105,7 +105,8 @@ async def create_email_change_reversal(
     """Undo a change of the e-mail address by the token that was sent to the old one.
 
     It is good for seven days, and takes a new password, since whoever changed the address knows
-    the present one. All sessions end.
+    the present one. All sessions end, and passkeys are removed. An authenticator app is asked for
+    during three more days, and stays if its codes are used meanwhile.
     """
     await authentication.undo_email_change(body.token, body.new_password, actor, device)
     tokens.forget()

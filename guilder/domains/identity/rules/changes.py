@@ -25,6 +25,10 @@ class SecurityChange(Enum):
         "The bank has removed your authenticator app, recovery codes and passkeys, as far as there "
         "were any. All sessions have ended."
     )
+    FACTORS_UNDONE = (
+        "The change of your e-mail address was undone. All passkeys were removed, and all sessions "
+        "have ended. An authenticator app ends in three days, unless its codes are used meanwhile."
+    )
     FACTORS_GIVEN_UP = (
         "All passkeys were removed with the link that we sent after a reset, and all sessions have "
         "ended. An authenticator app ends in three days, unless its codes are used meanwhile."

@@ -1,0 +1,142 @@
+"""A thief who has come into a login: what ends that for good, and what keeps no owner out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, select
+
+from guilder.core.actor import ANONYMOUS, SYSTEM
+from guilder.core.clock import FixedClock
+from guilder.db.run import Runner
+from guilder.domains.identity.commands.emails import (
+    ConfirmEmailChange,
+    RequestEmailChange,
+    UndoEmailChange,
+    confirm_email_change,
+    request_email_change,
+    undo_email_change,
+)
+from guilder.domains.identity.commands.letters import (
+    ClaimedLetter,
+    GiveUpFactors,
+    MarkLetterSent,
+    RequestLetter,
+    ResetPassword,
+    SendLetter,
+    give_up_factors,
+    mark_letter_sent,
+    request_letter,
+    reset_password,
+    send_letter,
+)
+from guilder.domains.identity.models import letters, users
+from guilder.domains.identity.queries import factors_of
+from guilder.domains.identity.rules.factors import TOTP_NOTICE_US, Factors
+from guilder.domains.identity.rules.letters import Purpose
+from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
+from tests.domains.identity.doors import ADDRESS, actor_of, cheap_passwords, enrol, log_in
+from tests.support.authenticator import Authenticator
+from tests.support.builders import a_user
+from tests.support.constants import EMAIL, PASSWORD
+
+HASH = "a new hash"
+
+
+@dataclass
+class Story:
+    """What thief and owner do with one login, whose address is proved."""
+
+    runner: Runner
+    auth: AuthenticationService
+    clock: FixedClock
+
+    async def letter(self, purpose: Purpose) -> bytes:
+        """The hash of the token in the letter of the kind that waits, which is sent."""
+        waits = select(letters.c.id).where(
+            letters.c.purpose == purpose.value,
+            letters.c.hash.is_(None),
+            letters.c.used_at.is_(None),
+        )
+        letter_id = await self.runner.view(lambda view: view.scalar(waits))
+        hash_ = bytes(letter_id.bytes * 2)
+        sent = await self.runner.run(send_letter, SendLetter(letter_id, hash_), SYSTEM)
+        assert isinstance(sent, ClaimedLetter)
+        await self.runner.run(mark_letter_sent, MarkLetterSent(letter_id), SYSTEM)
+        return hash_
+
+    async def asks(self, who: SignedIn, address: str) -> bytes:
+        await self.runner.run(request_email_change, RequestEmailChange(address), actor_of(who))
+        return await self.letter(Purpose.NEW_EMAIL)
+
+    async def confirms(self, token: bytes) -> None:
+        await self.runner.run(confirm_email_change, ConfirmEmailChange(token), ANONYMOUS)
+
+    async def moves(self, who: SignedIn, address: str) -> bytes:
+        """Change the address; gives the token that undoes it."""
+        await self.confirms(await self.asks(who, address))
+        return await self.letter(Purpose.UNDO_EMAIL)
+
+    async def undoes(self, token: bytes) -> None:
+        await self.runner.run(undo_email_change, UndoEmailChange(token, HASH, None), ANONYMOUS)
+
+    async def resets(self) -> bytes:
+        """Set a new password by letter; gives the token that removes the factors."""
+        await self.runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
+        token = await self.letter(Purpose.RESET)
+        await self.runner.run(reset_password, ResetPassword(token, HASH, None), ANONYMOUS)
+        return await self.letter(Purpose.FACTORS)
+
+    async def gives_up_factors(self, token: bytes) -> None:
+        await self.runner.run(give_up_factors, GiveUpFactors(token), ANONYMOUS)
+
+    async def adds_passkey(self, who: SignedIn) -> Authenticator:
+        options = await self.auth.passkeys.creation_options(actor_of(who))
+        phone = Authenticator(ADDRESS)
+        await self.auth.passkeys.add("Phone", phone.create(options), actor_of(who))
+        return phone
+
+    async def by_passkey(self, phone: Authenticator) -> SignedIn:
+        options = self.auth.passkeys.request_options()
+        return await self.auth.log_in_with_passkey(phone.get(options), ANONYMOUS, None)
+
+    async def factors(self) -> Factors:
+        return await self.runner.view(factors_of, await self._first(users.c.id))
+
+    async def address(self) -> str:
+        return str(await self._first(users.c.email))
+
+    async def _first(self, column: Column[Any]) -> Any:
+        """What the login has in that column; others come later."""
+        first = select(column).order_by(users.c.id).limit(1)
+        return await self.runner.view(lambda view: view.scalar(first))
+
+
+@pytest.fixture
+async def story(runner: Runner, auth: AuthenticationService, clock: FixedClock) -> Story:
+    encoded = await cheap_passwords().hash(PASSWORD)
+    await a_user(runner, password_hash=encoded, email_verified=True)
+    return Story(runner, auth, clock)
+
+
+async def test_undoing_a_change_of_address_takes_the_thiefs_factors(story: Story) -> None:
+    thief = await log_in(story.auth)
+    await story.adds_passkey(thief)
+    await enrol(story.auth, thief, story.clock)
+    undo = await story.moves(thief, "thief@example.test")
+    await story.undoes(undo)
+    left = await story.factors()
+    assert (left.passkeys, left.totp is None) == ((), False)  # the app may be the owner's
+    story.clock.advance(microseconds=TOTP_NOTICE_US)
+    assert (await story.factors()).totp is None
+    assert await story.address() == EMAIL
+
+
+async def test_a_link_that_removes_factors_outlives_a_change_of_address(story: Story) -> None:
+    thief = await log_in(story.auth)
+    phone = await story.adds_passkey(thief)
+    removal = await story.resets()
+    thief = await story.by_passkey(phone)
+    await story.moves(thief, "thief@example.test")
+    await story.gives_up_factors(removal)
+    assert (await story.factors()).passkeys == ()
