@@ -35,6 +35,7 @@ email_changes = Table(
     Column("new_email", String, nullable=False),
     Column("created_at", Big, nullable=False),
     Column("undo_letter_id", Guid, unique=True),
+    Column("session_id", Guid),
     Index(None, "user_id", "created_at"),
     **STRICT,
 )

@@ -1,6 +1,6 @@
 """A thief who has come into a login: what ends that for good, and what keeps no owner out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from guilder.domains.identity.commands.emails import (
     ConfirmEmailChange,
     RequestEmailChange,
     UndoEmailChange,
+    change_to_confirm,
     confirm_email_change,
     request_email_change,
     undo_email_change,
@@ -30,7 +31,10 @@ from guilder.domains.identity.commands.letters import (
     reset_password,
     send_letter,
 )
-from guilder.domains.identity.models import letters, users
+from guilder.domains.identity.commands.rotations import RotateUser, rotate_user
+from guilder.domains.identity.commands.sessions import EndSession, end_session
+from guilder.domains.identity.errors import TokenInvalid
+from guilder.domains.identity.models import letters, sessions, users
 from guilder.domains.identity.queries import factors_of
 from guilder.domains.identity.rules.factors import TOTP_NOTICE_US, Factors
 from guilder.domains.identity.rules.letters import Purpose
@@ -140,3 +144,31 @@ async def test_a_link_that_removes_factors_outlives_a_change_of_address(story: S
     await story.moves(thief, "thief@example.test")
     await story.gives_up_factors(removal)
     assert (await story.factors()).passkeys == ()
+
+
+@pytest.mark.parametrize("way", ["ended", "rotated", "expired"])
+async def test_a_change_is_made_only_while_the_session_that_asked_is_open(
+    story: Story, way: str
+) -> None:
+    thief, owner = await log_in(story.auth), await log_in(story.auth)
+    token = await story.asks(thief, "thief@example.test")
+    if way == "ended":
+        await story.runner.run(end_session, EndSession(thief.session.id), actor_of(owner))
+    elif way == "rotated":
+        await story.runner.run(rotate_user, RotateUser(owner.user.id, "stolen"), SYSTEM)
+    else:
+        over = sessions.update().values(expires_at=story.clock.now_us())
+        async with story.runner.database.begin() as connection:
+            await connection.execute(over)
+    with pytest.raises(TokenInvalid):
+        await story.confirms(token)
+    with pytest.raises(TokenInvalid, match="has ended"):
+        await story.runner.view(change_to_confirm, token)
+    assert await story.address() == EMAIL
+
+
+async def test_a_change_that_no_session_has_asked_for_is_not_made(story: Story) -> None:
+    ada = replace(actor_of(await log_in(story.auth)), session_id=None)
+    await story.runner.run(request_email_change, RequestEmailChange("a@example.test"), ada)
+    with pytest.raises(TokenInvalid):
+        await story.confirms(await story.letter(Purpose.NEW_EMAIL))

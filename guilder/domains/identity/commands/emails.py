@@ -17,7 +17,14 @@ from guilder.domains.identity.commands.letters import (
 )
 from guilder.domains.identity.errors import EmailTaken, TokenInvalid
 from guilder.domains.identity.events import LetterRequested, PasswordChanged
-from guilder.domains.identity.repository import emails, factors, failures, letters, users
+from guilder.domains.identity.repository import (
+    emails,
+    factors,
+    failures,
+    letters,
+    sessions,
+    users,
+)
 from guilder.domains.identity.repository.emails import EmailChange
 from guilder.domains.identity.rules.changes import SecurityChange
 from guilder.domains.identity.rules.letters import Purpose
@@ -57,7 +64,9 @@ async def request_email_change(uow: UnitOfWork, cmd: RequestEmailChange) -> User
         raise RateLimited(retry_after_seconds=DAY_US // SECOND_US)
     await letters.invalidate_tokens(uow, user.id, Purpose.NEW_EMAIL)
     letter = await new_letter(uow, Purpose.NEW_EMAIL, user.id)
-    change = EmailChange(letter.id, user.id, user.email, cmd.email, uow.now_us)
+    change = EmailChange(
+        letter.id, user.id, user.email, cmd.email, uow.now_us, session_id=uow.actor.session_id
+    )
     await emails.insert_change(uow, change)
     await uow.record(LetterRequested(letter.id))
     return user
@@ -90,15 +99,25 @@ async def confirm_email_change(uow: UnitOfWork, cmd: ConfirmEmailChange) -> User
 
 
 async def change_to_confirm(view: View, token_hash: bytes) -> tuple[User, EmailChange]:
-    """What the token of a new address confirms. Raises ``TokenInvalid`` or ``TokenExpired``."""
+    """What the token of a new address confirms, while the session that asked for it is open.
+
+    Whoever ends sessions so ends what was begun in them. Raises ``TokenInvalid`` or
+    ``TokenExpired``.
+    """
     try:
-        return await change_of_token(view, token_hash, Purpose.NEW_EMAIL)
+        user, change = await change_of_token(view, token_hash, Purpose.NEW_EMAIL)
     except TokenInvalid:
         used = await letter_of_any_token(view, token_hash, Purpose.NEW_EMAIL)
         made = None if used is None else await emails.change_of_letter(view, used[0].id)
         if used is None or made is None or used[1].email != made.new_email:
             raise
         raise already_confirmed() from None
+    session = None
+    if change.session_id is not None:
+        session = await sessions.session_of(view, user.id, change.session_id)
+    if session is None or not session.is_open(view.now_us):
+        raise TokenInvalid("The session that asked for this change has ended. Ask for it again.")
+    return user, change
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,10 @@ KEPT_US: Final = 30 * DAY_US
 
 
 class EmailChange(NamedTuple):
-    """A change of an address; the letters bring the tokens that confirm it and that undo it."""
+    """A change of an address; the letters bring the tokens that confirm it and that undo it.
+
+    Only as long as the session that has asked for it is open, it can be confirmed.
+    """
 
     letter_id: UUID
     user_id: UUID
@@ -26,6 +29,7 @@ class EmailChange(NamedTuple):
     new_email: str
     created_at: int
     undo_letter_id: UUID | None = None
+    session_id: UUID | None = None
 
 
 async def insert_change(uow: UnitOfWork, change: EmailChange) -> None:

@@ -60,8 +60,8 @@ async def create_email_change_request(
 ) -> Reply:
     """Ask for another e-mail address, at most five times a day.
 
-    A letter to it brings the token that makes the change, good for 24 hours. The answer does not
-    tell whether somebody else has the address.
+    A letter to it brings the token that makes the change, good for 24 hours and only while this
+    session is open. The answer does not tell whether somebody else has the address.
     """
     await runner.run(request_email_change, RequestEmailChange(body.email), actor)
     return created("/users/me", CHANGE_ASKED)
@@ -79,7 +79,8 @@ async def create_email_change(
 ) -> Reply:
     """Change the e-mail address by the token that was sent to the new one.
 
-    The old one is told, and can undo it for seven days.
+    400 `token_invalid` once the session that asked for it has ended. The old address is told, and
+    can undo it for seven days.
     """
     command = ConfirmEmailChange(opaque_hash(body.token))
     await runner.view(change_to_confirm, command.token_hash)
