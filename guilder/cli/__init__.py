@@ -325,10 +325,10 @@ def _prepare(settings: Settings, *, new: bool) -> Listening:
     if not settings.makes_keys:
         open_keys(settings, SystemClock())
     with ExitStack() as unless_ready:
-        sockets = bind(settings.host, settings.port, settings.workers)
-        aside = bind(*endpoint_of(settings.metrics_address)) if settings.metrics_address else []
-        for one in (*sockets, *aside):
-            unless_ready.enter_context(one)
+        enter = unless_ready.enter_context
+        sockets = [*map(enter, bind(settings.host, settings.port, settings.workers))]
+        apart = endpoint_of(settings.metrics_address) if settings.metrics_address else None
+        aside = [enter(one) for one in bind(*apart)] if apart else []
         asyncio.run(migrate_bank(settings, new=new))
         asyncio.run(check_writing(settings))
         asyncio.run(check_stored_keys(settings, open_keys(settings, SystemClock())))

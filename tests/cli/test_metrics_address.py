@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.serving import Running, environment, free_port, run, serving
+from tests.cli.serving import Running, environment, free_port, guilder, run, serving
 from tests.support.waiting import LONG, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.heavy]
@@ -58,3 +58,11 @@ def test_an_address_of_metrics_that_is_taken_is_told(sqlite_url: str, tmp_path: 
         assert done.stderr.startswith(
             f"guilder: cannot listen on 127.0.0.1 port {running.port}: Address already in use"
         )
+
+
+def test_the_metrics_cannot_have_the_banks_own_address(sqlite_url: str, tmp_path: Path) -> None:
+    port = free_port()
+    own = f"127.0.0.1:{port}"
+    done = guilder(sqlite_url, tmp_path, "serve", "--port", str(port), METRICS_ADDRESS=own)
+    assert done.exit_code == 3
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr

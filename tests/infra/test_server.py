@@ -15,6 +15,7 @@ import pytest
 
 from guilder.infra.process import descriptors
 from guilder.infra.process.connections import ConnectionBounds
+from guilder.infra.process.listening import allow_past_connections
 from guilder.infra.process.server import CannotListen, Server, bind
 from tests.support.waiting import LONG, until
 
@@ -69,6 +70,35 @@ def test_an_address_in_use_is_refused(count: int) -> None:
             one.listen(1)
         with pytest.raises(CannotListen, match=f"port {port}: Address already in use"):
             bind(LOCAL, port, count)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("second", [1, 2])
+def test_an_address_is_taken_from_its_binding_on_though_nobody_listens_yet(
+    first: int, second: int
+) -> None:
+    """Two starts at once, which listen only when their databases are there."""
+    with bound(first) as sockets:
+        port = sockets[0].getsockname()[1]
+        with pytest.raises(CannotListen, match=f"port {port}: Address already in use"):
+            bind(LOCAL, port, second)
+
+
+def test_connections_that_a_stopped_server_has_closed_are_not_in_the_next_ones_way() -> None:
+    with bound() as (one,):
+        address = one.getsockname()
+        allow_past_connections([one])
+        one.listen(1)
+        with socket.create_connection(address):
+            _accept(one).close()  # the side that closes first remembers the address for a minute
+    for count in (1, 2):
+        with bound(count, port=address[1]) as sockets:
+            assert sockets[0].getsockname() == address
+
+
+def _accept(listening: socket.socket) -> socket.socket:
+    listening.setblocking(True)
+    return listening.accept()[0]
 
 
 def test_a_host_that_is_none_is_refused() -> None:

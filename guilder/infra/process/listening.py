@@ -25,6 +25,26 @@ def endpoint_of(text: str) -> tuple[str, int]:
     return found["host"].strip("[]"), int(found["port"])
 
 
+def refuse_another(sockets: Iterable[socket.socket]) -> None:
+    """Have the system refuse to bind these bound sockets' address once more, as if they listened.
+
+    Two that may be reused can both be bound as long as neither listens; the second to listen then
+    fails, or shares the address where both may be shared.
+    """
+    for one in sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+
+
+def allow_past_connections(sockets: Iterable[socket.socket]) -> None:
+    """Take back ``refuse_another`` just before listening, which refuses others by itself.
+
+    Connections have the option of the socket that accepted them, and after a stop those that are
+    not over yet would be in the next start's way.
+    """
+    for one in sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
 def let_nobody_in(sockets: Iterable[socket.socket]) -> None:
     """Have the system drop requests to connect; whoever is connected can still be accepted.
 

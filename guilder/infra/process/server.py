@@ -19,7 +19,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from guilder.core.sparse_log import SparseLog
 from guilder.infra.process.connections import ConnectionBounds
 from guilder.infra.process.descriptors import raise_limit
-from guilder.infra.process.listening import let_in_again, let_nobody_in
+from guilder.infra.process.listening import (
+    allow_past_connections,
+    let_in_again,
+    let_nobody_in,
+    refuse_another,
+)
 
 STOP_SECONDS: Final = 10.0
 """From the signal to the end of the process, whatever hangs."""
@@ -243,6 +248,7 @@ class Server(uvicorn.Server):
         """
         raise_limit()
         let_in_again(sockets or ())
+        allow_past_connections(sockets or ())
         await super().startup(sockets)
         if self._aside is not None:
             self.servers.append(await self._serve_aside(*self._aside))
@@ -256,6 +262,7 @@ class Server(uvicorn.Server):
     async def _serve_aside(self, app: Any, sock: socket.socket) -> asyncio.Server:
         config = _config(app, None)
         config.load()
+        allow_past_connections([sock])
         make = partial(
             cast(Any, config.http_protocol_class), config, self.server_state, self.lifespan.state
         )
@@ -345,6 +352,9 @@ def _end_by_force() -> None:
 def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
     """Bind one socket, or ``count`` that share the address. Raises ``CannotListen``.
 
+    From here on nobody else can bind it, long before anything listens: until then who connects is
+    refused, and asks elsewhere.
+
     With a socket each, the kernel spreads connections over the processes; a single one shared by
     all would give nearly all connections to whichever process wakes first.
     """
@@ -365,6 +375,7 @@ def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
         raise CannotListen(
             f"cannot listen on {host} port {port}: {error.strerror or error}"
         ) from None
+    refuse_another(sockets)
     return sockets
 
 
