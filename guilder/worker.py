@@ -12,16 +12,21 @@ from typing import Final
 
 from guilder.bootstrap import Bank
 from guilder.core.clock import DAY_US
+from guilder.core.errors import Unavailable, cause_of
 from guilder.core.events import Subscriber
 from guilder.core.jobs import Job
 from guilder.core.parts import Parts
-from guilder.db.engine import Database
+from guilder.core.sparse_log import SparseLog
+from guilder.db.engine import Database, translated
 from guilder.db.pruning import prune_events, prune_keys
 from guilder.db.rate_limits import drop_full_buckets
 from guilder.db.run import Runner
 from guilder.infra.process.dispatcher import DISPATCH_POLL_SECONDS, Dispatcher
 from guilder.infra.process.settings import Settings
 from guilder.slices import SLICES
+
+LONGEST_REST_SECONDS: Final = 10.0
+"""Until a job that has failed again and again is tried once more, if it is not due later anyway."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,8 +74,10 @@ async def jobs_running(bank: Bank, jobs: Sequence[Job] | None = None) -> AsyncIt
     """Do the jobs, all of them unless told which, in the background as long as the block lasts."""
     if jobs is None:
         jobs = jobs_of(bank)
-    parts = bank.parts
-    tasks = [asyncio.create_task(_repeat(parts, job), name=f"job {job.name}") for job in jobs]
+    parts, sparse = bank.parts, SparseLog(_log)
+    tasks = [
+        asyncio.create_task(_repeat(parts, job, sparse), name=f"job {job.name}") for job in jobs
+    ]
     try:
         yield
     finally:
@@ -79,19 +86,31 @@ async def jobs_running(bank: Bank, jobs: Sequence[Job] | None = None) -> AsyncIt
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _repeat(parts: Parts, job: Job) -> None:
+async def _repeat(parts: Parts, job: Job, sparse: SparseLog) -> None:
+    rest = job.interval_seconds
     while True:
-        await _once(parts, job)
-        await asyncio.sleep(job.interval_seconds)
+        if await _once(parts, job, sparse):
+            rest = job.interval_seconds
+        else:
+            rest = max(job.interval_seconds, min(2 * rest, LONGEST_REST_SECONDS))
+        await asyncio.sleep(rest)
 
 
-async def _once(parts: Parts, job: Job) -> None:
-    """Do a job; one that fails is logged and tried again at its next time."""
+async def _once(parts: Parts, job: Job, sparse: SparseLog) -> bool:
+    """Do a job and tell whether it was done; one that fails is logged and tried again later.
+
+    A database that is away fails them all: it is told once in a while, with its cause.
+    """
     task = asyncio.ensure_future(job.work(parts))
     try:
         await asyncio.wait((task,))
     finally:
         task.cancel()
-    if task.cancelled() or (error := task.exception()) is not None:
-        error = None if task.cancelled() else error
+    error = None if task.cancelled() else task.exception()
+    if not task.cancelled() and error is None:
+        return True
+    if isinstance(error, Exception) and isinstance(translated(error), Unavailable):
+        sparse.tell("jobs wait for the database", cause_of(error))
+    else:
         _log.error("job failed", exc_info=error, extra={"fields": {"job": job.name}})
+    return False

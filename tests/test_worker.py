@@ -12,6 +12,7 @@ from guilder import bootstrap
 from guilder.bootstrap import Bank, close, mailer, open_bank
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
+from guilder.core.errors import Unavailable
 from guilder.core.events import Delivery, Subscriber, on
 from guilder.core.jobs import Job
 from guilder.core.parts import Parts
@@ -162,3 +163,25 @@ async def test_closing_is_bounded_and_names_what_hangs(
 def test_mail_goes_the_way_the_settings_say(url: str, kind: type) -> None:
     settings = Settings.model_validate({"mail_url": url, "mail_from": "a@b"})
     assert type(mailer(settings, SystemClock())) is kind
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+async def test_jobs_without_a_database_are_told_once_by_the_cause_and_rest_longer_and_longer(
+    bank: Bank, caplog: pytest.LogCaptureFixture, *, wrapped: bool
+) -> None:
+    refused = ConnectionRefusedError(111, "Connect call failed")
+    away = Unavailable()
+    away.__cause__ = refused
+    work, other = Work(away if wrapped else refused), Work(refused)
+    jobs = (Job("first", 0.001, work), Job("second", 0.001, other))
+    async with asyncio.timeout(LONG), jobs_running(bank, jobs):
+        await work.enough.wait()
+        await other.enough.wait()
+        await asyncio.sleep(0.1)
+    (told,) = [record for record in caplog.records if "job" in record.message]
+    assert told.message == "jobs wait for the database"
+    assert told.exc_info is None
+    cause = "ConnectionRefusedError: [Errno 111] Connect call failed"
+    assert told.__dict__["fields"] == {"cause": cause}
+    assert work.turns < 12
+    assert other.turns < 12

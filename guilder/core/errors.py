@@ -141,12 +141,11 @@ class Place(StrEnum):
     HEADER = "header"
 
 
-def cause_of(refusal: Refusal) -> str:
+def cause_of(error: BaseException) -> str:
     """Why somebody was refused, for the log: what was raised first of all, in one line.
 
     An error of a database says more in its ``orig``, and never what was stored.
     """
-    error: BaseException = refusal
     while error.__cause__ is not None:
         error = error.__cause__
     error = getattr(error, "orig", None) or error
