@@ -95,7 +95,7 @@ class Verification:
         if audit.keyed_from is not None and audit.keyed_from > audit.archived + 1:
             yield f"Rows before {audit.keyed_from} carry no key: only an anchor proves them."
         if audit.under_lost_keys:
-            yield f"Rows under lost keys, which only an anchor proves: {audit.under_lost_keys}"
+            yield f"Rows under lost keys, whose content nothing proves: {audit.under_lost_keys}"
         yield f"Audit anchor: {audit.number}:{audit.chain}"
         if audit.open_attempts:
             yield f"Attempts without an outcome, of which nothing was kept: {audit.open_attempts}"

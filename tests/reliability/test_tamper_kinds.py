@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
 from guilder.core.permissions import Role
 from guilder.db.digest_proof import DigestTrail
 from guilder.db.engine import Database
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
+from guilder.domains.audit.commands import BeginSigning, begin_signing
 from guilder.domains.audit.verify import verify_audit
 from guilder.domains.ledger.verify import BrokenRow, verify_ledger
 from guilder.infra.security.signing import RingAuditSigner
@@ -160,6 +162,7 @@ async def test_every_kind_of_tampering_is_seen_or_listed(
     runner = Runner(database, SystemClock(), signer=SIGNER)
     async with database.begin() as connection:  # the history's own rows are not signed
         unsigned = await connection.scalar(text("SELECT max(id) FROM audit_events"))
+    await runner.run(begin_signing, BeginSigning(), SYSTEM)
     await a_customer(runner)
     await a_user(runner, "admin@guilder.example", role=Role.ADMIN)
     await database.close()

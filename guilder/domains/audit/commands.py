@@ -8,14 +8,14 @@ from guilder.db.digest_proof import STOCK_ACTION, StockPosition, carry_digests, 
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.audit import repository
 from guilder.domains.audit.errors import ArchivedAlready
-from guilder.domains.audit.rules import ARCHIVE_ACTION
+from guilder.domains.audit.rules import ARCHIVE_ACTION, SIGNING_ACTION
 
 
 @dataclass(frozen=True, slots=True)
 class BeginSigning:
     """Let the trail of a bank that is older than its keys have a first row that carries one."""
 
-    action: ClassVar[str] = "audit.begin_signing"
+    action: ClassVar[str] = SIGNING_ACTION
 
 
 async def begin_signing(_uow: UnitOfWork, _cmd: BeginSigning) -> None:

@@ -8,6 +8,9 @@ from uuid import UUID
 ARCHIVE_ACTION: Final = "audit.archive"
 """What the trail says where its beginning was moved into a file."""
 
+SIGNING_ACTION: Final = "audit.begin_signing"
+"""What the first row that carries a key is where rows without one come before it."""
+
 _VERSION_AND_VARIANT: Final = 7 << 76 | 0b10 << 62
 
 

@@ -17,7 +17,7 @@ from guilder.db.audit_archive import InvalidArchive, archive_head, archived_rows
 from guilder.db.digest_proof import DigestTrail
 from guilder.db.unit_of_work import View
 from guilder.domains.audit import repository
-from guilder.domains.audit.rules import ARCHIVE_ACTION
+from guilder.domains.audit.rules import ARCHIVE_ACTION, SIGNING_ACTION
 from guilder.domains.ledger.verify import BrokenRow, VerifyProgress
 
 MAX_LISTED_ATTEMPTS: Final = 20
@@ -185,6 +185,7 @@ class _Links:
     ) -> None:
         self._report = report
         self.signer = signer
+        self._bare = False
         self._digests = digests or DigestTrail()
 
     def next(self, chain: bytes, number: int, row: Any) -> bytes:
@@ -195,11 +196,19 @@ class _Links:
         return hashed
 
     def link(self, chain: bytes, number: int, told: bytes, row: Any) -> bytes:
-        """The same for a row of that content."""
+        """The same for a row of that content.
+
+        A trail that is older than its keys has a row that begins with them; otherwise whoever has
+        the database could take the keys from all rows, and the bank's next one would cover it up.
+        """
         mac = b""
         if row.key_id is None and self._report.keyed_from is not None:
             raise CannotUnseal("it carries no key, and rows before it do")
-        if row.key_id is not None:
+        if row.key_id is None:
+            self._bare = True
+        else:
+            if self._bare and self._report.keyed_from is None and row.action != SIGNING_ACTION:
+                raise CannotUnseal("rows before it carry no key, and it does not begin with them")
             if self.signer is None:
                 raise KeyMissing(f"it names the key {row.key_id.hex()}, which is not there")
             self._report.keyed_from = self._report.keyed_from or number

@@ -19,7 +19,7 @@ FOREIGN = {
     "/admin/users/{user_id}": ("user.read", "user"),
 }
 """Every read of a thing by its id that an admin may have of others', and how the trail tells it."""
-OWN = {"/sessions/{session_id}"}
+OWN = {"/passkeys/{passkey_id}", "/sessions/{session_id}"}
 """Reads by id that show nobody what is not their own."""
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.bootstrap import audit_signer, migrate_bank, open_bank, open_keys
+from guilder.core.actor import SYSTEM
 from guilder.core.clock import FixedClock, SystemClock
 from guilder.core.ports import AuditSigner
 from guilder.db.audit import AuditEntry, Phase, append, audit_chain_hash, audit_events, content
@@ -15,6 +16,7 @@ from guilder.db.engine import Database
 from guilder.db.migrate import downgrade
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import View
+from guilder.domains.audit.commands import BeginSigning, begin_signing
 from guilder.domains.audit.verify import AuditReport, verify_audit
 from guilder.infra.process.settings import Settings
 from guilder.infra.security.keys import ring_of
@@ -33,6 +35,14 @@ async def write(url: str, signer: AuditSigner | None, times: int = 2) -> None:
     database = Database(url)
     for _ in range(times):
         await Runner(database, FixedClock(START), signer=signer).run(write_note, Note("x"), TELLER)
+    await database.close()
+
+
+async def begin(url: str) -> None:
+    """What an upgrade does; two rows."""
+    database = Database(url)
+    runner = Runner(database, FixedClock(START), signer=SIGNER)
+    await runner.run(begin_signing, BeginSigning(), SYSTEM)
     await database.close()
 
 
@@ -109,11 +119,28 @@ async def test_a_trail_rewritten_with_all_its_hashes_is_found_without_an_anchor(
 async def test_rows_from_before_the_keys_hold_and_none_may_follow_them(database_url: str) -> None:
     await write(database_url, None)
     assert problem(await report(database_url)) == ("1", "no row carries a key")
-    await write(database_url, SIGNER)
+    await begin(database_url)
     found = await report(database_url)
     assert (found.broken, found.keyed_from) == (None, 5)
+    await write(database_url, SIGNER)
+    assert (await report(database_url)).broken is None
     await write(database_url, None)
-    assert problem(await report(database_url))[0] == "9"
+    assert problem(await report(database_url))[0] == "11"
+
+
+async def test_a_trail_whose_keys_were_taken_is_found_also_after_the_next_row(
+    database_url: str,
+) -> None:
+    await write(database_url, SIGNER)
+    async with back_door(database_url) as connection:
+        await connection.execute(text("UPDATE audit_events SET key_id = NULL, actor = 'system'"))
+        await rehashed(connection)
+        entry = AuditEntry(START, UUID(int=1), "user.update", Phase.SUCCEEDED, TELLER)
+        await append(connection, entry, SIGNER)
+        found = await verify_audit(View(connection, START), signer=SIGNER)
+    assert problem(found) == (
+        "5", "rows before it carry no key, and it does not begin with them",
+    )  # fmt: skip
 
 
 async def test_keys_are_renewed_and_a_missing_one_is_named_unless_it_is_lost(
