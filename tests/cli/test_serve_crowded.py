@@ -30,9 +30,10 @@ def few_descriptors() -> Iterator[None]:
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
 
 
-def limited(*arguments: str) -> list[str]:
+def limited(*arguments: str, python: str | Path) -> list[str]:
     """The command with few descriptors."""
-    return ["sh", "-c", f'ulimit -n {DESCRIPTORS} && exec "$@"', "sh", *command(*arguments)]
+    plain = command(*arguments, python=python)
+    return ["sh", "-c", f'ulimit -n {DESCRIPTORS} && exec "$@"', "sh", *plain]
 
 
 @contextmanager
