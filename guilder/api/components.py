@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from guilder.api.headers import REQUEST_ID
+from guilder.api.replies import API
 from guilder.api.schema import integer_schema
 from guilder.core.money import MAX_AMOUNT
 
 type Document = dict[str, Any]
 
-LOGIN_PATH: Final = "/auth/login"
+LOGIN_PATH: Final = f"{API}/auth/login"
 
 _STRING: Final = {"type": "string"}
 _COUNT: Final = integer_schema(0, MAX_AMOUNT)
@@ -72,7 +73,7 @@ SECURITY_SCHEMES: Final[Document] = {
         "description": "Signing in with e-mail address and password.",
         "flows": {"password": {"tokenUrl": LOGIN_PATH, "refreshUrl": LOGIN_PATH, "scopes": {}}},
     },
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "Access token or API key."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "An access token."},
 }
 SECURITY: Final[list[dict[str, list[str]]]] = [{"OAuth2Password": []}, {"Bearer": []}]
 REQUEST_ID_PARAMETER: Final[Document] = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from types import MappingProxyType
+from typing import Self
 
 from guilder.core.errors import BadRequest, Refusal
 
@@ -111,6 +112,11 @@ class UnsupportedMediaType(BadRequest):
 
     code = "unsupported_media_type"
     detail = "The body must be application/json."
+
+    @classmethod
+    def expecting(cls, *types: str) -> Self:
+        """The same where the operation reads these types."""
+        return cls(f"The body must be {' or '.join(types)}.")
 
 
 class InternalError(Refusal):

@@ -36,6 +36,8 @@ TOO_FEW: Final = ("too_few", "There are too few items.")
 TOO_MANY: Final = ("too_many", "There are too many items.")
 """Code and message of what a rule is not needed for, the same wherever it is found."""
 
+AN_INSTANT: Final = "an RFC 3339 instant with Z or an offset, such as 2026-11-02T09:30:00Z"
+
 MAX_METADATA_KEYS: Final = 20
 MAX_METADATA_KEY_LENGTH: Final = 40
 MAX_METADATA_VALUE_LENGTH: Final = 500
@@ -101,9 +103,10 @@ def parse_amount(value: object) -> int:
 
 
 def parse_currency(value: object) -> str:
-    """An ISO 4217 code."""
+    """The code of a currency of ISO 4217 that accounts can be held in."""
     if type(value) is not str or value not in EXPONENTS:
-        raise InvalidValue("unknown_currency", "The currency must be an ISO 4217 code.")
+        message = "The currency must be an ISO 4217 currency that accounts can be held in."
+        raise InvalidValue("unknown_currency", message)
     return value
 
 
@@ -230,4 +233,5 @@ def parse_instant(value: object) -> int:
             return from_datetime(datetime.fromisoformat(text).astimezone(UTC))
     except (ValueError, OverflowError):
         pass  # a time that no calendar has
-    raise InvalidValue("invalid_instant", "The value must be an RFC 3339 instant.")
+    message = f"The value must be {AN_INSTANT}."
+    raise InvalidValue("invalid_instant", message)

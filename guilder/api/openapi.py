@@ -185,9 +185,11 @@ class _Operation:
     def _refuse(self) -> None:
         """Every status with a problem shows its codes, those of the plumbing among them."""
         plumbing: dict[int, list[str]] = {}
+        elsewhere = self._given_otherwise()
         for kind in self._plumbing():
-            plumbing.setdefault(status_of(kind), []).append(kind.code)
-        all_codes = {code for codes in plumbing.values() for code in codes}
+            if kind.code not in elsewhere:
+                plumbing.setdefault(status_of(kind), []).append(kind.code)
+        all_codes = {code for codes in plumbing.values() for code in codes} | elsewhere
         for name, response in list(self.responses.items()):
             own: Document = response.pop(CODES, {})
             otherwise: Document = response.pop(OTHERWISE, {})
@@ -202,7 +204,26 @@ class _Operation:
         for status in plumbing:
             reference = {"$ref": f"#/components/responses/Problem{status}"}
             self.responses.setdefault(str(status), reference)
+        self._name_media_types()
         self.operation[CODES] = sorted(all_codes)
+
+    def _given_otherwise(self) -> set[str]:
+        """The codes that the operation gives with another status than their usual one alone."""
+        usual = {code for found in self.responses.values() for code in found.get(CODES, ())}
+        found = {code for one in self.responses.values() for code in one.get(OTHERWISE, ())}
+        return found - usual
+
+    def _name_media_types(self) -> None:
+        """What reads other types than JSON says so where it refuses one."""
+        types = list(self.operation.get("requestBody", {}).get("content", {}))
+        if types in ([], ["application/json"]):
+            return
+        refused, status = UnsupportedMediaType.expecting(*types), status_of(UnsupportedMediaType)
+        words = f"`{refused.code}`: {refused.detail}"
+        shown = _problem(status, words, _common_codes(status))
+        example = problem_example(UnsupportedMediaType) | {"detail": refused.detail}
+        shown["content"][PROBLEM_JSON]["examples"][refused.code] = {"value": example}
+        self.responses[str(status)] = shown
 
     def _answer(self) -> None:
         """Every other answer has its headers and an example."""

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from guilder.api.deps import TheExchange
 from guilder.api.exchange import Exchange
 from guilder.api.fields import NOT_A_STRING, InvalidValue, Rule
-from guilder.api.schema import ResponseBody, query_integer_rule
+from guilder.api.schema import MAX_OPAQUE_LENGTH, ResponseBody, query_integer_rule
 from guilder.core.errors import FieldError, Invalid, InvalidCursor, Place
 from guilder.core.page import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Page, PageRequest
 from guilder.core.ports import CannotUnseal
@@ -19,7 +19,6 @@ from guilder.infra.security.cursors import CursorSealer
 
 CURSOR: Final = "cursor"
 """The query parameter by which a list goes on; an operation that has it is a list in pages."""
-MAX_CURSOR_LENGTH: Final = 200
 _MOVING: Final = frozenset({CURSOR, "limit", "offset"})
 """Parameters that may differ from page to page; all others are filters."""
 
@@ -31,7 +30,7 @@ def parse_cursor(value: object) -> str:
     return value
 
 
-_CURSOR_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": MAX_CURSOR_LENGTH}
+_CURSOR_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": MAX_OPAQUE_LENGTH}
 _Limit = Annotated[
     int, query_integer_rule(1, MAX_LIMIT), Query(description="Items in the answer at most.")
 ]

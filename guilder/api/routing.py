@@ -201,7 +201,7 @@ def _check_json_type(content_type: bytes | None, body: bytes) -> None:
 
 def _check_form(exchange: Exchange, body: bytes) -> None:
     if body and _media_type(exchange.headers.get(b"content-type")) != _FORM:
-        raise UnsupportedMediaType(f"The body must be {_FORM}.")
+        raise UnsupportedMediaType.expecting(_FORM)
     if b"%00" in body or b"\0" in body:
         raise InvalidText()
 

@@ -8,9 +8,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from guilder.api import fields
-from guilder.api.fields import Rule
+from guilder.api.fields import InvalidValue, Rule
 from guilder.core.clock import day_number, day_start
 from guilder.core.money import EXPONENTS, MAX_AMOUNT
+
+MAX_OPAQUE_LENGTH: Final = 4096
+"""Characters of a cursor or token, of whichever kind; what is given out today is shorter."""
 
 
 class RequestBody(BaseModel):
@@ -86,7 +89,8 @@ _METADATA_SCHEMA: Final = {
 _CURRENCY_SCHEMA: Final = {
     "type": "string",
     "enum": sorted(EXPONENTS),
-    "description": "An ISO 4217 code. The list follows the standard: codes come and go with it.",
+    "description": "The ISO 4217 code of a currency that accounts can be held in. The list follows "
+    "the standard: codes come and go with it.",
     "examples": ["EUR"],
 }
 
@@ -110,16 +114,21 @@ QueryText = Annotated[str, text_rule(100)]
 QueryAmount = Annotated[int, query_integer_rule(1, MAX_AMOUNT)]
 QueryMonth = Annotated[date, Rule(fields.parse_month, _MONTH_SCHEMA)]
 
+A_RANGES_EDGE: Final = "an RFC 3339 instant with `Z` or an offset, or a date in UTC"
 _EDGE_SCHEMA: Final = {
     "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}],
-    "description": "An RFC 3339 instant, or a date in UTC.",
+    "description": A_RANGES_EDGE[0].upper() + A_RANGES_EDGE[1:] + ".",
 }
 
 
 def _edge(value: object, days_more: int) -> int:
     if type(value) is str and len(value) == len("2026-01-31"):
         return day_start(day_number(fields.parse_date(value)) + days_more)
-    return fields.parse_instant(value)
+    try:
+        return fields.parse_instant(value)
+    except InvalidValue as broken:
+        message = f"The value must be a date, or {fields.AN_INSTANT}."
+        raise InvalidValue(broken.code, message) from None
 
 
 type RangeStart = Annotated[int, Rule(lambda value: _edge(value, 0), _EDGE_SCHEMA)]

@@ -8,8 +8,6 @@ unit that money cannot be held in (XXX, XTS, and the precious metals) are left o
 from datetime import date
 from typing import Final
 
-from guilder.core.errors import Invalid
-
 MAX_AMOUNT: Final = 2**53 - 1
 """Largest amount at the API: the largest integer that every JSON reader holds exactly."""
 
@@ -40,11 +38,8 @@ VALID_UNTIL: Final[dict[str, date]] = {"ANG": date(2025, 6, 30), "BGN": date(202
 """The last day of codes that are gone: accounts in them stay as they are, and none is opened."""
 
 
-class UnknownCurrency(Invalid):
-    """The code is not an ISO 4217 currency that accounts can be held in."""
-
-    code = "unknown_currency"
-    detail = "The currency is not a known ISO 4217 code."
+class UnknownCurrency(ValueError):
+    """The code is no ISO 4217 currency that accounts can be held in; the API refuses it before."""
 
 
 def is_valid(currency: str, on: date) -> bool:

@@ -2,7 +2,6 @@ from datetime import date, timedelta
 
 import pytest
 
-from guilder.core.errors import Invalid
 from guilder.core.money import (
     EXPONENTS,
     MAX_AMOUNT,
@@ -36,8 +35,6 @@ from guilder.core.money import (
 def test_a_code_is_refused_when_no_account_can_be_held_in_it(code: str) -> None:
     with pytest.raises(UnknownCurrency) as refused:
         exponent_of(code)
-    assert refused.value.code == "unknown_currency"
-    assert isinstance(refused.value, Invalid)
     assert code == "" or code not in str(refused.value)
 
 

@@ -12,6 +12,7 @@ from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
 from guilder.api.schema import (
+    A_RANGES_EDGE,
     Day,
     InstantInput,
     QueryAmount,
@@ -146,10 +147,14 @@ async def list_transactions(
     cipher: TheCipher,
     page: PageQuery,
     from_: Annotated[
-        RangeStart | None, Query(alias="from", description="Booked at or after this.")
+        RangeStart | None,
+        Query(alias="from", description=f"Booked at or after this: {A_RANGES_EDGE}."),
     ] = None,
     to: Annotated[
-        RangeEnd | None, Query(description="Booked before this instant, or on this date or before.")
+        RangeEnd | None,
+        Query(
+            description=f"Booked before this instant, or on this date or before: {A_RANGES_EDGE}."
+        ),
     ] = None,
     type: Annotated[Side | None, Query(description="Only credits, or only debits.")] = None,
     min_amount: Annotated[
@@ -171,7 +176,8 @@ async def list_transactions(
 ) -> Reply:
     """An account's lines, newest first. All filters can be combined.
 
-    Up to a `to` that is over the lines never change.
+    A range of instants or amounts that ends before it starts is no error and has no lines. Up to a
+    `to` that is over the lines never change.
     """
     credit = None if type is None else type == "credit"
     wanted = LineFilter(from_, to, credit, min_amount, max_amount, q or None)

@@ -22,7 +22,7 @@ from guilder.api.schema import (
 from guilder.core.clock import day_date, iso_instant
 from guilder.core.ids import NumberCipher
 from guilder.core.money import MAX_AMOUNT, exponent_of
-from guilder.domains.accounts.queries import Account, Line, Statement
+from guilder.domains.accounts.queries import MAX_STATEMENT_LINES, Account, Line, Statement
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import PRODUCTS, Product, category, line_id
 from guilder.domains.ledger.queries import Balance, value_day
@@ -164,9 +164,14 @@ class StatementOut(ResponseBody):
     total_credits: Sum = Field(description="The sum of all credits.", examples=[60_000])
     total_debits: Sum = Field(description="The sum of all debits.", examples=[20_000])
     transaction_count: Count = Field(description="How many lines the month has.", examples=[1])
-    transactions: list[LineOut] = Field(description="The lines, in order of booking.")
+    transactions: list[LineOut] = Field(
+        description="The lines, in order of booking: at most the first "
+        f"{MAX_STATEMENT_LINES:,} of the month."
+    )
     transactions_truncated: bool = Field(
-        description="Whether the month has more lines than are listed.", examples=[False]
+        description="Whether the month has more lines than are listed. All of them are in pages at "
+        "`GET /accounts/{account_id}/transactions`, by `from` and `to`.",
+        examples=[False],
     )
     totals_truncated: bool = Field(
         description="Whether a sum is larger than the largest number that JSON holds.",

@@ -10,7 +10,7 @@ from guilder.api.deps import TheRunner
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
-from guilder.api.schema import QueryText, RangeEnd, RangeStart
+from guilder.api.schema import A_RANGES_EDGE, QueryText, RangeEnd, RangeStart
 from guilder.core.actor import Actor
 from guilder.core.errors import Forbidden
 from guilder.core.permissions import Permission
@@ -40,15 +40,17 @@ async def list_audit_events(
         QueryText | None, Query(description="The id of what the command was about.")
     ] = None,
     from_: Annotated[
-        RangeStart | None, Query(alias="from", description="At this instant or after it.")
+        RangeStart | None, Query(alias="from", description=f"At or after this: {A_RANGES_EDGE}.")
     ] = None,
     to: Annotated[
-        RangeEnd | None, Query(description="Before this instant, or on this date or before.")
+        RangeEnd | None,
+        Query(description=f"Before this instant, or on this date or before: {A_RANGES_EDGE}."),
     ] = None,
 ) -> Reply:
     """The audit trail, newest first: who attempted what, and how it ended.
 
-    All filters can be combined. A list up to an instant that is over may gain rows for a minute:
+    All filters can be combined; a range that ends before it starts is no error and has no
+    rows. A list up to an instant that is over may gain rows for a minute:
     `at` is when something was told, and it is seen once it is committed. `number` follows the
     commits: go by it to copy the trail without gaps.
     """

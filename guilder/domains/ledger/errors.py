@@ -77,7 +77,7 @@ class HoldExceeded(Invalid):
 
 
 class TransferNotFound(NotFound):
-    """There is no such transfer to reverse, or it is none that can be."""
+    """There is no such transfer, it is not the caller's, or it is none that can be reversed."""
 
     code = "transfer_not_found"
     detail = "There is no such transfer."

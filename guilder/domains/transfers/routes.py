@@ -115,6 +115,8 @@ async def create_transfer(
     "/transfers/batches",
     status_code=201,
     response_model=BatchOut,
+    response_description="The transfers were gone through. `accepted` and `rejected` tell what "
+    "came of it: where all were rejected, nothing was posted.",
     responses=_dry(BatchOut) | refusals(Invalid, BatchRejected, Overloaded, OutcomeUnknown),
     max_body_size=BATCH_BYTES,
 )

@@ -173,11 +173,16 @@ class TransferOut(ResponseBody):
     """``balance_after`` is of the caller's own side and absent for the other's. ``metadata`` is its
     maker's alone: empty for everybody else.
 
-    A dry run answers with ``dry_run``, and without an id unless its key was used before.
+    A dry run answers with ``dry_run``, and with what the transfer would be: nothing is booked. If
+    its key was used before, it is the transfer of that time, which was.
     """
 
-    id: UUID | None = Field(description="The transfer's id; null in a dry run.")
-    status: TransferStatus = Field(description="How far it has come.", examples=["posted"])
+    id: UUID | None = Field(
+        description="The transfer's id; null in a dry run, unless its key was used before."
+    )
+    status: TransferStatus = Field(
+        description="How far it has come; in a dry run, how far it would.", examples=["posted"]
+    )
     from_account_id: UUID = Field(description="The payer's account.", examples=[str(EXAMPLE_PAYER)])
     to_account_id: UUID = Field(description="The payee's account.", examples=[str(EXAMPLE_PAYEE)])
     amount: Amount
@@ -188,13 +193,17 @@ class TransferOut(ResponseBody):
     metadata: dict[str, str] = Field(
         description="The texts of the client that made it.", examples=[{"order": "A-1027"}]
     )
-    created_at: Instant = Field(description="When it was made.")
-    booked_at: Instant = Field(description="When it was booked.")
+    created_at: Instant = Field(
+        description="When it was made; in a dry run, when it would have been."
+    )
+    booked_at: Instant = Field(
+        description="When it was booked; in a dry run, when it would have been."
+    )
     value_on: date = Field(description="The day by which it counts for interest.")
     balance_after: Money | None = Field(
         None, description="The balance of the caller's own side after it.", examples=[122_500]
     )
-    dry_run: bool | None = Field(None, description="True when nothing was written.")
+    dry_run: bool | None = Field(None, description="True in a dry run: it has written nothing.")
 
 
 class BatchResultOut(ResponseBody):
@@ -216,11 +225,14 @@ class BatchResultOut(ResponseBody):
 class BatchOut(ResponseBody):
     """What became of a batch, transfer by transfer."""
 
-    id: UUID | None = Field(description="The batch's id; null in a dry run.")
+    id: UUID | None = Field(
+        description="The batch's id; null in a dry run, unless its key was used before. If "
+        "anything was posted it is in the bank's log; no operation reads a batch by it."
+    )
     accepted: Count = Field(description="How many were created or replayed.", examples=[1])
     rejected: Count = Field(description="How many were rejected.", examples=[0])
     results: list[BatchResultOut] = Field(description="One for each transfer, in order.")
-    dry_run: bool | None = Field(None, description="True when nothing was written.")
+    dry_run: bool | None = Field(None, description="True in a dry run: it has written nothing.")
 
 
 type CleanFields = dict[str, Any]

@@ -138,8 +138,8 @@ async def test_clients_find_out_what_the_bank_can_do(
 ) -> None:
     told = (await client.get("/.well-known/oauth-authorization-server")).json()
     assert told["issuer"] == bank_of(app).settings.address
-    assert told["token_endpoint"] == told["issuer"] + "/auth/login"
-    assert told["revocation_endpoint"] == told["issuer"] + "/auth/revoke"
+    assert told["token_endpoint"] == told["issuer"] + f"{API}/auth/login"
+    assert told["revocation_endpoint"] == told["issuer"] + f"{API}/auth/revoke"
     assert set(told["grant_types_supported"]) == {"password", "refresh_token"}
     flow = document()["components"]["securitySchemes"]["OAuth2Password"]["flows"]["password"]
-    assert flow["refreshUrl"] == flow["tokenUrl"] == "/auth/login"
+    assert flow["refreshUrl"] == flow["tokenUrl"] == f"{API}/auth/login"

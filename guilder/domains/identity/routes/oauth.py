@@ -61,7 +61,7 @@ async def _read(exchange: Exchange) -> tuple[Any, bool]:
     body = await exchange.read_body()
     kind = (exchange.header(b"content-type") or "").partition(";")[0].strip().lower()
     if kind not in {JSON_TYPE, FORM_TYPE}:
-        raise UnsupportedMediaType(f"The body must be {JSON_TYPE} or {FORM_TYPE}.")
+        raise UnsupportedMediaType.expecting(JSON_TYPE, FORM_TYPE)
     return (_form(body), True) if kind == FORM_TYPE else (parse(body), False)
 
 
@@ -128,19 +128,24 @@ def _becomes_400(kind: type[Refusal]) -> bool:
     return issubclass(kind, Unauthenticated | Forbidden | Invalid)
 
 
-def oauth_refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that may refuse so, in either way."""
-    found = refusals(*kinds, BadRequest)
+def oauth_refusals(
+    *kinds: type[Refusal], takes_grants: bool = True
+) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that may refuse so: in either way, or always as OAuth2 does."""
+    turned = [kind for kind in kinds if _becomes_400(kind)]
+    found = refusals(*(kind for kind in kinds if takes_grants or kind not in turned), BadRequest)
     for response in found.values():
         for kind in kinds:
             if kind.code in response[CODES]:
                 response[CODES][kind.code] |= _members(kind)
     found[400][OTHERWISE] = {
-        kind.code: problem_example(kind, 400) | _members(kind)
-        for kind in kinds
-        if _becomes_400(kind)
+        kind.code: problem_example(kind, 400) | _members(kind) for kind in turned
     }
-    found[400]["description"] += "\n\nFor a `grant_type` also what else has another status."
+    if takes_grants:
+        codes = ", ".join(f"`{kind.code}`" for kind in turned)
+        found[400]["description"] += f"\n\nWith a `grant_type` also: {codes}."
+    else:
+        found[400]["description"] += "".join(f"\n\n`{one.code}`: {one.detail}" for one in turned)
     return found
 
 

@@ -10,9 +10,8 @@ from fastapi.responses import Response
 from guilder.api.auth import AnonymousActor, TokenCache
 from guilder.api.components import LOGIN_PATH
 from guilder.api.deps import BaseUrl, TheExchange, TheRunner, TheTokens
-from guilder.api.errors import UnsupportedMediaType
 from guilder.api.policies import READ, REFRESH, rate_limited
-from guilder.api.replies import Reply, json_response
+from guilder.api.replies import API, Reply, json_response
 from guilder.core.actor import Actor
 from guilder.core.errors import Invalid, Unauthenticated
 from guilder.db.run import Runner
@@ -34,7 +33,7 @@ metadata_router = APIRouter(tags=["identity"])
 @router.post(
     REVOCATION_PATH,
     response_class=Response,
-    responses=_DONE | oauth_refusals(Invalid, UnsupportedMediaType),
+    responses=_DONE | oauth_refusals(Invalid, takes_grants=False),
     openapi_extra=json_or_oauth_form(Revocation),
 )
 @rate_limited(REFRESH)
@@ -84,7 +83,7 @@ async def get_server_metadata(_actor: AnonymousActor, base: BaseUrl) -> Reply:
         {
             "issuer": base,
             "token_endpoint": base + LOGIN_PATH,
-            "revocation_endpoint": base + REVOCATION_PATH,
+            "revocation_endpoint": base + API + REVOCATION_PATH,
             "service_documentation": base + "/docs",
             "grant_types_supported": GRANT_TYPES,
             "response_types_supported": [],

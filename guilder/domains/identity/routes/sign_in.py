@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends
 
 from guilder.api.auth import AnonymousActor
 from guilder.api.deps import Part, TheExchange, TheRunner
-from guilder.api.errors import UnsupportedMediaType
 from guilder.api.idempotency import TheOnce
 from guilder.api.openapi import refusals
 from guilder.api.policies import LOGIN, REFRESH, SIGN_UP, rate_limited
@@ -135,9 +134,7 @@ async def create_session(
     status_code=201,
     response_model=SessionCreatedOut,
     responses=_FOR_OAUTH
-    | oauth_refusals(
-        RefreshInvalid, RefreshReused, Invalid, UnsupportedGrantType, UnsupportedMediaType
-    ),
+    | oauth_refusals(RefreshInvalid, RefreshReused, Invalid, UnsupportedGrantType),
     openapi_extra=json_or_oauth_form(TokenCreate),
 )
 @rate_limited(REFRESH)
@@ -164,7 +161,7 @@ async def create_tokens(
     "/signup",
     status_code=201,
     response_model=SignUpOut,
-    responses=refusals(EmailTaken, WeakPassword, Invalid, UnsupportedMediaType, Overloaded),
+    responses=refusals(EmailTaken, WeakPassword, Invalid, Overloaded),
     openapi_extra=json_or_form(UserCreate),
 )
 @rate_limited(SIGN_UP)
@@ -198,7 +195,6 @@ async def sign_up(
         RefreshReused,
         Invalid,
         UnsupportedGrantType,
-        UnsupportedMediaType,
     )
     | refusals(Overloaded),
     openapi_extra=json_or_oauth_form(Login),

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from guilder.api.fields import NOT_A_STRING, REQUIRED, InvalidValue, Rule, text_parser
 from guilder.api.replies import JsonObject
 from guilder.api.schema import (
+    MAX_OPAQUE_LENGTH,
     Boolean,
     Count,
     Instant,
@@ -29,9 +30,6 @@ from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.authentication import SignedIn
 
 MAX_EMAIL_LENGTH: Final = 254
-MAX_OPAQUE_TOKEN_LENGTH: Final = 100
-MAX_TOKEN_LENGTH: Final = 4096
-"""Characters of a token of whichever kind."""
 MAX_CODE_LENGTH: Final = 64
 GRANT_TYPES: Final = ("password", "refresh_token")
 """What tokens are given out for, in the words of OAuth2."""
@@ -95,7 +93,7 @@ _TOKEN: Final = "q2Vt0mYp3jH8sK5dLx7wZc9bRf1gN4aTu6eQiOoPyDk"  # noqa: S105 - an
 _TOKEN_SCHEMA: Final = {
     "type": "string",
     "minLength": 1,
-    "maxLength": MAX_OPAQUE_TOKEN_LENGTH,
+    "maxLength": MAX_OPAQUE_LENGTH,
     "examples": [_TOKEN],
 }
 _NEW_PASSWORD_SCHEMA: Final = {
@@ -119,7 +117,7 @@ _ACCESS_TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiI3In0.c2ln"  # noqa: S105
 Email = Annotated[str, Rule(parse_email, _EMAIL_SCHEMA)]
 KnownEmail = Annotated[str, Rule(parse_known_email, _EMAIL_SCHEMA)]
 NewPassword = Annotated[str, Rule(parse_password, _NEW_PASSWORD_SCHEMA)]
-TokenText = Annotated[str, Rule(text_parser(MAX_OPAQUE_TOKEN_LENGTH, 1), _TOKEN_SCHEMA)]
+TokenText = Annotated[str, Rule(text_parser(MAX_OPAQUE_LENGTH, 1), _TOKEN_SCHEMA)]
 KnownPassword = Annotated[str, Rule(parse_password, _PASSWORD_SCHEMA)]
 Code = Annotated[str, Rule(text_parser(MAX_CODE_LENGTH, 1), _CODE_SCHEMA)]
 
@@ -189,7 +187,7 @@ class Login(RequestBody):
 class Revocation(RequestBody):
     """A token that shall be worth nothing."""
 
-    token: Annotated[str, text_rule(MAX_TOKEN_LENGTH, shortest=1)] = Field(
+    token: Annotated[str, text_rule(MAX_OPAQUE_LENGTH, shortest=1)] = Field(
         description="A refresh token or an access token.", examples=[_TOKEN]
     )
     token_type_hint: Text255 | None = Field(None, description="Which it is; not looked at.")
@@ -352,7 +350,8 @@ class ServerMetadata(ResponseBody):
 
     issuer: str = Field(description="The bank's address.", examples=["https://bank.example"])
     token_endpoint: str = Field(
-        description="Where tokens are given out.", examples=["https://bank.example/auth/login"]
+        description="Where tokens are given out.",
+        examples=["https://bank.example/api/v1/auth/login"],
     )
     revocation_endpoint: str = Field(
         description="Where tokens are revoked.", examples=["https://bank.example/auth/revoke"]
