@@ -23,6 +23,7 @@ CHANGES = "tests/domains/identity/test_changes_commands.py"
 PRUNING = "tests/domains/identity/test_pruning_commands.py"
 LETTERS = "tests/domains/identity/test_letters_commands.py"
 OWN_LOGIN = "tests/domains/identity/test_own_login_routes.py"
+THIEVES = "tests/domains/identity/test_thieves_commands.py"
 STORE = "tests/domains/ledger/test_store_commands.py"
 EFFECTS = "tests/access/test_effects_routes.py"
 BENEATH: dict[str, tuple[str, ...]] = {
@@ -35,7 +36,8 @@ BENEATH: dict[str, tuple[str, ...]] = {
     ),
     PRUNING: ("drop_failures: ", "drop_tokens: ", "drop_sessions: ", "drop_sign_ups: "),
     LETTERS: ("prune_letters: ", "prune_changes: "),
-    OWN_LOGIN: ("give_up_address: ", "invalidate_tokens: letters.c.created_at"),
+    OWN_LOGIN: ("give_up_address: ",),
+    THIEVES: ("end_undos_since: ",),
     STORE: ("update_balance: ", "set_limit: "),
 }  # fmt: skip
 """What no caller brings about, or only on what is theirs, by the tests that judge it."""

@@ -36,6 +36,7 @@ email_changes = Table(
     Column("created_at", Big, nullable=False),
     Column("undo_letter_id", Guid, unique=True),
     Column("session_id", Guid),
+    Column("number", Big),
     Index(None, "user_id", "created_at"),
     **STRICT,
 )

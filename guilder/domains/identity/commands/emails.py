@@ -93,7 +93,7 @@ async def confirm_email_change(uow: UnitOfWork, cmd: ConfirmEmailChange) -> User
     await failures.forget_failures(uow, failures_key(email_key(change.old_email)))
     if user.email_verified:
         undo = await new_letter(uow, Purpose.UNDO_EMAIL, user.id)
-        await emails.note_undo(uow, change.letter_id, undo.id)
+        await emails.note_undo(uow, change, undo.id)
         await uow.record(LetterRequested(undo.id))
     return changed
 
@@ -145,7 +145,7 @@ async def undo_email_change(uow: UnitOfWork, cmd: UndoEmailChange) -> User:
     user, change = await change_of_token(uow, cmd.token_hash, Purpose.UNDO_EMAIL)
     for purpose in SENT_TO_ADDRESS:
         await letters.invalidate_tokens(uow, user.id, purpose)
-    await letters.invalidate_tokens(uow, user.id, Purpose.UNDO_EMAIL, change.created_at)
+    await emails.end_undos_since(uow, change)
     moved = await _moved(uow, user, change.old_email)
     if await factors.has_any(uow, user.id):
         await take_factors(uow, user.id, SecurityChange.FACTORS_UNDONE)

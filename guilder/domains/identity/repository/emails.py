@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from guilder.core.clock import DAY_US
 from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.domains.identity.errors import EmailTaken
-from guilder.domains.identity.models import email_changes
+from guilder.domains.identity.models import email_changes, letters
 from guilder.domains.identity.repository.users import change_user
 from guilder.domains.identity.rules.users import User, email_key
 
@@ -20,7 +20,9 @@ KEPT_US: Final = 30 * DAY_US
 class EmailChange(NamedTuple):
     """A change of an address; the letters bring the tokens that confirm it and that undo it.
 
-    Only as long as the session that has asked for it is open, it can be confirmed.
+    Only as long as the session that has asked for it is open, it can be confirmed. The ``number``
+    tells which of a user's changes that can be undone was made earlier: instants do not, for clocks
+    differ, and one is taken before the wait for a lock.
     """
 
     letter_id: UUID
@@ -30,6 +32,7 @@ class EmailChange(NamedTuple):
     created_at: int
     undo_letter_id: UUID | None = None
     session_id: UUID | None = None
+    number: int | None = None
 
 
 async def insert_change(uow: UnitOfWork, change: EmailChange) -> None:
@@ -58,13 +61,25 @@ async def changes_since(view: View, user_id: UUID, instant: int) -> int:
     return int(await view.scalar(counted))
 
 
-async def note_undo(uow: UnitOfWork, letter_id: UUID, undo_letter_id: UUID) -> None:
-    """The change was made; that letter undoes it."""
+async def note_undo(uow: UnitOfWork, change: EmailChange, undo_letter_id: UUID) -> None:
+    """The change was made, the newest of its user, who is locked; that letter undoes it."""
+    newest = select(func.max(email_changes.c.number)).where(
+        email_changes.c.user_id == change.user_id
+    )
+    number = (await uow.scalar(newest) or 0) + 1
     await uow.execute(
         email_changes.update()
-        .where(email_changes.c.letter_id == letter_id)
-        .values(undo_letter_id=undo_letter_id)
+        .where(email_changes.c.letter_id == change.letter_id)
+        .values(undo_letter_id=undo_letter_id, number=number)
     )
+
+
+async def end_undos_since(uow: UnitOfWork, change: EmailChange) -> None:
+    """Neither this change nor one of the same user that was made later can be undone any more."""
+    since = select(email_changes.c.undo_letter_id).where(
+        email_changes.c.user_id == change.user_id, email_changes.c.number >= change.number
+    )
+    await uow.execute(letters.update().where(letters.c.id.in_(since)).values(used_at=uow.now_us))
 
 
 async def prune_changes(uow: UnitOfWork) -> None:

@@ -110,17 +110,14 @@ async def mark_sent(uow: UnitOfWork, letter_id: UUID) -> None:
     await uow.execute(letters.update().where(letters.c.id == letter_id).values(sent_at=uow.now_us))
 
 
-async def invalidate_tokens(
-    uow: UnitOfWork, user_id: UUID, purpose: Purpose, asked_since: int = 0
-) -> None:
-    """No token that a user was sent for a purpose is good any more; of letters since then only."""
+async def invalidate_tokens(uow: UnitOfWork, user_id: UUID, purpose: Purpose) -> None:
+    """No token that a user was sent for a purpose is good any more."""
     await uow.execute(
         letters.update()
         .where(
             letters.c.user_id == user_id,
             letters.c.purpose == purpose.value,
             letters.c.used_at.is_(None),
-            letters.c.created_at >= asked_since,
         )
         .values(used_at=uow.now_us)
     )
