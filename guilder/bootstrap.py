@@ -31,7 +31,7 @@ from guilder.db.tracing import trace_statements
 from guilder.domains.accounts.commands import close_accounts
 from guilder.domains.accounts.services import AccountDirectory
 from guilder.domains.audit.services import bring_trail_up, trail_is_behind
-from guilder.domains.identity.queries import has_factor, session_user, unknown_keys
+from guilder.domains.identity.queries import must_prove_factor, session_user, unknown_keys
 from guilder.domains.identity.rules.sessions import SessionLife
 from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.domains.identity.services.closing import ClosingService
@@ -164,8 +164,8 @@ class SessionAuthenticator:
         role, demand = user.role, None
         if self._demands_factors and factor_at is None and role in WITHOUT_FACTOR:
             role = WITHOUT_FACTOR[role]
-            has_one = await self._runner.view(has_factor, user.id)
-            demand = FactorDemand.PROVE if has_one else FactorDemand.SET_UP
+            must_prove = await self._runner.view(must_prove_factor, user.id)
+            demand = FactorDemand.PROVE if must_prove else FactorDemand.SET_UP
         expires_at = claims.expires_at * SECOND_US
         return Principal(user.id, role, claims.session_id, expires_at, proved_at, demand)
 

@@ -17,7 +17,7 @@ class FactorDemand(Enum):
     """What a session lacks whose user's role demands a second factor."""
 
     SET_UP = "the user has none"
-    PROVE = "the session has not proved the one that the user has"
+    PROVE = "the session has not proved the one that the user has, or had until a letter removed it"
 
 
 @dataclass(frozen=True, slots=True)

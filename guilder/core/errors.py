@@ -100,7 +100,8 @@ class SecondFactorDemanded(Forbidden):
     code = "second_factor_demanded"
     detail = (
         "Administrators of this bank prove a second factor. Step up with yours: POST "
-        "/sessions/current/step-ups. If you have none, set up an authenticator app or a passkey."
+        "/sessions/current/step-ups. If you have none, set up an authenticator app or a passkey; "
+        "after a removal by letter, let another administrator remove your factors first."
     )
 
 

@@ -45,7 +45,6 @@ ON_POSTGRES = ("drop_failures: failures.c.last_at",)
 """What matters only where there are several writers at a time."""
 NEEDLESS: dict[str, str] = {
     "update_head: head.c.lane == 0": "there is one lane, and a CHECK sees to it",
-    "keep_totp: totps.c.ends_at.is_not(None)": "without it a row is written as it was",
 }
 
 

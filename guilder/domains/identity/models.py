@@ -23,6 +23,7 @@ users = Table(
     Column("folded_full_name", String),
     Column("known_since", Big),
     Column("closed_at", Big),
+    Column("factors_given_up_at", Big),
     **STRICT,
 )
 

@@ -117,9 +117,12 @@ async def factors_of(view: View, user_id: UUID) -> Factors:
     )
 
 
-async def has_factor(view: View, user_id: UUID) -> bool:
-    """Whether a user has an authenticator app or a passkey."""
-    return await factors.has_any(view, user_id)
+async def must_prove_factor(view: View, user_id: UUID) -> bool:
+    """Whether a user has an authenticator app or a passkey, or had, until a letter removed them.
+
+    Else who reads the letters would set up a factor in the place of the one that is demanded.
+    """
+    return await factors.has_any(view, user_id) or await users.has_given_up_factors(view, user_id)
 
 
 async def list_passkeys(view: View, actor: Actor, page: PageRequest) -> Page[Passkey]:

@@ -81,7 +81,7 @@ async def test_what_is_another_users_is_not_changed(
     nothing = (False, 0)
     assert await desk.does(factors.end_totp, user, STEP) == nothing
     assert await desk.does(factors.end_totp, ada.user.id, STEP) == (True, 1)
-    assert await desk.does(factors.keep_totp, user) == (None, 0)
+    assert await desk.does(factors.keep_totp, user) == nothing
     assert await desk.does(factors.use_step, user, STEP) == nothing
     assert await desk.does(factors.use_recovery_code, user, hash_) == nothing
     assert await desk.does(factors.use_passkey, user, proof_of(passkey)) == nothing
@@ -129,7 +129,7 @@ async def test_no_more_is_changed_than_told(
     for ends in ((True, 1), (False, 0)):
         assert await desk.does(factors.end_totp, user, STEP) == ends
     for changed in (1, 0):
-        assert await desk.does(factors.keep_totp, user) == (None, changed)
+        assert await desk.does(factors.keep_totp, user) == (changed == 1, changed)
     await runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
     newest = select(table.c.id).order_by(table.c.id.desc()).limit(1)
     letter = await runner.view(lambda view: view.scalar(newest))

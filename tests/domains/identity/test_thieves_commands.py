@@ -6,8 +6,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from guilder.core.actor import ANONYMOUS, SYSTEM
+from guilder.bootstrap import SessionAuthenticator
+from guilder.core.actor import ANONYMOUS, SYSTEM, FactorDemand
 from guilder.core.clock import FixedClock
+from guilder.core.permissions import Role
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.emails import (
     ConfirmEmailChange,
@@ -17,6 +19,12 @@ from guilder.domains.identity.commands.emails import (
     confirm_email_change,
     request_email_change,
     undo_email_change,
+)
+from guilder.domains.identity.commands.factors import (
+    RemoveFactors,
+    RemoveTotp,
+    remove_factors,
+    remove_totp,
 )
 from guilder.domains.identity.commands.letters import (
     ClaimedLetter,
@@ -33,18 +41,19 @@ from guilder.domains.identity.commands.letters import (
 )
 from guilder.domains.identity.commands.rotations import RotateUser, rotate_user
 from guilder.domains.identity.commands.sessions import EndSession, end_session
+from guilder.domains.identity.commands.users import ChangeAccess, change_access
 from guilder.domains.identity.errors import TokenInvalid
 from guilder.domains.identity.models import letters, sessions, users
 from guilder.domains.identity.queries import factors_of
+from guilder.domains.identity.repository.users import has_given_up_factors
 from guilder.domains.identity.rules.factors import TOTP_NOTICE_US, Factors
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
-from tests.domains.identity.doors import ADDRESS, actor_of, cheap_passwords, enrol, log_in
+from guilder.infra.security.tokens import AccessTokens
+from tests.domains.identity.doors import ADDRESS, SECRET, actor_of, cheap_passwords, enrol, log_in
 from tests.support.authenticator import Authenticator
 from tests.support.builders import a_user
 from tests.support.constants import CALLER, EMAIL, PASSWORD
-
-HASH = "a new hash"
 
 
 @dataclass
@@ -55,6 +64,7 @@ class Story:
     auth: AuthenticationService
     clock: FixedClock
     user_id: UUID
+    password_hash: str
 
     async def letter(self, purpose: Purpose) -> bytes:
         """The hash of the token in the letter of the kind that waits, which is sent."""
@@ -83,13 +93,19 @@ class Story:
         return await self.letter(Purpose.UNDO_EMAIL)
 
     async def undoes(self, token: bytes) -> None:
-        await self.runner.run(undo_email_change, UndoEmailChange(token, HASH, None), ANONYMOUS)
+        command = UndoEmailChange(token, self.password_hash, None)
+        await self.runner.run(undo_email_change, command, ANONYMOUS)
 
-    async def resets(self) -> bytes:
-        """Set a new password by letter; gives the token that removes the factors."""
+    async def sets_password(self) -> None:
+        """Set a password by letter, which is the same."""
         await self.runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
         token = await self.letter(Purpose.RESET)
-        await self.runner.run(reset_password, ResetPassword(token, HASH, None), ANONYMOUS)
+        command = ResetPassword(token, self.password_hash, None)
+        await self.runner.run(reset_password, command, ANONYMOUS)
+
+    async def resets(self) -> bytes:
+        """The same; gives the token that removes the factors."""
+        await self.sets_password()
         return await self.letter(Purpose.FACTORS)
 
     async def gives_up_factors(self, token: bytes) -> None:
@@ -117,7 +133,7 @@ class Story:
 async def story(runner: Runner, auth: AuthenticationService, clock: FixedClock) -> Story:
     encoded = await cheap_passwords().hash(PASSWORD)
     user = await a_user(runner, password_hash=encoded, email_verified=True)
-    return Story(runner, auth, clock, user.id)
+    return Story(runner, auth, clock, user.id, encoded)
 
 
 async def test_undoing_a_change_of_address_takes_the_thiefs_factors(story: Story) -> None:
@@ -202,3 +218,68 @@ async def another_way_back(story: Story) -> bytes:
     bob = await story.auth.log_in("bob@b.test", PASSWORD, CALLER, None)
     await story.moves(bob, "bob2@b.test")
     return await story.moves(bob, "bob3@b.test")
+
+
+async def demand_of(story: Story, who: SignedIn) -> FactorDemand | None:
+    """What the session lacks where administrators must prove a second factor."""
+    tokens = AccessTokens(SECRET, story.clock)
+    asked = SessionAuthenticator(story.runner, tokens, demands_factors=True)
+    return (await asked.authenticate(who.access_token)).demand
+
+
+@pytest.fixture
+async def root(story: Story) -> SignedIn:
+    """An administrator."""
+    signed_in = await log_in(story.auth)
+    access = ChangeAccess(signed_in.user.id, Role.ADMIN, None)
+    await story.runner.run(change_access, access, SYSTEM)
+    return signed_in
+
+
+@pytest.mark.parametrize("way", ["link", "undo", "first proof"])
+async def test_a_mailbox_alone_makes_nobody_an_administrator(
+    story: Story, root: SignedIn, way: str
+) -> None:
+    await story.adds_passkey(root)
+    if way == "link":
+        await story.gives_up_factors(await story.resets())
+    elif way == "undo":
+        await story.undoes(await story.moves(root, "root2@b.test"))
+    else:
+        async with story.runner.database.begin() as connection:
+            await connection.execute(users.update().values(email_verified=False))
+        await story.sets_password()
+    thief = await log_in(story.auth)
+    assert (await story.factors()).passkeys == ()
+    assert await demand_of(story, thief) is FactorDemand.PROVE
+    await story.runner.run(remove_factors, RemoveFactors(root.user.id), SYSTEM)
+    assert await demand_of(story, await log_in(story.auth)) is FactorDemand.SET_UP
+
+
+async def test_an_app_that_a_letter_has_ended_makes_no_room_for_a_thiefs(
+    story: Story, root: SignedIn
+) -> None:
+    await enrol(story.auth, root, story.clock)
+    await story.gives_up_factors(await story.resets())
+    story.clock.advance(microseconds=TOTP_NOTICE_US)
+    assert await demand_of(story, await log_in(story.auth)) is FactorDemand.PROVE
+
+
+async def test_whoever_uses_the_app_that_was_to_end_may_replace_it(
+    story: Story, root: SignedIn
+) -> None:
+    _secret, codes = await enrol(story.auth, root, story.clock)
+    await story.gives_up_factors(await story.resets())
+    again = await log_in(story.auth, codes[0])
+    assert await demand_of(story, again) is None
+    await story.runner.run(remove_totp, RemoveTotp(), actor_of(again))
+    assert await demand_of(story, await log_in(story.auth)) is FactorDemand.SET_UP
+
+
+@pytest.mark.parametrize("kind", ["app", "passkey"])
+async def test_whoever_has_set_up_a_new_factor_may_replace_it(story: Story, kind: str) -> None:
+    await story.adds_passkey(await log_in(story.auth))
+    await story.gives_up_factors(await story.resets())
+    ada = await log_in(story.auth)
+    await (enrol(story.auth, ada, story.clock) if kind == "app" else story.adds_passkey(ada))
+    assert not await story.runner.view(has_given_up_factors, ada.user.id)

@@ -33,16 +33,22 @@ async def use_factor(uow: UnitOfWork, user_id: UUID, factor: Factor) -> bool:
     """
     match factor:
         case TotpStep(step):
-            await factors.keep_totp(uow, user_id)
+            await _keep_totp(uow, user_id)
             return await factors.use_step(uow, user_id, step)
         case RecoveryCode(hash_):
-            await factors.keep_totp(uow, user_id)
+            await _keep_totp(uow, user_id)
             await tell(uow, user_id, SecurityChange.RECOVERY_CODE_USED)
             return await factors.use_recovery_code(uow, user_id, hash_)
         case PasskeyProof():
             return await factors.use_passkey(uow, user_id, factor) and await factors.use_challenge(
                 uow, factor.challenge_hash, factor.challenge_ends
             )
+
+
+async def _keep_totp(uow: UnitOfWork, user_id: UUID) -> None:
+    """An app that is used does not end, and its user has not lost their factors."""
+    if await factors.keep_totp(uow, user_id):
+        await users.note_factors_given_up(uow, user_id, given_up=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ async def confirm_totp(uow: UnitOfWork, cmd: ConfirmTotp) -> User:
     confirmed = replace(cmd.totp, confirmed_at=uow.now_us, last_step=cmd.step)
     await factors.put_totp(uow, confirmed)
     await factors.put_recovery_codes(uow, user.id, cmd.hashes)
+    await users.note_factors_given_up(uow, user.id, given_up=False)
     if uow.actor.session_id is not None:
         await factors.mark_stepped_up(uow, uow.actor.session_id, user.id, with_factor=True)
     await end_others(uow, user.id)
@@ -140,10 +147,11 @@ class RemoveFactors:
 
 
 async def remove_factors(uow: UnitOfWork, cmd: RemoveFactors) -> User:
-    """Remove them and end all sessions. Raises ``UserNotFound``."""
+    """Remove them and end all sessions; the user may set up others. Raises ``UserNotFound``."""
     user = await users.lock_user(uow, cmd.user_id)
     if user is None:
         raise UserNotFound()
+    await users.note_factors_given_up(uow, user.id, given_up=False)
     await factors.remove_totp(uow, user.id)
     await factors.remove_passkeys(uow, user.id)
     await sessions.end_sessions(uow, EndReason.FACTORS_CHANGED, user.id)

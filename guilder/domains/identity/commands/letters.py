@@ -245,6 +245,8 @@ async def reset_password(uow: UnitOfWork, cmd: ResetPassword) -> User:
     for purpose in (Purpose.RESET, Purpose.VERIFICATION, Purpose.NEW_EMAIL):
         await letters.invalidate_tokens(uow, user.id, purpose)
     if not user.email_verified:
+        if await factors.has_any(uow, user.id):
+            await users.note_factors_given_up(uow, user.id, given_up=True)
         await factors.remove_totp(uow, user.id)
         await factors.remove_passkeys(uow, user.id)
     removal = None
@@ -297,9 +299,11 @@ async def take_factors(uow: UnitOfWork, user_id: UUID, told: SecurityChange) -> 
 
     A passkey is a way in, so it goes at once. An app is asked for beside the password: whoever can
     read the letters of somebody else is kept out by it for ``TOTP_NOTICE_US``, and for good once
-    its owner has used it meanwhile.
+    its owner has used it meanwhile. Where factors are demanded, the password alone sets up no new
+    ones.
     """
     await letters.invalidate_tokens(uow, user_id, Purpose.FACTORS)
+    await users.note_factors_given_up(uow, user_id, given_up=True)
     await factors.remove_passkeys(uow, user_id)
     await factors.end_totp(uow, user_id, uow.now_us + TOTP_NOTICE_US)
     await uow.record(SecurityChanged(user_id, told))

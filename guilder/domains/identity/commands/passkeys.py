@@ -58,6 +58,7 @@ async def add_passkey(uow: UnitOfWork, cmd: AddPasskey) -> Passkey:
     )
     if not await factors.insert_passkey(uow, passkey):
         raise PasskeyTaken()
+    await users.note_factors_given_up(uow, user.id, given_up=False)
     await tell(uow, user.id, SecurityChange.PASSKEY_ADDED)
     return passkey
 

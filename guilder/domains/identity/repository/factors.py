@@ -84,13 +84,14 @@ async def end_totp(uow: UnitOfWork, user_id: UUID, ends_at: int) -> bool:
     return done.rowcount == 1
 
 
-async def keep_totp(uow: UnitOfWork, user_id: UUID) -> None:
-    """The user has the app, or its recovery codes: it does not end."""
-    await uow.execute(
+async def keep_totp(uow: UnitOfWork, user_id: UUID) -> bool:
+    """The user has the app, or its recovery codes: it does not end; False when it was not to."""
+    done = await uow.execute(
         totps.update()
         .where(totps.c.user_id == user_id, totps.c.ends_at.is_not(None))
         .values(ends_at=None)
     )
+    return done.rowcount == 1
 
 
 async def use_step(uow: UnitOfWork, user_id: UUID, step: int) -> bool:

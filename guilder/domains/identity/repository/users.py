@@ -112,6 +112,19 @@ async def is_closed(view: View, user_id: UUID) -> bool:
     return closed_at is not None
 
 
+async def note_factors_given_up(uow: UnitOfWork, user_id: UUID, *, given_up: bool) -> None:
+    """Whether factors of the user were removed by a letter, and nobody has set that right."""
+    await change_user(uow, user_id, {"factors_given_up_at": uow.now_us if given_up else None})
+
+
+async def has_given_up_factors(view: View, user_id: UUID) -> bool:
+    """Whether that is so."""
+    given_up_at = await view.scalar(
+        select(users.c.factors_given_up_at).where(users.c.id == user_id)
+    )
+    return given_up_at is not None
+
+
 async def close_user(uow: UnitOfWork, user_id: UUID) -> None:
     """Close a login: nobody signs in with it, and its address may have another one."""
     await uow.execute(
