@@ -92,7 +92,7 @@ async def test_an_address_is_changed_once_the_new_one_is_proved(
     assert (await post(client, "email-changes", token=token_in(letter))).status_code == 201
     told = await box.next()
     assert (told["Subject"], told["To"]) == (CHANGED, EMAIL)
-    assert NEW in text_of(told)
+    assert "another e-mail address now: a***@example.test." in text_of(told)
     old = await post(client, "sessions", email=EMAIL, password=PASSWORD)
     assert_problem(old, 401, "invalid_credentials")
     assert (await logged_in(client, NEW))["user"]["email"] == NEW

@@ -18,7 +18,7 @@ from guilder.domains.identity.rules.sessions import (
     Session,
     check_refresh,
 )
-from guilder.domains.identity.rules.users import email_key
+from guilder.domains.identity.rules.users import email_key, masked
 from tests.support.constants import NOW
 
 COMMON = {"password", "qwerty", "letmein12345", "abc"}
@@ -181,3 +181,8 @@ def test_failures_lock_and_are_forgotten() -> None:
     assert locked.with_failure(NOW + 2 * LOCK_US) == Failures(1, NOW + 2 * LOCK_US)
     assert locked.locked_seconds(NOW + 2 * LOCK_US - 1) == 1
     assert locked.locked_seconds(NOW + 2 * LOCK_US) == 0
+
+
+def test_a_masked_address_tells_no_words_of_who_chose_it() -> None:
+    assert masked("www.evil.example/pay@b.test") == "w***@b.test"
+    assert masked('"a@b"@b.test') == '"***@b.test'

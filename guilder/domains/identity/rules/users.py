@@ -57,6 +57,14 @@ def email_key(email: str) -> str:
     return "".join(map(_small, unicodedata.normalize("NFC", local))) + at + domain.lower()
 
 
+def masked(email: str) -> str:
+    """An address for whom it need not belong to: what stands before the domain may be a stranger's
+    words, which mail programs make a link of.
+    """
+    local, _, domain = email.rpartition("@")
+    return f"{local[:1]}***@{domain}"
+
+
 def _small(character: str) -> str:
     """Unicode's simple case folding: one character stays one."""
     for form in (character.casefold(), character.lower()):

@@ -34,6 +34,7 @@ from guilder.domains.identity.rules.devices import device_name
 from guilder.domains.identity.rules.factors import Factors
 from guilder.domains.identity.rules.letters import Letter, Purpose
 from guilder.domains.identity.rules.lockout import LOCK_US
+from guilder.domains.identity.rules.users import masked
 
 _PACKAGE: Final = "guilder.domains.identity"
 _MOST_TOLD: Final = 4
@@ -218,7 +219,8 @@ class LetterSender:
                 assert change is not None
                 link = _with_password(f"{self.address}/undo-email", token, to)
                 days = purpose.token_us // DAY_US
-                return compose(EMAIL_CHANGED, to, key, link=link, email=change.new_email, days=days)
+                new = masked(change.new_email)
+                return compose(EMAIL_CHANGED, to, key, link=link, email=new, days=days)
             case Purpose.FACTORS:
                 raise AssertionError("goes with the letter about the reset")
 
