@@ -60,8 +60,12 @@ def rotate_keys(
             )
         settings, clock = _quietly(load_settings()), SystemClock()
         wanted = {SECRET_KEY: signing, ENCRYPTION_KEY: encryption}
-        for name in [name for name in wanted if wanted[name] == (signing or encryption)]:
-            store = secret_store(settings, name, clock)
+        names = [name for name in wanted if wanted[name] == (signing or encryption)]
+        stores = {name: secret_store(settings, name, clock) for name in names}
+        for name, store in stores.items():  # all of them can be written, or nothing is
+            if store.versions(name):
+                store.drop(name, ())
+        for name, store in stores.items():
             made = _rotated(name, store, clock, revoke=revoke_old)
             say(f"The new {USES[name]} key is {_id(name, made)}.")
 

@@ -1,6 +1,7 @@
 """``guilder keys`` and keys that change under a running bank."""
 
 import json
+import resource
 import threading
 import time
 from collections import Counter
@@ -297,3 +298,25 @@ def test_a_key_that_another_process_signs_with_is_known_at_once(
         assert _me(running.base, headers) == 401
         store.add("secret_key", secret)
         assert _me(running.base, headers) == 200
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_nothing_is_rotated_when_one_of_the_keys_is_kept_elsewhere(tmp_path: Path) -> None:
+    said = guilder("keys", "rotate", status=1, ENCRYPTION_KEY="e" * 32)
+    assert "GUILDER_ENCRYPTION_KEY is kept outside" in said.stderr
+    assert len(secrets_in(tmp_path)) == 1
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("use", ["signing", "encryption"])
+def test_a_disk_that_is_full_is_told_by_the_folder_of_the_keys(tmp_path: Path, use: str) -> None:
+    guilder("keys", "list")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+    try:
+        done = CliRunner().invoke(app, ["keys", "rotate", f"--{use}"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.exit_code == 3
+    assert done.stderr == "guilder: data/keys: File too large\n"
+    assert len(secrets_in(tmp_path)) == 2

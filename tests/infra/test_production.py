@@ -135,11 +135,12 @@ def test_unknown_names_are_told_with_the_rest(monkeypatch: pytest.MonkeyPatch) -
 def test_keys_in_files_are_held_to_the_same(tmp_path: Path) -> None:
     path = tmp_path / "key"
     files = {"secret_key": ..., "secret_key_file": path}
-    assert said(**files) == ["GUILDER_SECRET_KEY_FILE: cannot be read"]
+    unread = f"GUILDER_SECRET_KEY_FILE: {path} cannot be read"
+    assert said(**files) == [f"{unread}: No such file or directory"]
     private(path, "canary")
     assert said(**files) == ["GUILDER_SECRET_KEY_FILE: needs at least 32 bytes"]
     path.write_bytes(b"\xff" * 40)
-    assert said(**files) == ["GUILDER_SECRET_KEY_FILE: cannot be read"]
+    assert said(**files) == [f"{unread}: it is not UTF-8"]
     path.write_text("a" * 40)
     assert said(**files)[0].startswith("GUILDER_SECRET_KEY can be guessed")
     path.write_text(f"{ENCRYPTION}\n")

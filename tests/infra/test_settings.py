@@ -247,3 +247,24 @@ def test_an_address_without_a_password_stays_as_it_is() -> None:
     assert masked_url(url) == (
         "postgresql://u:********@h/d?password=********&sslmode=require&sslpassword=********"
     )
+
+
+def test_a_file_of_keys_that_cannot_be_read_is_told_by_path_and_cause(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings(secret_key_file=str(missing))
+    said = f"GUILDER_SECRET_KEY_FILE: {missing} cannot be read: No such file or directory"
+    assert said in str(refused.value)
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings(secret_key_file="canary", encryption_key_file=str(tmp_path))
+    assert "canary" not in str(refused.value)  # it might be the key itself
+    assert f"{tmp_path} cannot be read: Is a directory" in str(refused.value)
+
+
+def test_a_key_that_is_given_twice_is_told_before_what_is_wrong_with_its_file(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings(secret_key="s" * 32, secret_key_file=str(tmp_path / "missing"))
+    assert "set one of them, not several" in str(refused.value)
+    assert "cannot be read" not in str(refused.value)

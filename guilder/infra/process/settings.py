@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -42,7 +43,7 @@ from guilder.infra.process.origins import Network, networks_of, origins_of
 from guilder.infra.process.policy_rates import PolicyRate, rate_field
 from guilder.infra.process.retention import kept_field
 from guilder.infra.security.geoip import GeoIpDatabase
-from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, checked_keys
+from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, check_key_file, checked_keys
 
 _DATABASE: Final = re.compile(r"$|sqlite:///[^?:]|postgres(ql)?(\+asyncpg)?://")
 _AWS: Final = re.compile(
@@ -233,13 +234,10 @@ class Settings(BaseSettings):
 
     @field_validator("secret_key_file", "encryption_key_file")
     @classmethod
-    def _readable_keys(cls, path: Path | None) -> Path | None:
-        if path is not None:
-            try:
-                text = path.read_text("utf-8")
-            except (OSError, UnicodeDecodeError):
-                raise ValueError("cannot be read") from None
-            checked_keys(text)
+    def _readable_keys(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        there_too = info.data.get(str(info.field_name).removesuffix("_file"))
+        if path is not None and there_too is None:  # else that is what is wrong
+            check_key_file(path)
         return path
 
     @field_validator("secrets_url")

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from time import monotonic
 from typing import Final
 
@@ -220,6 +221,20 @@ def checked_keys(text: str) -> tuple[bytes, ...]:
     if not keys or any(len(key) < MIN_KEY_BYTES for key in keys):
         raise ValueError(f"needs at least {MIN_KEY_BYTES} bytes")
     return keys
+
+
+def check_key_file(path: Path) -> None:
+    """Raises ``ValueError`` for a file that cannot be read or has a short key.
+
+    It shows an absolute path alone: anything else might be the key itself, in the wrong setting.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        named = f"{path} cannot be read" if path.is_absolute() else "the file cannot be read"
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ValueError(f"{named}: {why}") from None
+    checked_keys(text)
 
 
 def _checked(name: str, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
