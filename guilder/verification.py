@@ -48,6 +48,12 @@ class Verification:
         """What does not hold, first of the books, then of the audit trail, then a guard."""
         return self.books.broken or self.audit.broken or self.row or self.guard
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether a key that was not given is all that is wrong: nobody can tell what holds."""
+        others = self.books.broken or self.row or self.guard
+        return self.audit.missing_key is not None and others is None
+
     def document(self) -> dict[str, Any]:
         """For machines: the ledger's report, the audit trail's under ``audit``, and the guard."""
         return {
@@ -85,6 +91,12 @@ class Verification:
         yield from self._rows()
         if self.guard is not None:
             yield f"History is not guarded: {_named(self.guard)}"
+        if audit.broken is not None and audit.missing_key is not None:
+            where = f"{audit.broken.table} {audit.broken.key}"
+            yield f"The audit trail cannot be checked from {where} on:"
+            yield f"it names the key {audit.missing_key}, which was not given. Give the bank's own"
+            yield "GUILDER_ENCRYPTION_KEY, or GUILDER_DATA_DIR with the `keys` that it is in."
+            return
         if audit.broken is not None:
             yield f"The audit trail is broken: {_named(audit.broken)}"
             return

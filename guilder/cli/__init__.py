@@ -12,9 +12,11 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from getpass import GetPassWarning
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +35,7 @@ from guilder.bootstrap import (
     open_keys,
 )
 from guilder.cli import admin, audit, keys, shell
-from guilder.cli.troubles import REFUSED, reported_errors, say
+from guilder.cli.troubles import REFUSED, USAGE_ERROR, reported_errors, say
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
 from guilder.core.permissions import Role
@@ -41,6 +43,7 @@ from guilder.db.migrate import downgrade, upgrade
 from guilder.domains.identity.commands.users import CreateUser, create_user
 from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.schemas.logins import Email
+from guilder.infra.process.database_wait import reach_database
 from guilder.infra.process.described import describe_settings
 from guilder.infra.process.listening import endpoint_of
 from guilder.infra.process.logging import configure_logging
@@ -60,7 +63,7 @@ from guilder.main import connection_bounds, create_app, create_metrics_app, stop
 from guilder.seed.bulk import seed_bulk
 from guilder.seed.demo import seed_demo
 from guilder.seed.people import PASSWORD, PEOPLE
-from guilder.verification import verify_database
+from guilder.verification import Anchor, Verification, verify_database
 from guilder.worker import jobs_running
 
 app = typer.Typer(
@@ -204,44 +207,39 @@ def verify(
 ) -> None:
     """Check the books, the audit trail, both chains and every reference.
 
-    Exit 1 with the first bad row. Attempts that have had no outcome for a minute are told and break
-    nothing: their process was killed, and nothing of what it did was kept.
+    Exit 1 with the first bad row; 2 where a key is missing and nothing else is wrong. Attempts that
+    have had no outcome for a minute are told and break nothing: their process was killed, and
+    nothing of what it did was kept.
     """
     with reported_errors():
         settings = load_settings()
         _log_quietly(settings)
         anchors = _anchor_of(anchor, "--anchor"), _anchor_of(audit_anchor, "--audit-anchor")
         with _progress() as bar:
-            found = asyncio.run(
-                verify_database(
-                    settings.database,
-                    lambda: audit_signer(settings, open_keys(settings, SystemClock())),
-                    *anchors,
-                    lambda name, n: bar(name, n, None),
-                    archive or (),
-                )
-            )
+            found = asyncio.run(_verify(settings, anchors, bar, archive or ()))
         say(json.dumps(found.document()) if as_json else "\n".join(found.lines()))
+    if found.needs_key:
+        raise typer.Exit(USAGE_ERROR)
     raise typer.Exit(REFUSED if found.broken else 0)
 
 
 @app.command()
 def create_admin(
-    email: Annotated[str, typer.Option(prompt=True, help="E-mail address.")],
+    email: Annotated[str | None, typer.Option(help="E-mail address; asked for if need be.")] = None,
     password: Annotated[
-        str,
-        typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="Password."),
-    ],
+        str | None,
+        typer.Option(help="Password; better asked for, since others see a command line."),
+    ] = None,
 ) -> None:
-    """Make an administrator."""
+    """Make an administrator. What is not given is asked for, or read from standard input."""
     with reported_errors():
         settings = load_settings()
         _log_quietly(settings)
         try:
-            address = TypeAdapter(Email).validate_python(email)
+            address = TypeAdapter(Email).validate_python(email or _asked("Email"))
         except ValidationError:
             raise typer.BadParameter("not an e-mail address", param_hint="--email") from None
-        user = asyncio.run(_create_admin(settings, address, password))
+        user = asyncio.run(_create_admin(settings, address, password or _asked("Password")))
         say(f"{user.email} is an administrator.")
 
 
@@ -284,6 +282,22 @@ def version(
         with reported_errors():
             say(__version__)
         raise typer.Exit()
+
+
+def _asked(what: str) -> str:
+    """Ask a person, for a password twice; without a terminal the next lines of standard input."""
+    secret, at_terminal = what == "Password", sys.stdin.isatty()
+    try:
+        with warnings.catch_warnings(action="ignore", category=GetPassWarning):
+            answer: str = typer.prompt(what, hide_input=secret, confirmation_prompt=secret)
+    except typer.Abort:
+        if at_terminal:
+            raise
+        raise InvalidSettings(
+            f"--{what.lower()} is missing, and there is no terminal to ask for it: "
+            "give it, or a line of standard input (a password twice)"
+        ) from None
+    return answer
 
 
 def _refuse_in_production(settings: Settings) -> None:
@@ -398,7 +412,24 @@ async def _work(settings: Settings) -> None:
         force_exit_after(STOP_SECONDS)
 
 
+async def _verify(
+    settings: Settings,
+    anchors: tuple[Anchor | None, Anchor | None],
+    bar: Callable[[str, int, int | None], None],
+    archives: Sequence[Path],
+) -> Verification:
+    await reach_database(settings.database, settings.database_wait_seconds)
+    return await verify_database(
+        settings.database,
+        lambda: audit_signer(settings, open_keys(settings, SystemClock())),
+        *anchors,
+        lambda name, n: bar(name, n, None),
+        archives,
+    )
+
+
 async def _reset(settings: Settings) -> None:
+    await reach_database(settings.database, settings.database_wait_seconds)
     await upgrade(settings.database)
     await downgrade(settings.database, "base")
     await migrate_bank(settings, new=True)

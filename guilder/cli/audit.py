@@ -13,6 +13,7 @@ from guilder.cli.troubles import reported_errors, say
 from guilder.core.clock import DAY_US, SystemClock, from_datetime, iso_instant
 from guilder.db.engine import Database
 from guilder.db.run import Runner
+from guilder.infra.process.database_wait import reach_database
 from guilder.infra.process.logging import configure_logging
 from guilder.infra.process.settings import Settings, load_settings
 
@@ -55,6 +56,7 @@ def archive(
 
 async def _archive(settings: Settings, file: Path, before_us: int) -> Archived | None:
     clock = SystemClock()
+    await reach_database(settings.database, settings.database_wait_seconds)
     keys = open_keys(settings, clock)
     await check_stored_keys(settings, keys)
     signer = audit_signer(settings, keys)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from guilder.infra.process.settings import InvalidSettings
 REFUSED: Final = 1
 USAGE_ERROR: Final = 2
 ENVIRONMENT_ERROR: Final = 3
+_READ_ONLY: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
 def say(text: str) -> None:
@@ -60,18 +62,31 @@ def reported_errors() -> Iterator[None]:
         _end(REFUSED, f"nothing was archived: {error}")
     except SecretsReadOnly as error:
         _end(REFUSED, str(error))
-    except Unavailable:
-        _end(ENVIRONMENT_ERROR, "the database cannot be reached")
+    except Unavailable as error:
+        _end(ENVIRONMENT_ERROR, _told_of_database(error))
     except Refusal as refusal:
         fields = refusal.fields if isinstance(refusal, Invalid) else ()
         _end(REFUSED, " ".join([refusal.detail, *(field.message for field in fields)]))
-    except DBAPIError as error:
-        _end(ENVIRONMENT_ERROR, f"the database cannot be used: {error.orig}")
-    except OSError as error:
-        where = error.filename or "the database cannot be used"
-        _end(ENVIRONMENT_ERROR, f"{where}: {error.strerror or error}")
-    except (SQLAlchemyError, asyncpg.PostgresError) as error:
-        _end(ENVIRONMENT_ERROR, f"the database cannot be used: {error}")
+    except (OSError, SQLAlchemyError, asyncpg.PostgresError) as error:
+        _end(ENVIRONMENT_ERROR, _told_of_database(error))
+
+
+def _told_of_database(error: BaseException) -> str:
+    """What was raised first of all, in the words of whoever knows the address, if somebody does."""
+    while error.__cause__ is not None and not isinstance(error, PostgresAway):
+        error = error.__cause__
+    if isinstance(error, PostgresAway):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    first = error.orig if isinstance(error, DBAPIError) else error
+    why = f"the database cannot be used: {getattr(first, 'strerror', None) or first}"
+    if getattr(first, "sqlite_errorcode", 0) & 0xFF in _READ_ONLY:
+        why += (
+            "\nSQLite writes beside the database even to read it: copy the database to a folder "
+            "that can be written, and look at the copy"
+        )
+    return why
 
 
 def _end(status: int, message: str) -> NoReturn:

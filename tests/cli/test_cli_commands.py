@@ -336,3 +336,36 @@ def test_a_script_of_the_shell_that_fails_ends_with_a_status(
     assert said in done.stderr
     assert "after" not in done.stdout
     assert "shell.py" not in done.stderr  # the frames of the shell itself are not shown
+
+
+def test_a_trail_whose_key_is_not_given_is_unchecked_and_not_broken(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bank's keys stay at home when its copy is looked at elsewhere."""
+    guilder("create-admin", "--email", "a@b.test", "--password", PASSWORD)
+    monkeypatch.setenv("GUILDER_DATA_DIR", str(tmp_path / "elsewhere"))
+    said = guilder("verify", status=2).stdout
+    assert "broken" not in said
+    assert "The audit trail cannot be checked from audit_events 1 on:" in said
+    assert "GUILDER_ENCRYPTION_KEY" in said
+    report = json.loads(guilder("verify", "--json", status=2).stdout)
+    assert report["holds"] is False
+    assert report["audit"]["missing_key"] in said
+    monkeypatch.setenv("GUILDER_DATA_DIR", str(tmp_path / "data"))
+    assert json.loads(guilder("verify", "--json").stdout)["audit"]["missing_key"] is None
+
+
+def test_an_administrator_without_a_terminal_is_told_what_is_missing(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUILDER_DATABASE_URL", sqlite_url)
+    assert "--email is missing" in guilder("create-admin", status=2, typed="").stderr
+    done = guilder("create-admin", "--email", "a@b.test", status=2, typed="")
+    assert "--password is missing, and there is no terminal" in done.stderr
+    assert "required" not in guilder("create-admin", "--help").stdout
+
+
+def test_an_address_that_is_none_is_refused_before_a_password_is_asked_for() -> None:
+    done = guilder("create-admin", "--email", "x", status=2, typed="")
+    assert "not an e-mail address" in done.stderr
+    assert "Password" not in done.output

@@ -192,3 +192,34 @@ def test_an_answer_that_cannot_be_printed_is_told(
     assert capsys.readouterr().err == (
         "guilder: cannot write to standard output: No space left on device\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [("verify",), ("audit", "archive", "x.gz")])
+def test_every_command_waits_for_a_postgres_that_is_away_and_says_where_and_why(
+    arguments: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(database_wait, "AGAIN_SECONDS", 0.05)
+    url = f"postgresql://u:canary@127.0.0.1:{free_port()}/bank"
+    done = guilder(url, tmp_path, *arguments, DATABASE_WAIT_SECONDS="1")
+    assert done.exit_code == 3
+    shown = url.replace("u:canary@", "")
+    assert done.stderr == f"guilder: {shown} cannot be reached: Connection refused\n"
+    assert '"waiting for the database"' in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make others' files")
+def test_a_copy_in_a_folder_that_cannot_be_written_is_told_what_to_do(open_folder: Path) -> None:
+    assert guilder("", open_folder, "migrate").exit_code == 0
+    copy = open_folder / "copy"
+    copy.mkdir(mode=0o755)
+    shutil.copyfile(open_folder / "data" / "guilder.db", copy / "guilder.db")
+    keys = {"SECRET_KEY": "s" * 32, "ENCRYPTION_KEY": "e" * 32}
+    with as_somebody():
+        done = guilder(f"sqlite:///{copy}/guilder.db", open_folder, "verify", **keys)
+    assert done.exit_code == 3
+    first, second = done.stderr.splitlines()
+    assert first.startswith("guilder: the database cannot be used: ")
+    assert "copy the database to a folder that can be written" in second

@@ -43,7 +43,8 @@ class AuditReport:
     the trail up to there is still what it was. Rows from ``keyed_from`` on cannot be made by who
     has the database alone, but for those under keys that are lost for good. ``open`` names the
     newest of ``open_attempts``. Rows up to ``archived`` are in files, of which ``in_files``
-    were checked.
+    were checked. Where ``missing_key`` is one, ``broken`` is the first row that names it: whether
+    that row and those behind it are what they were, nobody can tell without the key.
     """
 
     number: int = 0
@@ -52,6 +53,7 @@ class AuditReport:
     chain: str = FIRST_LINK.hex()
     keyed_from: int | None = None
     under_lost_keys: int = 0
+    missing_key: str | None = None
     open_attempts: int = 0
     open: list[OpenAttempt] = field(default_factory=list)
     broken: BrokenRow | None = None
@@ -209,10 +211,12 @@ class _Links:
         else:
             if self._bare and self._report.keyed_from is None and row.action != SIGNING_ACTION:
                 raise CannotUnseal("rows before it carry no key, and it does not begin with them")
+            self._report.missing_key = row.key_id.hex()
             if self.signer is None:
                 raise KeyMissing(f"it names the key {row.key_id.hex()}, which is not there")
             self._report.keyed_from = self._report.keyed_from or number
             found = self.signer.sign_again(row.key_id, told)
+            self._report.missing_key = None
             if found is None:
                 self._report.under_lost_keys += 1
                 return bytes(row.chain)

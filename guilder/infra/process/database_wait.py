@@ -3,13 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
 from typing import Final
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from guilder.db.engine import may_come
+from guilder.db.engine import is_sqlite, may_come
+from guilder.db.postgres import connect_postgres
 
 AGAIN_SECONDS: Final = 0.5
 TELL_SECONDS: Final = 5.0
@@ -36,6 +38,20 @@ async def wait_for_database[T](work: Callable[[], Awaitable[T]], seconds: float)
                 fields = {"cause": _cause(error), "seconds_left": round(seconds - (now - begun))}
                 _log.warning("waiting for the database", extra={"fields": fields})
         await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def reach_database(url: str, seconds: float) -> None:
+    """For commands that begin without migrating: wait for the server in the same way.
+
+    SQLite has none. Raises what the last try did.
+    """
+    if not is_sqlite(url):
+        await wait_for_database(partial(_knock, url), seconds)
+
+
+async def _knock(url: str) -> None:
+    connection = await connect_postgres(url, {}, steps_down=False)
+    await connection.close()
 
 
 def _cause(error: Exception) -> str:
