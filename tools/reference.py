@@ -13,9 +13,10 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 import guilder
-from guilder.api.openapi import RATE_LIMIT
+from guilder.api.field_codes import FIELD_CODES
+from guilder.api.openapi import OPEN_ENUM, RATE_LIMIT
 from guilder.api.policies import POLICIES, RateLimitPolicy
-from guilder.api.problems import status_of
+from guilder.api.problems import PROBLEM_JSON, status_of
 from guilder.api.reference import meaning_of, refusal_kinds
 from guilder.core.errors import Refusal
 from guilder.core.permissions import GRANTS, Permission, Role
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 WRITTEN_PLAINLY = "Written by `make openapi` from the code. Do not edit."
 WRITTEN = f"<!-- {WRITTEN_PLAINLY} -->"
+UNGIVEN = "No operation gives it today."
 ANYBODY, OPEN = "anybody", "open"
 """In Casbin's policy: who has not signed in, and the permission that they have."""
 
@@ -47,19 +49,55 @@ def settings_page(settings: type[Settings] = Settings) -> str:
 
 
 def errors_page() -> str:
-    """Render the table of error codes."""
+    """Render the tables of error codes: of problems, and of the fields that they name."""
+    given = _statuses_given()
     rows = [
-        f"| `{refusal.code}` | {status_of(refusal)} | {_cell(meaning_of(refusal))} |"
-        for refusal in refusals()
+        f"| `{one.code}` | {_statuses(status_of(one), given.get(one.code))} |"
+        f" {_cell(meaning_of(one))}{'' if one.code in given else f' {UNGIVEN}'} |"
+        for one in refusals()
     ]
+    fields = [f"| `{code}` | {_cell(when)} |" for code, when in sorted(FIELD_CODES.items())]
     return _page(
         "Error codes",
         "The `code` of an `application/problem+json` answer is stable, and its `type` leads to what"
         " the bank says\nof it, such as `/problems/insufficient_funds`. `title` and `detail` are"
-        " for people and may change. The list is\nopen: more codes may come. `errors` names the"
-        " fields by `pointer` (into the body), `parameter` (of the query)\nor `header`.",
-        ["| code | status | when |", "| --- | --- | --- |", *sorted(rows)],
+        " for people and may change. The list is\nopen: more codes may come. A second status is"
+        " that of OAuth2, where tokens are given out or revoked.",
+        [
+            "| code | status | when |",
+            _rule(3),
+            *sorted(rows),
+            "",
+            "## Codes of fields",
+            "",
+            "`errors` names the fields by `pointer` (into the body), `parameter` (of the query) or"
+            " `header`, each with\na `code` of its own, as stable, and this list is open, too.",
+            "",
+            "| code | when |",
+            _rule(2),
+            *fields,
+        ],
     )
+
+
+def _statuses_given() -> dict[str, set[int]]:
+    """Each code that an operation gives, with the statuses; none where it stands in a result."""
+    document = create_app(load_settings(env="sandbox")).openapi()
+    schemas = document["components"]["schemas"]
+    given: dict[str, set[int]] = {}
+    for name in ("Problem", "BatchResultOut"):
+        given |= {code: set() for code in schemas[name]["properties"]["code"][OPEN_ENUM]}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                problem = response.get("content", {}).get(PROBLEM_JSON, {})
+                for code in problem.get("examples", ()):
+                    given[code].add(int(status))
+    return given
+
+
+def _statuses(usual: int, given: set[int] | None) -> str:
+    return ", ".join(map(str, (usual, *sorted((given or set()) - {usual}))))
 
 
 def permissions_page() -> str:

@@ -25,7 +25,9 @@ DOCUMENTED: Final = (
     "Makes a repeated request safe: once a request has been accepted, the same one under the same "
     "key is given the first answer again, with `Idempotency-Replayed: true`, and another one is "
     "refused (`idempotency_conflict`). A refusal is not kept and leaves the key free: what was "
-    "refused for lack of funds may be sent again under it. Keys belong to the caller."
+    "refused for lack of funds may be sent again under it. Keys belong to the caller. "
+    "The key of what moves money is kept for ever, any other for as long as the bank sets, 30 "
+    "days unless it does: then it is a new one."
 )
 _MESSAGE: Final = f"The key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters."
 

@@ -29,6 +29,7 @@ from guilder.api.errors import (
     UnsupportedMediaType,
 )
 from guilder.api.examples import NoExample, example_of, problem_example
+from guilder.api.field_codes import FIELD_CODES
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, LOCATION, REQUEST_ID
 from guilder.api.pagination import CURSOR
 from guilder.api.policies import RateLimitPolicy
@@ -119,7 +120,11 @@ def openapi_of(app: FastAPI) -> Document:
     names = {name: schema.get("title", name) for name, schema in schemas.items()}
     document["paths"] = _named_by_title(document["paths"], names)
     schemas = {names[name]: _named_by_title(inner, names) for name, inner in schemas.items()}
-    schemas |= {"Problem": _problem_schema(examples), "ProblemField": parts.PROBLEM_FIELD}
+    codes = {*examples, MethodNotAllowed.code}
+    schemas |= {
+        "Problem": _with_codes(parts.PROBLEM, codes),
+        "ProblemField": _with_codes(parts.PROBLEM_FIELD, FIELD_CODES),
+    }
     document["components"] = {
         "schemas": {name: schemas[name] for name in sorted(schemas)},
         "securitySchemes": parts.SECURITY_SCHEMES,
@@ -134,11 +139,17 @@ def openapi_of(app: FastAPI) -> Document:
     return document
 
 
-def _problem_schema(codes: Iterable[str]) -> Document:
-    """The problem with its codes as an open enum: a client is to bear others."""
-    properties: Document = parts.PROBLEM["properties"]
-    code = {**properties["code"], OPEN_ENUM: sorted({*codes, MethodNotAllowed.code})}
-    return {**parts.PROBLEM, "properties": {**properties, "code": code}}
+def _with_codes(schema: Document, codes: Iterable[str]) -> Document:
+    """The schema with the values of its ``code`` as an open enum: a client is to bear others."""
+    properties: Document = schema["properties"]
+    code = {**properties["code"], OPEN_ENUM: sorted(codes)}
+    return {**schema, "properties": {**properties, "code": code}}
+
+
+def _with_others(words: str | None, others: Iterable[str]) -> str | None:
+    """What a status means, and the codes that it may have as everywhere."""
+    named = ", ".join(f"`{code}`" for code in others)
+    return f"{words}\n\nAlso {named}." if words and named else words
 
 
 def _common_codes(status: int) -> list[str]:
@@ -195,8 +206,9 @@ class _Operation:
             otherwise: Document = response.pop(OTHERWISE, {})
             if (status := int(name)) >= 400:
                 self._examples |= {code: {"value": example} for code, example in own.items()}
-                codes = dict.fromkeys((*own, *plumbing.get(status, ())))
-                shown = _problem(status, response.get("description"), codes)
+                others = [code for code in plumbing.get(status, ()) if code not in own]
+                words = _with_others(response.get("description"), others)
+                shown = _problem(status, words, (*own, *others))
                 examples = shown["content"][PROBLEM_JSON]["examples"]
                 examples |= {code: {"value": example} for code, example in otherwise.items()}
                 self.responses[name] = shown
@@ -219,8 +231,10 @@ class _Operation:
         if types in ([], ["application/json"]):
             return
         refused, status = UnsupportedMediaType.expecting(*types), status_of(UnsupportedMediaType)
-        words = f"`{refused.code}`: {refused.detail}"
-        shown = _problem(status, words, _common_codes(status))
+        codes = _common_codes(status)
+        others = [code for code in codes if code != refused.code]
+        words = _with_others(f"`{refused.code}`: {refused.detail}", others)
+        shown = _problem(status, words, codes)
         example = problem_example(UnsupportedMediaType) | {"detail": refused.detail}
         shown["content"][PROBLEM_JSON]["examples"][refused.code] = {"value": example}
         self.responses[str(status)] = shown

@@ -69,7 +69,8 @@ def test_operation_names_its_refusals(
 
 def test_refusals_of_a_route_are_described(document: dict[str, Any]) -> None:
     responses = document["paths"]["/api/v1/moves"]["post"]["responses"]
-    assert responses["409"]["description"] == "`frozen`: It is frozen."
+    described = "`frozen`: It is frozen.\n\nAlso `idempotency_in_progress`."
+    assert responses["409"]["description"] == described
     assert "`overloaded`" in responses["503"]["description"]
     assert "Retry-After" in responses["503"]["headers"]
     for status in ("409", "503"):

@@ -40,6 +40,16 @@ def test_a_declared_code_passes_and_another_does_not() -> None:
     assert said == "GET /api/v1/accounts/{account_id} does not declare `planted`"
 
 
+def test_a_code_of_a_field_that_is_in_no_list_does_not_pass() -> None:
+    def named(code: str) -> str | None:
+        body = {"code": "validation_failed", "errors": [{"code": code}]}
+        sent = json.dumps(body).encode()
+        return undeclared("POST", "/api/v1/transfers", 422, PROBLEM, sent)
+
+    assert named("required") is None
+    assert named("planted") is not None
+
+
 def test_a_status_and_a_body_are_held_against_the_reference() -> None:
     assert undeclared("GET", "/health/live", 200, "application/json", b'{"status":"alive"}') is None
     for status, body in ((201, b'{"status":"alive"}'), (200, b'{"status":1}'), (200, b"{}")):

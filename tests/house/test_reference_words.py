@@ -1,15 +1,22 @@
 """What the reference says in words is what the bank does."""
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from guilder.api.errors import UnsupportedMediaType
+from guilder.api.field_codes import FIELD_CODES
+from guilder.api.idempotency import DOCUMENTED
+from guilder.api.openapi import OPEN_ENUM
 from guilder.api.problems import PROBLEM_JSON
 from guilder.domains.accounts.queries import MAX_STATEMENT_LINES
+from guilder.infra.process.settings import Settings
 from tests.house.openapi_rules import followed, nodes, operations
 from tests.house.source import ROOT
 from tests.support.declared import document
+from tools.reference import UNGIVEN, errors_page, refusals
 
 TRANSFER = "/api/v1/transfers"
 
@@ -120,3 +127,61 @@ def test_ranges_say_what_they_take_and_what_an_inverted_one_finds() -> None:
             if one.get("name") in ("from", "to"):
                 assert "`Z` or an offset" in one["description"]
                 assert "a date" in one["description"]
+
+
+def field_codes(tree: ast.Module) -> Iterator[str]:
+    """The codes that a file gives to fields, wherever they stand as they are."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Name(id="InvalidValue"), args=[ast.Constant(value=str(code)), *_]
+            ):
+                yield code
+            case ast.Call(
+                func=ast.Name(id="FieldError" | "_weak"),
+                args=[_, ast.Constant(value=str(code)), *_],
+            ):
+                yield code
+            case ast.Tuple(
+                elts=[ast.Constant(value=str(code)), ast.Constant() | ast.JoinedStr() as message]
+            ):
+                last = message.values[-1] if isinstance(message, ast.JoinedStr) else message
+                if isinstance(last, ast.Constant) and str(last.value).endswith("."):
+                    yield code
+
+
+def test_every_code_of_a_field_is_listed_and_given() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "guilder").rglob("*.py")]
+    given = {
+        code for text in texts
+        if "InvalidValue" in text or "FieldError" in text
+        for code in field_codes(ast.parse(text))
+    }  # fmt: skip
+    assert len(given) > 25
+    assert given - FIELD_CODES.keys() == set()
+    assert FIELD_CODES.keys() - given <= {kind.code for kind in refusals()}
+    assert all(f"| `{code}` | " in errors_page() for code in FIELD_CODES)
+
+
+def test_a_code_that_no_operation_gives_is_marked() -> None:
+    given = {code for _, found in operations(document()) for code in found["x-codes"]}
+    given |= {"method_not_allowed", *schemas()["BatchResultOut"]["properties"]["code"][OPEN_ENUM]}
+    rows = [line for line in errors_page().splitlines() if line.count("|") == 4]
+    marked = {line.split("`")[1] for line in rows if UNGIVEN in line}
+    assert marked == {kind.code for kind in refusals()} - given
+    assert "| `refresh_invalid` | 401, 400 |" in errors_page()
+
+
+def test_a_description_that_names_codes_names_all_of_its_status() -> None:
+    for name, found in operations(document()):
+        for status, answer in found["responses"].items():
+            if "`: " in answer.get("description", ""):
+                codes = answer["content"][PROBLEM_JSON]["examples"]
+                missing = {code for code in codes if f"`{code}`" not in answer["description"]}
+                assert missing == set(), f"{name} {status}"
+
+
+def test_the_time_that_a_key_is_kept_is_the_settings() -> None:
+    days = Settings.model_fields["keys_kept_days"].default
+    assert f"{days} days" in DOCUMENTED
+    assert "for ever" in DOCUMENTED

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import jsonschema_rs
 
+from guilder.api.field_codes import FIELD_CODES
 from guilder.api.openapi import CODES
 from guilder.api.problems import PROBLEM_JSON
 from tests.house.source import ROOT
@@ -77,10 +78,11 @@ def undeclared(method: str, path: str, status: int, media_type: str, body: bytes
     template, operation = found
     name = f"{method} {template}"
     if media_type == PROBLEM_JSON:
-        code = json.loads(body)["code"] if body else None
-        if code is not None and code not in operation[CODES]:
-            return f"{name} does not declare `{code}`"
-        return None
+        problem = json.loads(body) if body else {}
+        if problem and problem["code"] not in operation[CODES]:
+            return f"{name} does not declare `{problem['code']}`"
+        unknown = {one["code"] for one in problem.get("errors", ())} - FIELD_CODES.keys()
+        return f"{name} names fields with {unknown}, which is in no list" if unknown else None
     if str(status) not in operation["responses"]:
         return f"{name} does not declare the status {status}"
     if media_type != "application/json" or not body:

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from guilder.api.fields import InvalidValue, Rule
 from guilder.api.idempotency import MAX_KEY_LENGTH
+from guilder.api.openapi import OPEN_ENUM
 from guilder.api.problems import MAX_FIELDS
 from guilder.api.replies import JsonObject
 from guilder.api.schema import (
@@ -37,10 +38,11 @@ from guilder.api.schema import (
 from guilder.api.turns import Turn
 from guilder.api.validation import read_body
 from guilder.core.clock import day_date, iso_instant
-from guilder.core.errors import FieldError, Invalid
+from guilder.core.errors import FieldError, IdempotencyConflict, Invalid, Refusal
 from guilder.core.ids import NumberCipher
 from guilder.core.money import EXPONENTS
 from guilder.domains.accounts.rules import ACCOUNT_NUMBER, EXAMPLE_PAYEE, EXAMPLE_PAYER
+from guilder.domains.ledger.errors import PLAIN_POSTING, GroupFailed
 from guilder.domains.ledger.rules.state import UnitResult
 from guilder.domains.transfers.errors import BatchRejected
 from guilder.domains.transfers.queries import Transfer
@@ -206,6 +208,10 @@ class TransferOut(ResponseBody):
     dry_run: bool | None = Field(None, description="True in a dry run: it has written nothing.")
 
 
+_REJECTED: Final[tuple[type[Refusal], ...]] = (*PLAIN_POSTING, GroupFailed, IdempotencyConflict)
+"""What one transfer of a batch can be rejected with."""
+
+
 class BatchResultOut(ResponseBody):
     """What became of one transfer."""
 
@@ -219,7 +225,11 @@ class BatchResultOut(ResponseBody):
     balance_after: Money | None = Field(
         None, description="The balance of the payer's account after it.", examples=[122_500]
     )
-    code: str | None = Field(None, description="Why it was rejected: a code, as of a problem.")
+    code: str | None = Field(
+        None,
+        description="Why it was rejected: a code, as of a problem.",
+        json_schema_extra={OPEN_ENUM: [*sorted(kind.code for kind in _REJECTED)]},
+    )
 
 
 class BatchOut(ResponseBody):
