@@ -24,6 +24,7 @@ users = Table(
     Column("known_since", Big),
     Column("closed_at", Big),
     Column("factors_given_up_at", Big),
+    Column("disputed_at", Big),
     **STRICT,
 )
 

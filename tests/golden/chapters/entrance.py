@@ -25,8 +25,8 @@ async def signing_up(walk: Walk, ada: Person) -> None:
     await walk.ask("POST users", None, sound | {"full_name": None}, key="sign up", note="another")
     await walk.ask("POST users", None, sound, key="")
     for change in (
-        {},
-        {"email": "ADA@example.test"},
+        {"email": "dora@example.test"},
+        {"email": "DORA@example.test"},
         {"email": "ada"},
         {"email": 7},
         {"email": f"{'a' * 250}@x.test"},

@@ -56,10 +56,13 @@ class RequestLetter:
 
 
 async def request_letter(uow: UnitOfWork, cmd: RequestLetter) -> None:
-    """Note it."""
+    """Note it; whoever asks to prove a disputed address gets the letter that sets a password."""
     user = await users.find_by_email(uow, cmd.email)
-    uow.audit(None if user is None else user.id, purpose=cmd.purpose.value)
-    await queue_letter(uow, cmd.purpose, None if user is None else user.id)
+    purpose = cmd.purpose
+    if user is not None and not user.email_verified and user.is_disputed:
+        purpose = Purpose.RESET
+    uow.audit(None if user is None else user.id, purpose=purpose.value)
+    await queue_letter(uow, purpose, None if user is None else user.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ async def _may_go(view: View, claimed: ClaimedLetter) -> bool:
     """Whether the letter is for whoever reads that mailbox."""
     purpose, user = claimed.letter.purpose, claimed.user
     if purpose is Purpose.VERIFICATION:
-        return not user.email_verified
+        return not user.email_verified and not user.is_disputed
     if purpose is Purpose.NEW_EMAIL:
         owner = await users.find_by_email(view, claimed.to)
         return owner is None or owner.id == user.id or owner.yields_address

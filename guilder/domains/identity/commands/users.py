@@ -72,8 +72,10 @@ async def register_user(uow: UnitOfWork, cmd: RegisterUser) -> User:
     """The new user, after the same work and in the same words when the address has one already.
 
     Then no login is stored, and its owner is told by a letter. Where that address was never proved,
-    whoever made the login need not be them: the letter sets a new password, which ends all that.
-    Whoever signs in with this address and password is told to confirm the address in every case.
+    whoever made the login need not be them: from then on only a letter that sets a new password
+    proves the address, and the links of before are void, so that none opens the login to whoever
+    made it. Whoever signs in with this address and password is told to confirm the address in every
+    case.
     """
     user = _new_user(uow, cmd)
     is_new, owner = False, None
@@ -83,9 +85,21 @@ async def register_user(uow: UnitOfWork, cmd: RegisterUser) -> User:
     # For a new login nothing needs to be known: what is kept is random, for the same work.
     await sign_ups.note_repeated(uow, token_bytes(MAC_BYTES) if is_new else cmd.repeat_mac)
     purpose = Purpose.KNOWN if owner.email_verified else Purpose.RESET
+    is_dispute = not is_new and not owner.email_verified
+    await _dispute(uow, owner.id if is_dispute and not owner.is_disputed else uuid7(uow.now_us))
     await queue_letter(uow, Purpose.VERIFICATION if is_new else purpose, owner.id)
     uow.audit(owner.id, role=user.role, is_new=is_new)
     return user
+
+
+async def _dispute(uow: UnitOfWork, user_id: UUID) -> None:
+    """Void the links to an address that nobody has proved; an unknown id is the same work.
+
+    Only once for each login: else a stranger could void the owner's letters for ever.
+    """
+    for purpose in (Purpose.VERIFICATION, Purpose.RESET):
+        await letters.invalidate_tokens(uow, user_id, purpose)
+    await users.dispute(uow, user_id)
 
 
 def _new_user(uow: UnitOfWork, cmd: CreateUser) -> User:

@@ -58,8 +58,13 @@ async def letter_of_token(view: View, hash_: bytes) -> tuple[Letter, User] | Non
 
 
 async def has_sent_since(view: View, letter: Letter, instant: int) -> bool:
-    """Whether another letter of the kind has gone to the same user since then."""
-    return await _has_another(view, letter, letters.c.sent_at >= instant)
+    """Whether another letter of the kind has gone to the same user since then.
+
+    One whose token was made void holds nothing back: whoever asks again has none that is good.
+    """
+    return await _has_another(
+        view, letter, letters.c.sent_at >= instant, letters.c.used_at.is_(None)
+    )
 
 
 async def _has_another(view: View, letter: Letter, *conditions: ColumnElement[bool]) -> bool:

@@ -30,6 +30,7 @@ USER: Final = (
     users.c.is_active,
     users.c.email_verified,
     users.c.created_at,
+    users.c.disputed_at,
 )
 
 
@@ -146,6 +147,11 @@ async def give_up_address(uow: UnitOfWork, user_id: UUID) -> None:
     )
 
 
+async def dispute(uow: UnitOfWork, user_id: UUID) -> None:
+    """Somebody has signed up once more with the address of a login, which nobody has proved."""
+    await uow.execute(users.update().where(users.c.id == user_id).values(disputed_at=uow.now_us))
+
+
 async def lock_active_admins(uow: UnitOfWork) -> list[UUID]:
     """The active admins, locked until the transaction ends."""
     rows = await uow.all(
@@ -222,4 +228,5 @@ def to_user(row: Row[Any]) -> User:
         row.is_active,
         row.email_verified,
         row.created_at,
+        row.disputed_at is not None,
     )

@@ -47,7 +47,10 @@ router = APIRouter(tags=["identity"])
 async def create_email_verification_token(
     body: AddressGiven, actor: AnonymousActor, runner: TheRunner
 ) -> Reply:
-    """Send the letter that proves an address once more. The answer never tells who is known."""
+    """Send the letter that proves an address once more. The answer never tells who is known.
+
+    After a second sign-up with the address that letter sets a new password.
+    """
     return await _asked(Purpose.VERIFICATION, body, actor, runner)
 
 

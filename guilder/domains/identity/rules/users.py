@@ -17,7 +17,10 @@ SIGN_UP_US: Final = 30 * DAY_US
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A login, as others may see it."""
+    """A login, as others may see it.
+
+    ``is_disputed``: somebody has signed up with its address once more before that was proved.
+    """
 
     id: UUID
     email: str
@@ -26,6 +29,7 @@ class User:
     is_active: bool
     email_verified: bool
     created_at: int
+    is_disputed: bool = False
 
     @property
     def yields_address(self) -> bool:
