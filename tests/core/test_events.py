@@ -2,7 +2,11 @@
 
 from dataclasses import replace
 
-from guilder.core.events import Delivery
+import pytest
+
+from guilder.core.events import Delivery, Subscriber, on
+from guilder.core.parts import Parts
+from guilder.domains.identity.events import LoginClosed
 
 FIRST = Delivery(7, "mail", "user:1", "user.created", {"id": 1}, 1_790_000_000_000_000, 1)
 
@@ -17,3 +21,12 @@ def test_another_event_subscriber_or_database_has_another_key() -> None:
         replace(FIRST, created_at=FIRST.created_at + 1),
     ]  # fmt: skip
     assert len({FIRST.key, *[other.key for other in others]}) == 4
+
+
+async def react(_parts: Parts, _event: LoginClosed, _delivery: Delivery) -> None:
+    """Nothing."""
+
+
+def test_a_subscriber_reacts_to_an_event_in_one_way() -> None:
+    with pytest.raises(ValueError, match="bell reacts twice"):
+        Subscriber("bell", on(LoginClosed, react), on(LoginClosed, react))

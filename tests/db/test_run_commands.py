@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,7 +14,7 @@ from guilder.core.errors import NotFound
 from guilder.core.result import Err
 from guilder.db.outbox import outbox
 from guilder.db.run import Done
-from guilder.db.unit_of_work import UnitOfWork
+from guilder.db.unit_of_work import UnitOfWork, View
 from guilder.tables import metadata
 from tests.db import owner
 from tests.db.house import START, TELLER, House, Note, created, key, write_note
@@ -77,6 +79,33 @@ async def test_what_is_pretended_is_the_same_work_and_leaves_nothing(house: Hous
         sql for sql, _ in pretended if "INSERT INTO outbox" in sql
     ]
     assert await house.notes() == ["hello"]
+
+
+async def test_what_is_pretended_raises_what_goes_wrong_and_leaves_nothing(house: House) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await house.runner.pretend(crash_after_writing, Note("x"), TELLER)
+    assert await house.phases() == []
+    assert await house.notes() == []
+
+
+async def test_a_command_that_is_to_refuse_and_does_not_is_a_fault(house: House) -> None:
+    async def agree(uow: UnitOfWork, cmd: Note) -> Any:
+        await write_note(uow, cmd)
+
+    with pytest.raises(AssertionError, match="has done something"):
+        await house.runner.refuse(agree, Note("x"), TELLER)
+
+
+async def test_a_read_that_cannot_be_told_is_not_answered(house: House) -> None:
+    await owner.refuse_inserts(house.url, "audit_events", "NEW.phase = 'succeeded'")
+
+    async def look(view: View) -> int:
+        view.tell_read(replace(TELLER, user_id=Named.id), "note.read")
+        return 1
+
+    with pytest.raises(DBAPIError, match="planted"):
+        await house.runner.view(look)
+    assert await house.phases() == []
 
 
 async def test_a_crashed_command_leaves_a_failed_row_and_nothing_else(house: House) -> None:
