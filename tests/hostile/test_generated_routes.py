@@ -4,6 +4,7 @@ All cases of an operation are drawn before the first is sent, from a fixed seed:
 answers has no part in what it is asked, so the run is the same on both databases and each time.
 """
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -162,8 +163,10 @@ def heard(answer: Answer, request: requests.PreparedRequest) -> Response:
     headers: dict[str, list[str]] = {}
     for name, value in answer.headers:
         headers.setdefault(name.decode(), []).append(value.decode("latin-1"))
+    packed = headers.pop("content-encoding", None) == ["gzip"]
+    content = gzip.decompress(answer.body) if packed and answer.body else answer.body
     return Response(
-        status_code=answer.status, headers=headers, content=answer.body, request=request,
+        status_code=answer.status, headers=headers, content=content, request=request,
         elapsed=0.0, verify=False,
     )  # fmt: skip
 
