@@ -7,7 +7,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager, suppress
 from inspect import iscoroutine
 from threading import Thread
@@ -27,6 +27,7 @@ A bank is open; what you change is real. `await` works here.
   await run(handler, command)     a command, as the bank itself or as a third argument's actor
 Ctrl-D ends."""
 FAILED: Final = 1
+GLANCE_SECONDS: Final = 0.5
 
 
 def converse(settings: Settings) -> int:
@@ -120,6 +121,9 @@ class _Console(code.InteractiveConsole):
     def _error_of(self, code: CodeType) -> BaseException | None:
         future = asyncio.run_coroutine_threadsafe(self._run(code), self._loop)
         try:
+            # Python never sees a Ctrl-C of the moment in which it has begun a wait without an end.
+            while wait((future,), GLANCE_SECONDS).not_done:
+                continue
             return future.exception() or future.result()
         except CancelledError as error:
             return error
