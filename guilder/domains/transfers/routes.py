@@ -1,5 +1,6 @@
 """Transfers over HTTP. The two POSTs that move money are lean: see ``guilder.api.routing``."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
@@ -199,11 +200,15 @@ def _note_transfer(exchange: Exchange, body: JsonObject) -> None:
 
 def _note_batch(exchange: Exchange, body: JsonObject) -> None:
     """The same of a batch: its id, and its first and last transfer: all others are between."""
-    made = [one["transfer_id"] for one in body["results"] if one["status"] == "created"]
-    if made and made[0] is not None:
+    first, last = _first_made(body["results"]), _first_made(reversed(body["results"]))
+    if first is not None and last is not None:
         exchange.facts |= {
-            "batch_id": body["id"], "first_transfer_id": made[0], "last_transfer_id": made[-1]
+            "batch_id": body["id"], "first_transfer_id": first, "last_transfer_id": last
         }  # fmt: skip
+
+
+def _first_made(results: Iterable[JsonObject]) -> str | None:
+    return next((one["transfer_id"] for one in results if one["status"] == "created"), None)
 
 
 def _answer(body: dict[str, Any], place: str, *, dry_run: bool, replayed: bool) -> Reply:
