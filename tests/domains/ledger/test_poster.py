@@ -268,6 +268,24 @@ async def test_a_full_queue_refuses_before_anything_is_taken_in(
     assert (await poster.submit(unit("d"))).label == "d"  # there is room again
 
 
+async def test_who_waits_too_long_for_a_batch_is_told_that_nothing_was_done(
+    store: ToldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poster_module, "QUEUED_SECONDS", 0.02)
+    store.gate.clear()
+    poster = Poster(store)
+    poster.start()
+    first = asyncio.create_task(poster.submit(unit("a")))
+    await settle()
+    for label in "bc":
+        with pytest.raises(Unavailable):
+            await poster.submit(unit(label))
+    store.gate.set()
+    assert (await first).label == "a"  # the batch in flight is never given up
+    await poster.stop()
+    assert store.batches == [["a"]]
+
+
 async def test_a_queue_that_is_worked_off_in_time_refuses_nobody(
     poster: Poster, store: ToldStore
 ) -> None:
