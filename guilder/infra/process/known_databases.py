@@ -30,11 +30,11 @@ class KnownDatabases:
         self._name = self._name_of(url)
 
     def refuse_if_known(self) -> None:
-        """Raises ``BankMissing`` where there was a bank before."""
+        """Raises ``BankMissing`` where there was a bank before, here or at another address."""
         if (sign := self._sign()) is not None:
             raise BankMissing(
-                f"there is no bank at {self._name}, but {sign}: put its database back, "
-                "or start an empty bank with --new"
+                f"there is no bank at {self._name}, but {sign}: put its database back, give the "
+                "right address in GUILDER_DATABASE_URL, or start an empty bank with --new"
             )
 
     def remember(self) -> None:
@@ -52,8 +52,11 @@ class KnownDatabases:
 
     def _sign(self) -> str | None:
         """By what a bank shows that was here, if there was one."""
-        if self._name in self._names():
+        names = self._names()
+        if self._name in names:
             return f"{self._file} says that there was one"
+        if names:
+            return f"{self._file} says that there is one at {names[-1]}"
         if self._path is None or self._path.exists():
             return None
         log = Path(f"{self._path}-wal")
