@@ -106,11 +106,11 @@ async def is_good(runner: Runner, who: SignedIn) -> bool:
 
 async def guess_wrongly(
     runner: Runner,
-    key: bytes,
+    key: bytes | None,
     user_id: UUID | None = None,
     letter: Purpose | None = None,
 ) -> None:
-    """Give a wrong password once more, which is counted under the key."""
+    """Give a wrong password once more, which is counted under the key; without one it is told."""
     wrong = RefuseSignIn(InvalidCredentials(), user_id, key, letter)
     with pytest.raises(InvalidCredentials):
         await runner.refuse(refuse, wrong, CALLER)

@@ -31,7 +31,7 @@ from guilder.domains.identity.errors import TokenExpired
 from guilder.domains.identity.events import LetterRequested
 from guilder.domains.identity.models import letters
 from guilder.domains.identity.repository.letters import has_sent_since, sessions_before
-from guilder.domains.identity.rules.letters import MOST_A_DAY, Letter, Purpose
+from guilder.domains.identity.rules.letters import MOST_A_DAY, MOST_OF_OTHERS, Letter, Purpose
 from guilder.domains.identity.rules.lockout import MAX_FAILURES
 from guilder.domains.identity.rules.users import User
 from guilder.domains.identity.services.letters import LETTERS, LetterSender
@@ -40,10 +40,11 @@ from guilder.infra.mail.letters import Letters
 from guilder.infra.security.tokens import LetterTokens
 from tests.db import owner
 from tests.domains.identity.doors import ADDRESS, SECRET, guess_wrongly
-from tests.support.builders import a_user
+from tests.support.builders import a_user, an_owner
 from tests.support.constants import EMAIL
 
 DAY_SECONDS = 86_400
+SHOUTED = EMAIL.upper()
 
 
 async def asked(runner: Runner) -> list[str]:
@@ -114,14 +115,59 @@ async def test_a_mailbox_gets_five_letters_a_day_however_often_a_stranger_asks(
     await ada(runner, verified=False)
     purposes = (Purpose.RESET, Purpose.VERIFICATION)
     sent = 0
-    for number in range(24 * 6):
+    for number in range(24):
         await runner.run(request_letter, RequestLetter(purposes[number % 2], EMAIL), SYSTEM)
         sent += await send_newest(runner) is not None
-        clock.advance(seconds=599)
+        clock.advance(seconds=3_599)
     assert sent == MOST_A_DAY
-    clock.advance(seconds=600)
+    clock.advance(seconds=3_600)
     await runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
     assert await send_newest(runner) is not None
+
+
+async def reset_goes(runner: Runner, clock: FixedClock) -> bool:
+    """Ask for a new password, once the last letter of the kind is long enough ago."""
+    clock.advance(minutes=4)
+    await runner.run(request_letter, RequestLetter(Purpose.RESET, EMAIL), SYSTEM)
+    return await send_newest(runner) is not None
+
+
+async def test_others_who_change_to_an_address_leave_room_for_the_letters_of_its_owner(
+    runner: Runner, clock: FixedClock
+) -> None:
+    thieves = [await an_owner(runner, f"thief{number}@example.test") for number in range(3)]
+
+    async def change_goes(thief: Actor, address: str) -> bool:
+        clock.advance(seconds=1)
+        await runner.run(request_email_change, RequestEmailChange(address), thief)
+        return await send_newest(runner) is not None
+
+    sent = [await change_goes(thief, typed) for thief in thieves for typed in (EMAIL, SHOUTED)]
+    assert sent == [True] * MOST_OF_OTHERS + [False] * 3
+    assert await change_goes(thieves[0], "another@example.test")  # each mailbox has its own
+    clock.advance(seconds=1)
+    await ada(runner, verified=False)
+    assert await send_newest(runner) is not None  # the link to confirm the address
+    assert await reset_goes(runner, clock)
+    assert not await reset_goes(runner, clock)  # five in all
+
+
+async def test_warnings_go_beside_the_letters_that_somebody_has_asked_for(
+    runner: Runner, clock: FixedClock
+) -> None:
+    user = await ada(runner, verified=True)
+
+    async def warning_goes(purpose: Purpose) -> bool:
+        clock.advance(seconds=1)
+        await guess_wrongly(runner, None, user.id, purpose)
+        return await send_newest(runner) is not None
+
+    assert await warning_goes(Purpose.LOCK)
+    assert await warning_goes(Purpose.CODES)
+    assert [await reset_goes(runner, clock) for _ in range(MOST_A_DAY)] == [True] * MOST_A_DAY
+    assert await warning_goes(Purpose.SESSION)
+    assert await warning_goes(Purpose.WITHOUT_CODE)
+    assert not await reset_goes(runner, clock)
 
 
 async def test_nobody_else_is_told_of_wrong_guesses(runner: Runner, clock: FixedClock) -> None:

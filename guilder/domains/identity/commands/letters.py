@@ -21,7 +21,6 @@ from guilder.domains.identity.rules.changes import SecurityChange
 from guilder.domains.identity.rules.factors import TOTP_NOTICE_US
 from guilder.domains.identity.rules.letters import (
     CLAIM_US,
-    MOST_A_DAY,
     Letter,
     Purpose,
     check_token,
@@ -103,8 +102,8 @@ async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> ClaimedLetter | Lette
 
     None goes to nobody, to an address that is proved already, or somebody else's, about wrong
     guesses to one that is not proved, after too long a wait, and when another one has arrived a
-    moment ago or ``MOST_A_DAY`` in one mailbox within a day. One that was under way when the
-    process died goes again.
+    moment ago or ``Purpose.most_a_day`` in one mailbox within a day. One that was under way when
+    the process died goes again.
     """
     found = await letters.letter_and_user(uow, cmd.letter_id)
     if found is None:
@@ -121,9 +120,10 @@ async def send_letter(uow: UnitOfWork, cmd: SendLetter) -> ClaimedLetter | Lette
             return LetterClaim.LATER
         if await letters.has_sent_since(uow, letter, now_us - purpose.cooldown_us):
             return LetterClaim.NEVER
-    today = await letters.sent_since(uow, letter, mailbox, now_us - DAY_US)
-    if purpose.counts and today >= MOST_A_DAY:
-        return LetterClaim.NEVER
+    if purpose.most_a_day is not None:
+        today = await letters.sent_since(uow, letter, mailbox, now_us - DAY_US)
+        if today >= purpose.most_a_day:
+            return LetterClaim.NEVER
     life = purpose.token_us
     hash_ = cmd.token_hash if life else None
     await letters.claim(uow, letter.id, mailbox, hash_, now_us + life)

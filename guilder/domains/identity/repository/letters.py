@@ -84,7 +84,7 @@ async def sent_since(view: View, letter: Letter, mailbox: bytes, instant: int) -
         letters.c.mailbox == mailbox,
         letters.c.id != letter.id,
         letters.c.sent_at >= instant,
-        letters.c.purpose.in_([one.value for one in Purpose if one.counts]),
+        letters.c.purpose.in_([one.value for one in Purpose if one.most_a_day]),
     )
     return int(await view.scalar(counted))
 

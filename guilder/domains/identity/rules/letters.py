@@ -13,6 +13,9 @@ from guilder.domains.identity.rules.users import email_key
 
 MOST_A_DAY: Final = 5
 """Letters that go to one mailbox within a day because somebody asked, whoever that was."""
+MOST_OF_OTHERS: Final = 3
+"""After so many of them none goes about somebody's change to the address or sign-up with it, so
+that the owner of the mailbox still gets the letters that let them in."""
 
 
 class Purpose(Enum):
@@ -55,9 +58,12 @@ class Purpose(Enum):
         return 3 * MINUTE_US if self.token_us else DAY_US
 
     @property
-    def counts(self) -> bool:
-        """Whether ``MOST_A_DAY`` bounds it: whose mailbox it is need not be who asks for it."""
-        return self not in {Purpose.FACTORS, Purpose.UNDO_EMAIL}
+    def most_a_day(self) -> int | None:
+        """How many that were asked for may have gone to a mailbox, that day, when one more goes.
+
+        None for warnings and for what only the owner can ask for: these do not count themselves.
+        """
+        return _MOST_A_DAY.get(self)
 
 
 _TOKEN_US: Final = {
@@ -66,6 +72,12 @@ _TOKEN_US: Final = {
     Purpose.FACTORS: DAY_US,
     Purpose.NEW_EMAIL: DAY_US,
     Purpose.UNDO_EMAIL: 7 * DAY_US,
+}
+_MOST_A_DAY: Final = {
+    Purpose.VERIFICATION: MOST_A_DAY,
+    Purpose.RESET: MOST_A_DAY,
+    Purpose.NEW_EMAIL: MOST_OF_OTHERS,
+    Purpose.KNOWN: MOST_OF_OTHERS,
 }
 _OWNERS: Final = frozenset((Purpose.FACTORS, Purpose.NEW_EMAIL, Purpose.UNDO_EMAIL))
 """What follows something that only somebody can do who is signed in or has read a letter."""
