@@ -13,6 +13,7 @@ from guilder.db.migrate import upgrade
 from guilder.infra.security.passwords import Argon2Passwords
 from tests.support import postgres, purity
 from tests.support.redis_server import RedisServer
+from tests.support.shared import shared
 from tests.support.waiting import LONG
 
 _TESTS = Path(__file__).parent
@@ -74,6 +75,13 @@ def _cheap_passwords() -> Iterator[None]:
     cheap = partial(Argon2Passwords, memory_kib=64, time_cost=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("guilder.bootstrap.Argon2Passwords", cheap)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared() -> Iterator[None]:
+    """Most of what a start takes is the same for every bank."""
+    with shared():
         yield
 
 

@@ -361,6 +361,7 @@ def test_no_setting_is_shown_that_is_a_secret(tmp_path: Path) -> None:
             canaries.add("the mail server's password", secrets.token_urlsafe(24))
         ),
         "MAIL_FROM": "bank@example.test",
+        "DATABASE_WAIT_SECONDS": "1",
     }
     values = environment("", tmp_path, **given)
     for command in (["settings"], ["settings", "--json"], ["openapi"], ["migrate"]):

@@ -56,7 +56,8 @@ def test_every_code_is_documented_and_means_one_thing() -> None:
     known = list(reference.refusals())
     assert len(known) > 8
     assert shared_codes(known) == []
-    assert all(f"| `{refusal.code}` | " in reference.errors_page() for refusal in known)
+    page = reference.errors_page()
+    assert all(f"| `{refusal.code}` | " in page for refusal in known)
 
 
 def test_a_shared_code_is_found() -> None:

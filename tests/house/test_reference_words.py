@@ -160,7 +160,8 @@ def test_every_code_of_a_field_is_listed_and_given() -> None:
     assert len(given) > 25
     assert given - FIELD_CODES.keys() == set()
     assert FIELD_CODES.keys() - given <= {kind.code for kind in refusals()}
-    assert all(f"| `{code}` | " in errors_page() for code in FIELD_CODES)
+    page = errors_page()
+    assert all(f"| `{code}` | " in page for code in FIELD_CODES)
 
 
 def test_a_code_that_no_operation_gives_is_marked() -> None:

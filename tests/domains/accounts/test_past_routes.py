@@ -10,9 +10,9 @@ import pytest
 from tests.support.sizes import of, sqlite_in_ci, tell
 from tests.support.teller import Body, Customer, Desk, asked, opened_desk
 
-ANSWERS = 30
-BATCH = 200
-MONTHS = 8
+ANSWERS = 12
+BATCH = 100
+MONTHS = 5
 BEFORE = timedelta(seconds=0.15)
 
 
