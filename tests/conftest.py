@@ -23,6 +23,8 @@ _KINDS = ("unit", "integration", "api", "house")
 _BY_NAME = {"rules": "unit", "commands": "integration", "queries": "integration", "routes": "api"}
 _UNMEASURED = {"access", "golden", "hostile", "house"}
 """Folders of tests about the whole product: outside coverage, they take half the time."""
+_BOTH_MEASURED = {"db", "ledger"}
+"""Where the engines have code of their own; elsewhere a test on the second one covers no more."""
 _OUTSIDE = {"aws", "database_url", "postgres_server", "redis_server", "sqlite_template", "tmp_path"}
 """Fixtures that no unit test has."""
 
@@ -45,10 +47,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not _UNMEASURED.isdisjoint(item.path.relative_to(_TESTS).parts):
-            item.add_marker("no_cover")
         if not any(item.get_closest_marker(kind) for kind in _KINDS):
             item.add_marker(_kind(item))
+        folders = set(item.path.relative_to(_TESTS).parts)
+        again = _params(item).get("database_url") == "postgres"
+        if folders & _UNMEASURED or (again and not folders & _BOTH_MEASURED):
+            item.add_marker("no_cover")
+        if again and item.get_closest_marker("api"):
+            item.add_marker("heavy")
+
+
+def _params(item: pytest.Item) -> dict[str, object]:
+    callspec = getattr(item, "callspec", None)
+    return {} if callspec is None else callspec.params
 
 
 def _kind(item: pytest.Item) -> str:

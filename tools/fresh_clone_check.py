@@ -24,7 +24,7 @@ FIRST_START_SECONDS = 300
 SECOND_START_SECONDS = 15
 STOP_SECONDS = 15
 TEST_SECONDS = 600
-SOME_TESTS = "tests/core tests/db"
+SOME_TESTS = "tests/core tests/db/test_engine_commands.py tests/test_system_routes.py"
 LOGIN = {"email": "fresh.clone@example.com", "password": "a long enough passphrase"}
 # What of our own environment would make the machine less empty than it should be.
 LEFT_OUT = (

@@ -9,6 +9,7 @@ from guilder.db.engine import is_sqlite, sqlite_path
 from tests.cli.serving import environment, run, serving
 from tests.support import postgres
 from tests.support.constants import ADA
+from tests.support.sizes import postgres_in_ci
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -93,6 +94,7 @@ def test_a_postgres_database_that_was_made_anew_is_noticed(
     postgres_server.drop(url)
 
 
+@postgres_in_ci
 def test_a_first_start_that_was_killed_is_not_taken_for_a_bank(
     database_url: str, tmp_path: Path
 ) -> None:

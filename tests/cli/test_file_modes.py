@@ -36,6 +36,7 @@ def modes(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.heavy
 def test_the_data_folder_is_for_its_owner_only(tmp_path: Path, umask: int) -> None:
     folder = tmp_path / "some" / "data"
     values = environment("", tmp_path, DATA_DIR=str(folder))

@@ -95,6 +95,7 @@ def test_a_request_that_never_ends_does_not_hold_the_stop_up(
 
 
 @postgres_in_ci
+@pytest.mark.heavy
 def test_several_workers_answer_are_replaced_and_stop_together(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def counted(running: Running) -> float:
     )
 
 
+@pytest.mark.heavy
 def test_workers_go_when_their_supervisor_is_killed(values: dict[str, str], tmp_path: Path) -> None:
     """And nothing is left where all programs put their temporary files."""
     (tmp_path / "tmp").mkdir()

@@ -55,7 +55,12 @@ def crowd(running: Running, sent: bytes, addresses: int) -> Iterator[list[socket
     "addresses", [1, *(pytest.param(few, marks=pytest.mark.heavy) for few in (3, 100))]
 )
 @pytest.mark.parametrize(
-    "sent", [b"", b"GET / HT", LONG_ANSWER * 3], ids=["silent", "half", "deaf"]
+    "sent",
+    [
+        pytest.param(b"", id="silent", marks=pytest.mark.heavy),
+        pytest.param(b"GET / HT", id="half"),
+        pytest.param(LONG_ANSWER * 3, id="deaf", marks=pytest.mark.heavy),
+    ],
 )
 def test_a_server_with_256_descriptors_keeps_serving(
     sqlite_url: str, tmp_path: Path, few_descriptors: None, sent: bytes, addresses: int

@@ -46,6 +46,7 @@ def looked_for(running: Running) -> int:
 
 
 @postgres_in_ci
+@pytest.mark.heavy
 def test_login_guesses_are_bounded_over_all_workers(database_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, environment(database_url, tmp_path), "--workers", "2") as running:
         said, gained = guess(running, 2 * QUOTA + 20)

@@ -42,6 +42,7 @@ def refusing(running: Running) -> set[int]:
 
 @postgres_in_ci
 @pytest.mark.parametrize("alone", [True, pytest.param(False, marks=pytest.mark.heavy)])
+@pytest.mark.heavy
 def test_old_tokens_are_refused_by_every_process_within_a_second(
     database_url: str, tmp_path: Path, alone: bool
 ) -> None:

@@ -347,6 +347,7 @@ async def test_a_planted_leak_is_found(database_url: str, tmp_path: Path, where:
         assert await scene.leaks() != []
 
 
+@pytest.mark.heavy
 def test_no_setting_is_shown_that_is_a_secret(tmp_path: Path) -> None:
     canaries = Canaries()
     given = {

@@ -226,6 +226,7 @@ async def test_the_sound_answers_of_every_operation_fit_the_reference(
             world.tokens["ada"] = (await world.login("ada"))["access_token"]
 
 
+@pytest.mark.heavy
 async def test_a_handler_that_crashes_and_one_that_lies_are_found(
     sqlite_url: str, tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 """The same keys from everywhere at once, and transfers that run against each other."""
 
+import pytest
+
 from tests.reliability.checks import Storm, check_opposed, check_storm
 from tests.support.sizes import sizes, sqlite_in_ci
 from tests.support.workers import Crew
@@ -15,6 +17,7 @@ async def test_five_copies_of_a_key_from_four_processes_make_one_transfer(
 
 @sqlite_in_ci
 @sizes(1_500, 100_000)
+@pytest.mark.heavy
 async def test_opposed_transfers_from_four_processes_never_deadlock(
     database_url: str, crew: Crew, size: int
 ) -> None:

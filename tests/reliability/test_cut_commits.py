@@ -58,6 +58,7 @@ async def post_through(
 
 
 @sizes(150, 10_000)
+@pytest.mark.heavy
 async def test_a_commit_whose_reply_is_lost_is_resolved_by_the_poster(
     database_url: str, size: int
 ) -> None:

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from guilder.core.clock import SystemClock
 from tests.infra.dispatch import Mailed, Office, Told, Unheard
 from tests.support.sizes import SEED, of, sizes, sqlite_in_ci, tell
@@ -79,6 +81,7 @@ async def events_told(office: Office, count: int) -> dict[tuple[str, str], list[
 
 @sqlite_in_ci
 @sizes(SMALL, FULL)
+@pytest.mark.heavy
 async def test_every_event_arrives_in_order_though_dispatchers_die(
     database_url: str, tmp_path: Path, size: Size
 ) -> None:

@@ -26,6 +26,7 @@ from tests.reliability.test_tampering import (
 )
 from tests.support.builders import a_user
 from tests.support.facts import a_customer
+from tests.support.sizes import postgres_in_ci
 from tests.support.workers import ROOT
 
 SIGNER = RingAuditSigner(b"k" * 32)
@@ -154,6 +155,7 @@ async def first_broken(view: View) -> tuple[object, ...] | BrokenRow | None:
     return audit.broken or trail.broken or (await verify_ledger(view)).broken
 
 
+@postgres_in_ci
 async def test_every_kind_of_tampering_is_seen_or_listed(
     database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from guilder.domains.ledger.verify import verify_ledger
 from tests.support.bank import Reply, open_bank, open_store
 from tests.support.books import problems, read_through
 from tests.support.load import Client, Told
-from tests.support.sizes import SEED, of, tell
+from tests.support.sizes import SEED, of, postgres_in_ci, tell
 
 HISTORY = ("ledger_transfers", "ledger_entries", "ledger_idempotency", "ledger_batches")
 
@@ -136,6 +136,7 @@ async def open_the_back_door(
             await connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
 
 
+@postgres_in_ci
 async def test_every_row_altered_by_hand_is_named_by_verify(database_url: str) -> None:
     customer = await some_history(database_url)
     missed: list[str] = []

@@ -38,6 +38,7 @@ async def pay_on(customer: Customer, source: Body, target: Body, over: asyncio.E
         assert answer.status_code in (201, 503), answer.text  # 503: the queue is full
 
 
+@sqlite_in_ci
 async def test_no_answer_about_an_instant_that_is_over_changes_while_two_processes_pay(
     desk: Desk, second: Desk
 ) -> None:

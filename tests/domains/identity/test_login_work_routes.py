@@ -46,7 +46,8 @@ def said_of(answer: httpx.Response) -> tuple[int, dict[str, Any], dict[str, str]
     """An answer without what is new in each."""
     body = answer.json() | {"request_id": ""}
     if body.pop("locked_until", None) is not None:
-        body["detail"] = body["detail"].partition(" Try again after ")[0]
+        for told in {"detail", "error_description"} & body.keys():
+            body[told] = body[told].partition(" Try again after ")[0]
     headers = {name: text for name, text in answer.headers.items() if name not in PER_REQUEST}
     return answer.status_code, body, headers
 

@@ -260,6 +260,7 @@ def test_any_split_equals_the_model_on_sqlite(
 @pytest.mark.timeout(3600)
 @given(steps=scenarios(), cuts=every_split)
 @thorough
+@pytest.mark.heavy
 def test_any_split_equals_the_model_on_postgres(
     postgres_bank: Bank, steps: list[Step], cuts: list[bool]
 ) -> None:
