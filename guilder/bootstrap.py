@@ -340,14 +340,15 @@ async def _expect_keys(runner: Runner, ring: KeyRing, lost: Sequence[str]) -> No
     marks = [Pepper(one.value).mark for one in ring.versions]
     heads = [FORMAT + SealingKey(one.value).id for one in ring.versions]
     marks_, heads_ = await runner.view(unknown_keys, PEPPERED, marks, heads)
-    names = {mark.removeprefix(PEPPERED) for mark in marks_}
-    names |= {head.removeprefix(FORMAT).hex() for head in heads_}
-    if missing := sorted(names.difference(lost)):
-        listed = ",".join(missing)
+    found = [("codes", head.removeprefix(FORMAT).hex()) for head in heads_]
+    found += [("passwords", mark.removeprefix(PEPPERED)) for mark in marks_]
+    if missing := sorted(pair for pair in found if pair[1] not in lost):
+        named = ", ".join(f"{use}: {name}" for use, name in missing)
         raise InvalidSettings(
             f"{PREFIX}ENCRYPTION_KEY: passwords or codes are stored under a key that is not there "
-            f"({listed}): add it again, behind the one that is used, or say that it is lost for "
-            f"good with {PREFIX}LOST_KEYS={listed}"
+            f"({named}): add it again, behind the one that is used; `guilder keys list` shows these"
+            f" names of the keys that it is given. Or say that it is lost for good with "
+            f"{PREFIX}LOST_KEYS={','.join(name for _, name in missing)}"
         )
 
 

@@ -95,7 +95,8 @@ class Verification:
             where = f"{audit.broken.table} {audit.broken.key}"
             yield f"The audit trail cannot be checked from {where} on:"
             yield f"it names the key {audit.missing_key}, which was not given. Give the bank's own"
-            yield "GUILDER_ENCRYPTION_KEY, or GUILDER_DATA_DIR with the `keys` that it is in."
+            yield "GUILDER_ENCRYPTION_KEY, or GUILDER_DATA_DIR with the `keys` that it is in;"
+            yield "`guilder keys list` shows the names of those that it is given."
             return
         if audit.broken is not None:
             yield f"The audit trail is broken: {_named(audit.broken)}"

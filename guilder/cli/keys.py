@@ -12,7 +12,7 @@ from guilder.core.clock import SECOND_US, Clock, SystemClock, iso_instant
 from guilder.core.ports import SecretStore, SecretVersion
 from guilder.infra.process.logging import configure_logging
 from guilder.infra.process.settings import InvalidSettings, Settings, load_settings
-from guilder.infra.security.crypto import SealingKey
+from guilder.infra.security.key_names import encryption_key_names
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, KeyRing
 from guilder.infra.security.secrets import new_secret
 from guilder.infra.security.tokens import KEEP_SECONDS, SigningKey
@@ -38,6 +38,9 @@ def show_keys(
             age = row["age_seconds"]
             since = "" if age is None else f"  {row['created_at']}, {timedelta(seconds=age)} ago"
             say(f"{row['use']:<10}  {row['id']}  {row['state']:<7}{since}")
+            if row["use"] == USES[ENCRYPTION_KEY]:
+                names = ", ".join(f"{use}: {name}" for use, name in row["names"].items())
+                say(f"{'':<10}  {names.replace('_', ' ')}")
 
 
 @app.command("rotate")
@@ -86,6 +89,7 @@ def _rows(ring: KeyRing, clock: Clock) -> list[dict[str, Any]]:
             {
                 "use": USES[ring.name],
                 "id": _id(ring.name, status.version),
+                "names": _names(ring.name, status.version),
                 "state": status.state.value,
                 "created_at": None if at_us is None else iso_instant(at_us),
                 "age_seconds": None if at_us is None else (clock.now_us() - at_us) // SECOND_US,
@@ -95,10 +99,15 @@ def _rows(ring: KeyRing, clock: Clock) -> list[dict[str, Any]]:
 
 
 def _id(name: str, version: SecretVersion) -> str:
-    """How tokens (``kid``) and sealed texts name a key."""
+    """The first of its names: how tokens (``kid``) and sealed texts name a key."""
+    return next(iter(_names(name, version).values()))
+
+
+def _names(name: str, version: SecretVersion) -> dict[str, str]:
+    """How what is made with a key names it."""
     if name == SECRET_KEY:
-        return SigningKey(version.value).id
-    return SealingKey(version.value).id.hex()
+        return {"tokens": SigningKey(version.value).id}
+    return encryption_key_names(version.value)
 
 
 def _quietly(settings: Settings) -> Settings:

@@ -355,6 +355,29 @@ def test_a_trail_whose_key_is_not_given_is_unchecked_and_not_broken(
     assert json.loads(guilder("verify", "--json").stdout)["audit"]["missing_key"] is None
 
 
+def test_a_key_that_is_missing_is_told_by_a_name_that_keys_list_shows(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has several keys finds the bank's own among them, without opening the bank."""
+    own, other = "a" * 40, "b" * 40
+    monkeypatch.setenv("GUILDER_ENCRYPTION_KEY", own)
+    guilder("create-admin", "--email", "a@b.test", "--password", PASSWORD)
+    monkeypatch.setenv("GUILDER_ENCRYPTION_KEY", other)
+    refused = guilder("create-admin", "--email", "c@b.test", "--password", PASSWORD, status=2)
+    unchecked = json.loads(guilder("verify", "--json", status=2).stdout)["audit"]["missing_key"]
+    monkeypatch.setenv("GUILDER_ENCRYPTION_KEY", f"{other},{own}")
+    listed = json.loads(guilder("keys", "list", "--json").stdout)
+    strange, ours = [row["names"] for row in listed if row["use"] == "encryption"]
+    assert f"(passwords: {ours['passwords']})" in refused.stderr
+    assert "`guilder keys list` shows" in refused.stderr
+    assert unchecked == ours["audit_trail"]
+    assert strange.keys() == ours.keys()
+    assert not set(strange.values()) & set(ours.values())
+    shown = guilder("keys", "list").stdout
+    assert all(name in shown for row in listed for name in row["names"].values())
+    assert own not in shown
+
+
 def test_an_administrator_without_a_terminal_is_told_what_is_missing(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,8 +63,8 @@ class Pepper:
 
     def __init__(self, key: bytes, mark: str | None = None) -> None:
         self._key = derived_key(key, "passwords/pepper")
-        name = hashlib.sha256(b"guilder pepper" + self._key).hexdigest()[:NAME_DIGITS]
-        self.mark = mark or f"{PEPPERED}{name}"
+        self.name = hashlib.sha256(b"guilder pepper" + self._key).hexdigest()[:NAME_DIGITS]
+        self.mark = mark or f"{PEPPERED}{self.name}"
 
     def on(self, password: str) -> bytes:
         """What is hashed instead of the password."""

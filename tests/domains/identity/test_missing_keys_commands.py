@@ -12,6 +12,7 @@ from guilder.domains.identity.errors import InvalidCredentials
 from guilder.domains.identity.rules.lockout import MAX_FAILURES
 from guilder.domains.identity.services.authentication import AuthenticationService
 from guilder.infra.process.settings import InvalidSettings, Settings
+from guilder.infra.security.key_names import encryption_key_names
 from guilder.infra.security.passwords import Argon2Passwords
 from tests.domains.identity.codes import code_at
 from tests.domains.identity.doors import actor_of, enrol, gate_of, log_in
@@ -48,7 +49,10 @@ async def test_a_bank_does_not_open_without_a_key_that_is_named(
     for secret in (FIRST, SECOND, EMAIL):
         assert secret not in str(refused.value)
     lost = str(refused.value).rpartition("=")[2]
-    assert len(lost.split(",")) == 2  # of the password and of the app
+    names = encryption_key_names(FIRST.encode())
+    assert set(lost.split(",")) == {names["codes"], names["passwords"]}
+    told = f"(codes: {names['codes']}, passwords: {names['passwords']})"
+    assert told in str(refused.value)
     with pytest.raises(InvalidSettings, match=lost.split(",")[1]):
         await log_in_at(settings_on(database_url, tmp_path, SECOND, lost.split(",")[0]))
     with pytest.raises(InvalidCredentials):
