@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from guilder.api.auth import Principal, TokenCache
 from guilder.api.limits import RateLimits
@@ -20,7 +20,7 @@ from guilder.core.events import Subscriber
 from guilder.core.ids import NumberCipher
 from guilder.core.parts import Parts
 from guilder.core.permissions import WITHOUT_FACTOR
-from guilder.core.ports import Mailer, RateLimiter, SecretStore, Tracer
+from guilder.core.ports import Mailer, RateLimiter, Tracer
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database, sqlite_path
 from guilder.db.health import prove_writing
@@ -58,6 +58,7 @@ from guilder.infra.process.logging import show
 from guilder.infra.process.origins import passkey_party
 from guilder.infra.process.production import key_problems
 from guilder.infra.process.settings import InvalidSettings, Settings
+from guilder.infra.process.stores import secret_store
 from guilder.infra.process.telemetry import Telemetry
 from guilder.infra.security.crypto import FORMAT, AesGcmSealer, SealingKey
 from guilder.infra.security.cursors import CursorSealer
@@ -72,11 +73,13 @@ from guilder.infra.security.passwords import (
     common_passwords,
 )
 from guilder.infra.security.qr import qr_svg
-from guilder.infra.security.ratelimit import FallbackRateLimiter, LocalRateLimiter, RedisRateLimiter
-from guilder.infra.security.secrets import FolderSecrets, MountedSecrets, StaticSecrets
+from guilder.infra.security.ratelimit import FallbackRateLimiter, LocalRateLimiter
 from guilder.infra.security.signing import RingAuditSigner
 from guilder.infra.security.tokens import KEEP_SECONDS, AccessTokens, LetterTokens, RefreshTokens
 from guilder.slices import SLICES
+
+if TYPE_CHECKING:
+    from guilder.infra.security.redis_limits import RedisRateLimiter
 
 CLOSE_SECONDS: Final = 3.0
 """How long the parts have to finish what they have taken in, when the bank closes."""
@@ -107,7 +110,7 @@ class Bank:
     cursors: CursorSealer
     macs: SecretMac
     telemetry: Telemetry
-    redis: RedisRateLimiter | None
+    redis: "RedisRateLimiter | None"
     limits: RateLimits | None
     letters: LetterSender
     subscribers: tuple[Subscriber, ...]
@@ -196,7 +199,7 @@ async def build_bank(
     poster = Poster(ledger_store(database, clock), telemetry, tracer)
     directory = AccountDirectory(runner)
     dispatcher = Dispatcher(Deliveries(database, clock), [s.name for s in subscribers])
-    redis = RedisRateLimiter(settings.redis) if settings.redis and settings.rate_limits else None
+    redis = _redis(settings.redis) if settings.redis and settings.rate_limits else None
     return Bank(
         settings=settings,
         clock=clock,
@@ -352,29 +355,15 @@ async def _expect_keys(runner: Runner, ring: KeyRing, lost: Sequence[str]) -> No
         )
 
 
-def secret_store(settings: Settings, name: str, clock: Clock) -> SecretStore:
-    """The store of a secret; the data folder's makes it if need be. Raises ``InvalidSettings``."""
-    if settings.keeps_keys_elsewhere:
-        try:
-            aws = importlib.import_module("guilder.infra.security.aws_secrets")
-        except ModuleNotFoundError as error:
-            raise InvalidSettings(
-                f"{PREFIX}SECRETS_URL needs {error.name}: install guilder[aws]"
-            ) from None
-        store: SecretStore = aws.AwsSecrets(*settings.aws_place)
-        return store
-    setting = PREFIX + name.upper()
-    if (path := getattr(settings, f"{name}_file")) is not None:
-        return MountedSecrets({name: path})
-    if setting in (given := settings.keys_given()):
-        return StaticSecrets({name: given[setting]})
-    folder = FolderSecrets(settings.data_dir / "keys", clock)
-    folder.ensure(name)
-    return folder
+def _redis(url: str) -> "RedisRateLimiter":
+    """Limits in Redis. Its library is imported where there is one: it takes a tenth of a start."""
+    module = importlib.import_module("guilder.infra.security.redis_limits")
+    limiter: RedisRateLimiter = module.RedisRateLimiter(url)
+    return limiter
 
 
 def _limits(
-    settings: Settings, database: Database, telemetry: Telemetry, redis: RedisRateLimiter | None
+    settings: Settings, database: Database, telemetry: Telemetry, redis: "RedisRateLimiter | None"
 ) -> RateLimits:
     """Where the buckets are: in Redis, or else in this process, apart from strict ones of several.
 

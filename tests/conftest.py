@@ -147,7 +147,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def redis_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     """A Redis of one's own; on a busy machine it is slow, which is not what is tested."""
-    monkeypatch.setattr("guilder.infra.security.ratelimit.ANSWER_SECONDS", LONG)
+    monkeypatch.setattr("guilder.infra.security.redis_limits.ANSWER_SECONDS", LONG)
     server = RedisServer(tmp_path)
     yield server
     server.kill()

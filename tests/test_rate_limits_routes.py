@@ -14,7 +14,7 @@ import pytest
 
 from guilder.api.policies import LOGIN
 from guilder.core.clock import SECOND_US
-from guilder.infra.security.ratelimit import ANSWER_SECONDS
+from guilder.infra.security.redis_limits import ANSWER_SECONDS
 from tests.support.app import app_on, started
 from tests.support.constants import ADA
 from tests.support.redis_server import RedisServer
@@ -109,7 +109,7 @@ GONE, BACK = "redis is away: rate limits are local", "redis is back"
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.message for record in caplog.records if record.name.endswith("ratelimit")]
+    return [record.message for record in caplog.records if record.name.endswith("redis_limits")]
 
 
 async def test_redis_killed_and_restarted_under_load_leaves_guesses_bounded(

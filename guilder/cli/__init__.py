@@ -365,7 +365,7 @@ def _serve(settings: Settings, listening: Listening, *, jobs: bool, reload: bool
     def command(number: int, listening: int, control: int) -> list[str]:
         jobless = [] if jobs and number == 0 else ["--no-jobs"]
         metrics = [] if aside is None else ["--metrics", str(aside.fileno())]
-        own = [sys.executable, "-P", "-m", "guilder.cli", "serve-worker"]
+        own = [sys.executable, "-P", "-m", "guilder", "serve-worker"]
         numbers = [str(listening), str(control), "--workers", str(len(sockets))]
         return [*own, *numbers, *jobless, *metrics]
 

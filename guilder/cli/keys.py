@@ -6,12 +6,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from guilder.bootstrap import open_keys, secret_store
+from guilder.bootstrap import open_keys
 from guilder.cli.troubles import reported_errors, say
 from guilder.core.clock import SECOND_US, Clock, SystemClock, iso_instant
 from guilder.core.ports import SecretStore, SecretVersion
 from guilder.infra.process.logging import configure_logging
 from guilder.infra.process.settings import InvalidSettings, Settings, load_settings
+from guilder.infra.process.stores import secret_store
 from guilder.infra.security.key_names import encryption_key_names
 from guilder.infra.security.keys import ENCRYPTION_KEY, SECRET_KEY, KeyRing
 from guilder.infra.security.secrets import new_secret

@@ -32,7 +32,7 @@ def environment(url: str, folder: Path, **settings: str) -> dict[str, str]:
 
 
 def command(*arguments: str, python: str | Path = sys.executable) -> list[str]:
-    return [str(python), "-P", "-m", "guilder.cli", *arguments]
+    return [str(python), "-P", "-m", "guilder", *arguments]
 
 
 def run(

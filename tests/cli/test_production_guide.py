@@ -69,7 +69,7 @@ def bare(folder: Path) -> dict[str, str]:
 def test_the_settings_of_the_guide_are_taken_as_they_are_written(tmp_path: Path) -> None:
     (tmp_path / "guilder.env").write_text(settings_block())
     done = subprocess.run(
-        ["sh", "-c", f"set -a; . ./guilder.env; exec {sys.executable} -P -m guilder.cli settings"],
+        ["sh", "-c", f"set -a; . ./guilder.env; exec {sys.executable} -P -m guilder settings"],
         env=bare(tmp_path), cwd=tmp_path, capture_output=True, check=False, text=True, timeout=LONG,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

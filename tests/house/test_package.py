@@ -75,7 +75,7 @@ def test_the_wheel_holds_package_and_migrations_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))
-        assert "guilder = guilder.cli:app" in archive.read(entry_points).decode()
+        assert "guilder = guilder.__main__:app" in archive.read(entry_points).decode()
     tracked = [path.relative_to(ROOT).as_posix() for path in (ROOT / "guilder").rglob("*.py")]
     revisions = [path.name for path in (ROOT / "migrations" / "versions").glob("*.py")]
     assert revisions

@@ -16,7 +16,8 @@ from guilder.core.ports import RateLimiter
 from guilder.core.rates import FULL, Rate, take
 from guilder.db.engine import Database
 from guilder.db.rate_limits import SqlRateLimiter, drop_full_buckets
-from guilder.infra.security.ratelimit import LocalRateLimiter, RedisRateLimiter
+from guilder.infra.security.ratelimit import LocalRateLimiter
+from guilder.infra.security.redis_limits import RedisRateLimiter
 from tests.db import owner
 from tests.support.redis_server import RedisServer
 

@@ -10,14 +10,9 @@ import pytest
 from guilder.core.clock import SystemClock
 from guilder.core.errors import Unavailable
 from guilder.core.rates import Rate, Verdict
-from guilder.infra.security import ratelimit
-from guilder.infra.security.ratelimit import (
-    ANSWER_SECONDS,
-    AWAY_SECONDS,
-    FallbackRateLimiter,
-    LocalRateLimiter,
-    RedisRateLimiter,
-)
+from guilder.infra.security import redis_limits
+from guilder.infra.security.ratelimit import FallbackRateLimiter, LocalRateLimiter
+from guilder.infra.security.redis_limits import ANSWER_SECONDS, AWAY_SECONDS, RedisRateLimiter
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import LONG, lag_measured, until
 
@@ -51,7 +46,7 @@ async def back(limiter: RedisRateLimiter) -> None:
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.message for record in caplog.records if record.name.endswith("ratelimit")]
+    return [record.message for record in caplog.records if record.name.endswith("redis_limits")]
 
 
 GONE, BACK = "redis is away: rate limits are local", "redis is back"
@@ -107,7 +102,7 @@ async def test_a_server_that_hangs_holds_nobody_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert (await asked(limiter))[0] is not None
-    monkeypatch.setattr(ratelimit, "ANSWER_SECONDS", ANSWER_SECONDS)
+    monkeypatch.setattr(redis_limits, "ANSWER_SECONDS", ANSWER_SECONDS)
     redis_server.freeze()
     try:
         with caplog.at_level(logging.INFO):
@@ -122,7 +117,7 @@ async def test_a_server_that_hangs_holds_nobody_up(
             assert max(waited[200:], default=0) < 0.05 + 2 * lag.worst
     finally:
         redis_server.thaw()
-        monkeypatch.setattr(ratelimit, "ANSWER_SECONDS", LONG)
+        monkeypatch.setattr(redis_limits, "ANSWER_SECONDS", LONG)
     await back(limiter)
     assert events(caplog) == [GONE, BACK]
 
