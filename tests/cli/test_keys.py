@@ -230,8 +230,8 @@ def signed_with(customers: list[Customer]) -> set[str]:
 
 
 @pytest.mark.heavy
-def test_rotating_under_load_fails_nobody(database_url: str, tmp_path: Path) -> None:
-    values = environment(database_url, tmp_path, RATE_LIMITS="off")
+def test_rotating_under_load_fails_nobody(postgres_url: str, tmp_path: Path) -> None:
+    values = environment(postgres_url, tmp_path, RATE_LIMITS="off")
     with (
         serving(tmp_path, values) as one,
         serving(tmp_path, values) as other,

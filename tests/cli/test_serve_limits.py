@@ -10,7 +10,7 @@ from guilder.api.policies import LOGIN
 from guilder.core.clock import SECOND_US
 from tests.cli.serving import Running, environment, serving
 from tests.support.redis_server import RedisServer
-from tests.support.sizes import postgres_in_ci, tell
+from tests.support.sizes import tell
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -45,10 +45,9 @@ def looked_for(running: Running) -> int:
     return sum(line["event"] == "redis is back" for line in running.lines())
 
 
-@postgres_in_ci
 @pytest.mark.heavy
-def test_login_guesses_are_bounded_over_all_workers(database_url: str, tmp_path: Path) -> None:
-    with serving(tmp_path, environment(database_url, tmp_path), "--workers", "2") as running:
+def test_login_guesses_are_bounded_over_all_workers(sqlite_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, environment(sqlite_url, tmp_path), "--workers", "2") as running:
         said, gained = guess(running, 2 * QUOTA + 20)
         assert said.keys() == {422, 429}
         assert QUOTA <= said[422] <= QUOTA + gained
@@ -62,13 +61,13 @@ def test_login_guesses_are_bounded_over_all_workers(database_url: str, tmp_path:
 
 @pytest.mark.heavy
 def test_login_guesses_are_bounded_with_redis_up_down_and_restarted(
-    database_url: str, tmp_path: Path, redis_server: RedisServer
+    sqlite_url: str, tmp_path: Path, redis_server: RedisServer
 ) -> None:
     """Each store that takes over knows nothing of the one before: a quota each, for both workers.
 
     A guesser who cannot kill Redis gains nothing.
     """
-    values = environment(database_url, tmp_path, REDIS_URL=redis_server.url)
+    values = environment(sqlite_url, tmp_path, REDIS_URL=redis_server.url)
     with serving(tmp_path, values, "--workers", "2") as running:
         up, gained_up = guess(running, QUOTA + 150)
         redis_server.kill()

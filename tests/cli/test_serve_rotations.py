@@ -8,7 +8,6 @@ import pytest
 
 from tests.cli.serving import Running, environment, run, serving
 from tests.support.constants import ADA
-from tests.support.sizes import postgres_in_ci
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -40,9 +39,10 @@ def refusing(running: Running) -> set[int]:
     return {one["process"] for one in mine if one["status"] == 401}
 
 
-@postgres_in_ci
-@pytest.mark.parametrize("alone", [True, pytest.param(False, marks=pytest.mark.heavy)])
 @pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("database_url", "alone"), [("sqlite", True), ("postgres", False)], indirect=["database_url"]
+)
 def test_old_tokens_are_refused_by_every_process_within_a_second(
     database_url: str, tmp_path: Path, alone: bool
 ) -> None:

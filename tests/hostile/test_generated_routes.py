@@ -179,9 +179,9 @@ async def bank(app: FastAPI) -> AsyncIterator[Generated]:
 
 
 async def test_no_request_made_of_a_part_of_the_reference_is_answered_wrongly(
-    sqlite_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path
 ) -> None:
-    async with bank(app_on(sqlite_url, tmp_path)) as generated:
+    async with bank(app_on(database_url, tmp_path)) as generated:
         asked = await generated.run(count=2, every=6)
         assert generated.found == []
         assert asked > 100
@@ -189,9 +189,9 @@ async def test_no_request_made_of_a_part_of_the_reference_is_answered_wrongly(
 
 @pytest.mark.heavy
 async def test_no_request_made_of_the_reference_is_answered_wrongly(
-    database_url: str, tmp_path: Path
+    sqlite_url: str, tmp_path: Path
 ) -> None:
-    async with bank(app_on(database_url, tmp_path)) as generated:
+    async with bank(app_on(sqlite_url, tmp_path)) as generated:
         asked = await generated.run(count=5)
         assert generated.found == []
         print(f"\n{asked} requests")

@@ -138,8 +138,8 @@ def created(running: Running, headers: dict[str, str], path: str, **body: object
     return answer.json()
 
 
-def test_the_worst_body_of_each_route_stops_nobody(database_url: str, tmp_path: Path) -> None:
-    with a_bank(database_url, tmp_path) as running:
+def test_the_worst_body_of_each_route_stops_nobody(postgres_url: str, tmp_path: Path) -> None:
+    with a_bank(postgres_url, tmp_path) as running:
         headers = signed_in(running)
         idle_mb = idle(running, headers)
         tell(LINE.format(route="route", kind="worst body", size="bytes", median="ms", memory="MB",

@@ -112,7 +112,6 @@ async def scans(url: str, said: Said) -> list[str]:
     ("database_url", "many"),
     [
         ("sqlite", MANY),
-        pytest.param("sqlite", VERY_MANY, marks=pytest.mark.heavy),
         pytest.param("postgres", VERY_MANY, marks=pytest.mark.heavy),
     ],
     indirect=["database_url"],
