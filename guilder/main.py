@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
@@ -26,16 +26,15 @@ from guilder.api.replies import API, Reply, json_response
 from guilder.api.schema import Count, ResponseBody
 from guilder.bootstrap import Bank, open_bank
 from guilder.core.errors import NotFound, Unavailable
-from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS
+from guilder.core.jobs import Job
 from guilder.infra.process.connections import ConnectionBounds
-from guilder.infra.process.dispatcher import Dispatcher
 from guilder.infra.process.health import HealthMonitor, Status
 from guilder.infra.process.logging import line_handler
 from guilder.infra.process.settings import Settings, load_settings
 from guilder.infra.process.telemetry import METRICS_TYPE, Telemetry
 from guilder.infra.process.tracing import Tracing
 from guilder.slices import SLICES
-from guilder.worker import jobs_running
+from guilder.worker import jobs_of, jobs_running
 
 DESCRIPTION: Final = (
     "Accounts and atomic transfers on a double-entry ledger. Amounts are integers of minor units; "
@@ -44,7 +43,6 @@ DESCRIPTION: Final = (
 
 ABOUT: Final = "Guilder, a bank in a box."
 
-TheDispatcher = Annotated[Dispatcher, Depends(Part(Dispatcher))]
 TheHealthMonitor = Annotated[HealthMonitor, Depends(Part(HealthMonitor))]
 TheSettings = Annotated[Settings, Depends(Part(Settings))]
 TheTelemetry = Annotated[Telemetry, Depends(Part(Telemetry))]
@@ -114,7 +112,7 @@ def create_metrics_app(app: Api) -> Starlette:
     """
 
     async def answer(_request: Request) -> Response:
-        return await _metrics(app.parts[Dispatcher], app.parts[Telemetry])
+        return await _metrics(app.parts[HealthMonitor], app.parts[Telemetry])
 
     return Starlette(routes=[Route("/metrics", answer)])
 
@@ -135,7 +133,7 @@ def _lifespan(
         async with (
             _telling(tracing, telemetry),
             open_bank(settings, telemetry, tracer=tracer) as bank,
-            _jobs(bank, wanted=jobs),
+            _jobs(bank, wanted=jobs, pushed=tracing is not None),
         ):
             app.state.bank, app.parts = bank, bank.parts
             app.state.ready = True
@@ -158,8 +156,16 @@ async def _telling(tracing: Tracing | None, telemetry: Telemetry) -> AsyncIterat
         await asyncio.to_thread(tracing.close)
 
 
-def _jobs(bank: Bank, *, wanted: bool) -> AbstractAsyncContextManager[None]:
-    return jobs_running(bank) if wanted else jobs_running(bank, ())
+MEASURING: Final = Job(
+    "measure", 15.0, lambda parts: _measure(parts[HealthMonitor], parts[Telemetry])
+)
+"""For a collector: the metrics that it is sent are looked at by nobody who asks."""
+
+
+def _jobs(bank: Bank, *, wanted: bool, pushed: bool) -> AbstractAsyncContextManager[None]:
+    """The worker's jobs if they are ``wanted``; where metrics are ``pushed`` they are measured."""
+    own = jobs_of(bank) if wanted else ()
+    return jobs_running(bank, (*own, MEASURING) if pushed else own)
 
 
 class About(ResponseBody):
@@ -260,22 +266,26 @@ async def get_readiness(request: Request) -> Reply:
 @system.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses=_shown("guilder_requests_total 42.0\n") | refusals(NotFound),
+    responses=_shown('guilder_health_status{check="database",status="healthy"} 1.0\n')
+    | refusals(NotFound),
 )
 @rate_limited(HEALTH)
 @compressed
 async def get_metrics(
-    settings: TheSettings, dispatcher: TheDispatcher, telemetry: TheTelemetry
+    settings: TheSettings, monitor: TheHealthMonitor, telemetry: TheTelemetry
 ) -> Response:
     """Metrics of all workers in the Prometheus text format; not found where they are not public."""
     if not settings.shows_metrics:
         raise NotFound()
-    return await _metrics(dispatcher, telemetry)
+    return await _metrics(monitor, telemetry)
 
 
-async def _metrics(dispatcher: Dispatcher, telemetry: Telemetry) -> Response:
-    with suppress(Unavailable, TimeoutError):  # a database that is away is told by the health
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            backlog = await dispatcher.backlog()
-        telemetry.outbox(backlog.lag_seconds, backlog.dead_letters)
+async def _metrics(monitor: HealthMonitor, telemetry: Telemetry) -> Response:
+    await _measure(monitor, telemetry)
     return Response(telemetry.render(), media_type=METRICS_TYPE)
+
+
+async def _measure(monitor: HealthMonitor, telemetry: Telemetry) -> None:
+    """Look at the parts as ``/health`` does, which ends in seconds whatever stands still."""
+    _, parts = await monitor.look()
+    telemetry.health(parts)

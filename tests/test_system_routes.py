@@ -15,8 +15,9 @@ from guilder.core.clock import SystemClock
 from guilder.db.deliveries import Deliveries
 from guilder.db.engine import Database
 from guilder.infra.process.dispatcher import Dispatcher
+from guilder.infra.process.health import HealthMonitor
 from guilder.main import create_metrics_app, stop_accepting
-from tests.support.app import PRODUCTION, app_on, started
+from tests.support.app import PRODUCTION, app_on, bank_of, started
 from tests.support.declared import UNMATCHED, document
 from tests.support.logins import signed_up
 
@@ -91,12 +92,28 @@ async def test_metrics_count_sign_ins_by_outcome_and_refusals_by_code(
 async def test_metrics_are_there_while_the_database_is_away(
     app: Api, client: httpx.AsyncClient
 ) -> None:
-    away = Database("postgresql://nobody@127.0.0.1:1/nothing")
-    app.parts.by_class[Dispatcher] = Dispatcher(Deliveries(away, SystemClock()), ("mail",))
+    away, clock = Database("postgresql://nobody@127.0.0.1:1/nothing"), SystemClock()
+    app.parts.by_class[HealthMonitor] = HealthMonitor(
+        away, clock, bank_of(app).poster, Dispatcher(Deliveries(away, clock), ("mail",)).backlog, ()
+    )
     answer = await client.get("/metrics")
     assert answer.status_code == 200
     assert "guilder_outbox_lag_seconds 0.0" in answer.text
+    for check, status in (("database", "unhealthy"), ("jobs", "degraded"), ("poster", "healthy")):
+        line = f'guilder_health_status{{check="{check}",status="{status}"}} 1.0'
+        assert line in answer.text.splitlines()
     await away.close()
+
+
+async def test_metrics_tell_how_every_part_of_a_sound_bank_is(client: httpx.AsyncClient) -> None:
+    checks = (await client.get("/health")).json()["checks"]
+    lines = (await client.get("/metrics")).text.splitlines()
+    told = {line for line in lines if line.startswith("guilder_health_status{")}
+    assert told == {
+        f'guilder_health_status{{check="{check}",status="{status}"}} {float(status == "healthy")}'
+        for check in checks
+        for status in ("healthy", "degraded", "unhealthy")
+    }
 
 
 async def test_metrics_are_not_public_in_production(sqlite_url: str, tmp_path: Path) -> None:

@@ -1,14 +1,15 @@
-"""Writes docs/reference from the code: settings, errors, permissions. `make openapi` runs it.
+"""Writes docs/reference from the code: settings, errors, metrics and so on. `make openapi` runs it.
 
 `tests/house/test_reference.py` fails when the committed pages differ from what this renders.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.metrics_core import Metric
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
@@ -21,12 +22,19 @@ from guilder.api.reference import meaning_of, refusal_kinds
 from guilder.core.errors import Refusal
 from guilder.core.permissions import GRANTS, Permission, Role
 from guilder.infra.process.settings import Settings, load_settings
+from guilder.infra.process.telemetry import Telemetry
 from guilder.main import create_app
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 WRITTEN_PLAINLY = "Written by `make openapi` from the code. Do not edit."
 WRITTEN = f"<!-- {WRITTEN_PLAINLY} -->"
+METRIC_ENDINGS = {"counter": "_total", "info": "_info"}
+PROCESS_METRICS = (
+    ("process_cpu_seconds_total", "process_start_time_seconds"),
+    ("process_resident_memory_bytes", "process_virtual_memory_bytes"),
+    ("process_open_fds", "process_max_fds"),
+)
 UNGIVEN = "No operation gives it today."
 ANYBODY, OPEN = "anybody", "open"
 """In Casbin's policy: who has not signed in, and the permission that they have."""
@@ -181,6 +189,35 @@ def limits_page() -> str:
     )
 
 
+def metrics_page() -> str:
+    """Render the bank's own metrics: the name of each, its kind, its labels and what it tells."""
+    telemetry = Telemetry()
+    own = [one for one in telemetry.collect() if one.name.startswith("guilder_")]
+    rows = [
+        f"| `{one.name}{METRIC_ENDINGS.get(one.type, '')}` | {one.type} |"
+        f" {', '.join(f'`{label}`' for label in _labels(one, telemetry))} |"
+        f" {_cell(one.documentation)} |"
+        for one in sorted(own, key=lambda one: one.name)
+    ]
+    return _page(
+        "Metrics",
+        "What `GET /metrics` answers in the format of Prometheus. A name ends in the unit: seconds,"
+        " bytes, or what is counted. A\nhistogram has `_bucket` (with the label `le`), `_sum` and"
+        " `_count`. With several workers all is added up, but for the\nstatus of a check and what"
+        " is said of the outbox: these are as the worker sees them that answers. Besides, of all"
+        " workers\ntogether, what every client of Prometheus has:\n"
+        + ",\n".join(", ".join(f"`{name}`" for name in part) for part in PROCESS_METRICS)
+        + ".\nA collector of OpenTelemetry is sent the same without the endings `_total` and"
+        " `_info`. How to use them:\n[observe.md](../how-to/observe.md).",
+        ["| metric | type | labels | tells |", _rule(4), *rows],
+    )
+
+
+def _labels(family: Metric, telemetry: Telemetry) -> Iterable[str]:
+    declared = telemetry.labels.get(family.name)
+    return family.samples[0].labels if declared is None else declared
+
+
 def _policy_row(policy: RateLimitPolicy, routes: list[str]) -> str:
     rate = policy.rate
     numbers = f"{rate.capacity} | {rate.window_seconds} s"
@@ -231,6 +268,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "permissions.md": permissions_page,
     "rate-limits.md": limits_page,
+    "metrics.md": metrics_page,
     "casbin-model.conf": casbin_model,
     "casbin-policy.csv": casbin_policy,
 }

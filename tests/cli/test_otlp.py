@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.cli.serving import environment, serving
+from tests.support.constants import ADA, API
 
 pytestmark = [pytest.mark.integration, pytest.mark.heavy]
 
@@ -53,7 +54,7 @@ def test_a_collector_gets_the_spans_and_the_metrics(sqlite_url: str, tmp_path: P
         }
         with serving(tmp_path, values) as running:
             given = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-            running.client.get(f"{running.base}/health", headers=given)
+            running.client.post(f"{running.base}{API}/users", json=ADA, headers=given)
             assert running.stop() == 0
             assert TRACE in {line.get("trace_id") for line in running.lines()}
     spans, metrics = ExportTraceServiceRequest(), ExportMetricsServiceRequest()
@@ -74,7 +75,7 @@ def test_a_collector_gets_the_spans_and_the_metrics(sqlite_url: str, tmp_path: P
         for span in scope.spans
         if span.trace_id.hex() == TRACE
     }
-    assert {"GET /health", "SELECT"} <= names
+    assert {f"POST {API}/users", "SELECT"} <= names
     counted = {
         metric.name
         for told in metrics.resource_metrics
@@ -82,6 +83,7 @@ def test_a_collector_gets_the_spans_and_the_metrics(sqlite_url: str, tmp_path: P
         for metric in scope.metrics
     }
     assert {"guilder_http_requests", "guilder_http_request_seconds", "guilder_build"} <= counted
+    assert "guilder_health_status" in counted
 
 
 def test_a_collector_that_is_away_holds_nothing_up(sqlite_url: str, tmp_path: Path) -> None:

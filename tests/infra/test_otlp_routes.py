@@ -1,6 +1,7 @@
 """OpenTelemetry: what a request is made of, in whose trace, and the metrics."""
 
 import ast
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from tests.house.source import ROOT
 from tests.support.app import started
 from tests.support.constants import API
 from tests.support.logins import bearer, signed_up
+from tests.support.waiting import LONG
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -208,6 +210,26 @@ def test_the_metrics_are_those_of_prometheus_and_the_last_ones_are_sent_at_the_e
     assert {bound: number for bound, number in counted.items() if number} == {0.005: 1, 0.5: 1}
     assert len(spread.bucket_counts) == len(spread.explicit_bounds) + 1
     assert {"guilder_build", "guilder_poster_queue_postings", "process_cpu_seconds"} <= set(metrics)
+
+
+async def test_a_collector_is_told_how_the_parts_are(database_url: str, tmp_path: Path) -> None:
+    """Though nobody has asked for health or metrics."""
+    values = {"env": "test", "data_dir": tmp_path, "database_url": database_url}
+    collector = Kept()
+    app = create_app(Settings.model_validate(values), tracing=OpenTelemetry(None, collector))
+    async with started(app):
+        async with asyncio.timeout(LONG):
+            while b'guilder_health_status{check="database"' not in app.parts[Telemetry].render():
+                await asyncio.sleep(0.01)
+    (data,) = collector.sent[-1].resource_metrics
+    metrics = {one.name: one.data for one in data.scope_metrics[0].metrics}
+    told = {
+        (point.attributes["check"], point.attributes["status"]): point.value
+        for point in metrics["guilder_health_status"].data_points
+        if isinstance(point, NumberDataPoint) and point.attributes
+    }
+    assert told["database", "healthy"] == told["poster", "healthy"] == 1
+    assert told["database", "unhealthy"] == 0
 
 
 @pytest.mark.parametrize(

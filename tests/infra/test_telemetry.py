@@ -6,16 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from guilder.infra.process.health import PartHealth, Status
 from guilder.infra.process.telemetry import Telemetry
 
 WORKER = """
 import sys
+from guilder.infra.process.health import PartHealth, Status
 from guilder.infra.process.telemetry import Telemetry
 telemetry = Telemetry()
 telemetry.request("GET", "/a/{id}", 200, 0.01)
 telemetry.queue(3)
 telemetry.batch(10, 0.002)
-telemetry.outbox(float(sys.argv[1]), 2)
+lag = float(sys.argv[1])
+late = Status.DEGRADED if lag > 60 else Status.HEALTHY
+telemetry.health({"jobs": PartHealth(late, lag_seconds=lag, dead_letters=2)})
 print(telemetry.render().decode(), flush=True)
 """
 
@@ -43,7 +47,12 @@ def test_requests_batches_and_gauges_are_shown() -> None:
     telemetry.queue(5)
     telemetry.limited("strict")
     telemetry.limited("strict")
-    telemetry.outbox(1.5, 2)
+    telemetry.health(
+        {
+            "database": PartHealth(Status.UNHEALTHY),
+            "jobs": PartHealth(Status.HEALTHY, lag_seconds=1.5, dead_letters=2),
+        }
+    )
     lines = telemetry.render().decode().splitlines()
     for line in (
         'guilder_http_requests_total{method="GET",route="/a/{id}",status="200"} 2.0',
@@ -54,6 +63,9 @@ def test_requests_batches_and_gauges_are_shown() -> None:
         'guilder_rate_limit_hits_total{route_class="strict"} 2.0',
         "guilder_outbox_lag_seconds 1.5",
         "guilder_outbox_dead_deliveries 2.0",
+        'guilder_health_status{check="database",status="unhealthy"} 1.0',
+        'guilder_health_status{check="database",status="healthy"} 0.0',
+        'guilder_health_status{check="jobs",status="healthy"} 1.0',
     ):
         assert line in lines
 
@@ -125,3 +137,5 @@ def test_any_of_several_processes_sums_up_all(tmp_path: Path) -> None:
     # The latest is true: what another process saw earlier is no longer so.
     assert "guilder_outbox_lag_seconds 4.0" in said
     assert "guilder_outbox_dead_deliveries 2.0" in said
+    assert 'guilder_health_status{check="jobs",status="healthy"} 1.0' in said
+    assert 'guilder_health_status{check="jobs",status="degraded"} 0.0' in said

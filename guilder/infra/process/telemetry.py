@@ -6,7 +6,7 @@ With several workers each writes into files of a shared folder, named by the env
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from guilder import __version__
+from guilder.infra.process.health import PartHealth, Status
 
 MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 ROOM_BYTES: Final = 2 << 20
@@ -101,24 +102,46 @@ class _Processes(Collector):
         return [int(name.removeprefix(_LIVE)) for name in names]
 
 
-class Telemetry:
-    """The counters of one process. Also the observer of the ledger's poster."""
+class _Declared:
+    """Metrics as they are declared, each with its labels by its name."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
+        self.labels: dict[str, tuple[str, ...]] = {}
 
-        def counter(name: str, about: str, *labels: str) -> Counter:
-            return Counter(name, about, labels, registry=registry)
+    def counter(self, name: str, about: str, *labels: str) -> Counter:
+        self.labels[name] = labels
+        return Counter(name, about, labels, registry=self.registry)
 
-        def histogram(name: str, about: str, buckets: Sequence[float], *labels: str) -> Histogram:
-            return Histogram(name, about, labels, buckets=buckets, registry=registry)
+    def histogram(self, name: str, about: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        self.labels[name] = labels
+        return Histogram(name, about, labels, buckets=buckets, registry=self.registry)
 
-        def gauge(name: str, about: str, over_all: _OverAll) -> Gauge:
-            return Gauge(name, about, multiprocess_mode=over_all, registry=registry)
+    def gauge(self, name: str, about: str, over_all: _OverAll, *labels: str) -> Gauge:
+        self.labels[name] = labels
+        return Gauge(name, about, labels, multiprocess_mode=over_all, registry=self.registry)
 
+
+class Telemetry:
+    """The counters of one process. Also the observer of the ledger's poster.
+
+    ``labels`` are those of each metric of the bank's own, by its name.
+    """
+
+    def __init__(self) -> None:
+        declared = _Declared()
+        self._registry, self.labels = declared.registry, declared.labels
+        counter, histogram, gauge = declared.counter, declared.histogram, declared.gauge
+        self._health = gauge(
+            "guilder_health_status",
+            "1 for the status that a check of GET /health has, 0 for the others.",
+            "livemostrecent", "check", "status",
+        )  # fmt: skip
         self._requests = counter(
-            "guilder_http_requests", "Requests answered.", "method", "route", "status"
-        )
+            "guilder_http_requests",
+            "Requests answered, by the template of their route.",
+            "method", "route", "status",
+        )  # fmt: skip
         self._latencies = histogram(
             "guilder_http_request_seconds",
             "Time from a request to the end of its answer.",
@@ -200,10 +223,15 @@ class Telemetry:
         """So many postings wait now."""
         self._queue.set(postings)
 
-    def outbox(self, lag_seconds: float, dead: int) -> None:
-        """How late the outbox is now, and how many deliveries are dead."""
-        self._lag.set(lag_seconds)
-        self._dead.set(dead)
+    def health(self, parts: Mapping[str, PartHealth]) -> None:
+        """How the parts are now, each by its name, and what is known of deliveries."""
+        for name, part in parts.items():
+            for status in Status:
+                self._health.labels(name, status).set(part.status is status)
+            if part.lag_seconds is not None:
+                self._lag.set(part.lag_seconds)
+            if part.dead_letters is not None:
+                self._dead.set(part.dead_letters)
 
     def collect(self) -> Iterator[Metric]:
         """The metrics of this process alone."""
