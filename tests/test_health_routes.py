@@ -209,6 +209,41 @@ async def test_a_database_that_is_away_is_unhealthy_and_the_process_is_alive(
     await away.close()
 
 
+@pytest.mark.heavy
+async def test_a_database_that_says_nothing_holds_up_neither_metrics_nor_many_who_ask(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them wait for one look, which gives up in seconds."""
+    monkeypatch.setattr(health, "HEALTH_SECONDS", 1.0)
+    asked: list[asyncio.StreamWriter] = []
+
+    async def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(writer)
+
+    app = app_on(sqlite_url, tmp_path)
+    async with started(app) as client, await asyncio.start_server(say_nothing, "127.0.0.1") as mute:
+        port = mute.sockets[0].getsockname()[1]
+        away = Database(f"postgresql://nobody@127.0.0.1:{port}/nothing?sslmode=disable")
+        bank = bank_of(app)
+        app.parts.by_class[HealthMonitor] = HealthMonitor(
+            away, SystemClock(), bank.poster, bank.dispatcher.backlog, ()
+        )
+        try:
+            async with lag_measured() as lag:
+                begun = time.monotonic()
+                shown, *told = await asyncio.gather(
+                    client.get("/metrics"), *[client.get("/health") for _ in range(5)]
+                )
+                assert time.monotonic() - begun < 6 + lag.worst
+        finally:
+            for writer in asked:
+                writer.close()
+        assert 'guilder_health_status{check="database",status="unhealthy"} 1.0' in shown.text
+        assert {one.status_code for one in told} == {503}
+        assert len(asked) == 1
+        await away.close()
+
+
 async def test_liveness_asks_no_part(app: Api, client: httpx.AsyncClient) -> None:
     with statements(bank_of(app).database) as said:
         for _ in range(20):

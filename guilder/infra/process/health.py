@@ -1,7 +1,7 @@
 """How the bank fares, part by part: healthy, degraded (works, but not for long), or unhealthy.
 
-All is looked at within ``CONNECT_TIMEOUT_SECONDS``, at most once a second however often it is asked
-for, and a row is written at most every ``WRITE_SECONDS``.
+All is looked at within seconds, at most once a second however often it is asked for, and a row is
+written at most every ``WRITE_SECONDS``.
 """
 
 import asyncio
@@ -101,10 +101,14 @@ class HealthMonitor:
         self._written_at = float("-inf")
 
     async def look(self) -> tuple[Status, dict[str, PartHealth]]:
-        """How everything is, and each part; not older than ``HEALTH_SECONDS``."""
+        """How everything is, and each part, as somebody saw it within ``HEALTH_SECONDS``.
+
+        Who asks during a look gets what it finds, however long it takes.
+        """
         async with self._looking:
             if self._seen is None or monotonic() - self._seen[0] > HEALTH_SECONDS:
-                self._seen = monotonic(), await self._look()
+                parts = await self._look()
+                self._seen = monotonic(), parts
         parts = self._seen[1]
         status = max((part.status for part in parts.values()), key=_WORSE.index)
         self._tell(status, parts)
