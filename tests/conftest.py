@@ -1,6 +1,7 @@
 """What all tests share: markers from file names, and two real databases after real migrations."""
 
 import asyncio
+import gc
 import os
 import shutil
 from collections.abc import Generator, Iterator
@@ -69,6 +70,13 @@ def _kind(item: pytest.Item) -> str:
     if (kind := _BY_NAME.get(item.path.stem.rsplit("_", 1)[-1])) is not None:
         return kind
     return "unit" if _OUTSIDE.isdisjoint(getattr(item, "fixturenames", ())) else "integration"
+
+
+def pytest_collection_finish() -> None:
+    """What stays to the end is not looked through for garbage again and again: a tenth of a run."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.hookimpl(wrapper=True)
