@@ -76,7 +76,7 @@ def pytest_collection_finish() -> None:
     """What stays to the end is not looked through for garbage again and again: a tenth of a run."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.hookimpl(wrapper=True)

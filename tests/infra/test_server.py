@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -146,6 +147,7 @@ async def test_a_server_that_has_started_is_not_walked_by_the_collector_again() 
             await asyncio.sleep(0.01)
         frozen = gc.get_freeze_count()
         gc.unfreeze()
+        gc.freeze()
         server.should_exit = True
         await serving
     assert frozen > 10_000
@@ -306,17 +308,21 @@ async def _all_of(reader: asyncio.StreamReader) -> bytes:
     return b"".join(parts)
 
 
+_NO_COLLECTOR = SimpleNamespace(collect=lambda: 0, freeze=lambda: None)
+"""Here a server would look through all that the tests have loaded, for seconds."""
+
+
 @asynccontextmanager
 async def _served(
     bounds: ConnectionBounds | None = None,
 ) -> AsyncIterator[tuple[Server, tuple[str, int]]]:
     """A server in this loop, and its address."""
     server = Server(_answer, lambda: None, bounds=bounds)
-    with bound() as sockets:
+    with bound() as sockets, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("guilder.infra.process.server.gc", _NO_COLLECTOR)
         serving = asyncio.create_task(server.serve(sockets))
         while not server.started:
             await asyncio.sleep(0.01)
-        gc.unfreeze()
         try:
             yield server, sockets[0].getsockname()
         finally:
