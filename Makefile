@@ -27,7 +27,7 @@ run: setup ## Migrate, load the demo bank when empty, serve http://localhost:800
 shell: setup ## A Python prompt with the bank of `make run` open
 	@exec $(BIN)/guilder shell
 
-test: setup $(if $(T),,lint types contracts) ## Lint, types, contracts, then all tests on SQLite and PostgreSQL (only some: T="-k reversal")
+test: setup $(if $(T),,lint types contracts) ## Lint, types, contracts, then the tests on SQLite and PostgreSQL (only some: T="-k reversal")
 	$(PYTEST) -m "$(MARKS)" $(COVERAGE) $(PYTEST_ARGS) $(T)
 
 test-unit: setup ## Pure tests only: no database, no network, no process

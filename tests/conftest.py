@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -51,16 +51,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not any(item.get_closest_marker(kind) for kind in _KINDS):
             item.add_marker(_kind(item))
         folders = set(item.path.relative_to(_TESTS).parts)
-        again = _params(item).get("database_url") == "postgres"
+        again = "postgres" in _params(item)
         if folders & _UNMEASURED or (again and not folders & _BOTH_MEASURED):
             item.add_marker("no_cover")
         if again and item.get_closest_marker("api"):
             item.add_marker("heavy")
 
 
-def _params(item: pytest.Item) -> dict[str, object]:
+def _params(item: pytest.Item) -> Collection[object]:
     callspec = getattr(item, "callspec", None)
-    return {} if callspec is None else callspec.params
+    return () if callspec is None else tuple(callspec.params.values())
 
 
 def _kind(item: pytest.Item) -> str:
