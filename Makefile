@@ -8,8 +8,10 @@ MARKS ?= not long$(if $(T),, and not heavy)
 PYTEST_ARGS ?=
 # Only these tests, at once and in one process: T=tests/core/test_money.py::test_x, or T="-k reversal".
 T ?=
-# Folders whose heavy tests count in coverage; the others run outside its measure, which doubles what a test takes.
-MEASURED := tests/domains/ledger tests/db
+# Where every branch has to be taken, and the tests of that, whole: tracing branches doubles what a test takes, counting lines does not.
+FLOOR := guilder/core/*,guilder/db/run.py,guilder/domains/*/rules.py,guilder/domains/*/rules/*,guilder/domains/ledger/*
+FLOOR_TESTS := tests/core tests/db tests/domains -m "not long" -k "(ledger or db or ceilings or not routes) and (ledger or db or not postgres)"
+TRACED := COVERAGE_CORE=ctrace COVERAGE_FILE=.coverage.branches
 # Three at a time on two cores: a third of the time a test waits for another process.
 PYTEST := $(BIN)/pytest -n $(if $(T),0,3 --dist worksteal)
 # Where this is set every process compiles all that it imports anew, which takes longer than most tests.
@@ -56,11 +58,11 @@ contracts: setup ## Who may import whom
 ci: setup ## What CI runs: `make test` with the heavy tests and coverage floors, then a fresh clone
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report="
-	$(PYTEST) -m "heavy and not long" --cov --cov-append --cov-report= $(MEASURED)
-	$(BIN)/coverage report --skip-covered --fail-under=95
-	$(BIN)/coverage report --fail-under=100 \
-		--include='guilder/core/*,guilder/db/run.py,guilder/domains/*/rules.py,guilder/domains/*/rules/*,guilder/domains/ledger/*'
-	$(PYTEST) -m "heavy and not long" $(MEASURED:%=--ignore=%)
+	$(BIN)/coverage report --fail-under=98
+	$(TRACED) $(BIN)/coverage run --branch --concurrency=thread,greenlet -m $(PYTEST:$(BIN)/%=%) $(FLOOR_TESTS)
+	$(TRACED) $(BIN)/coverage combine --quiet
+	$(TRACED) $(BIN)/coverage report --fail-under=100 --include='$(FLOOR)'
+	$(PYTEST) -m "heavy and not long" --ignore=tests/db --ignore=tests/domains/ledger
 	$(BIN)/python tools/fresh_clone_check.py
 
 bench: setup ## Measure Guilder, the plain design and pgbench side by side

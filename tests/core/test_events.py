@@ -1,6 +1,7 @@
 """The key of a delivery: the same at every attempt, another for any other."""
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -30,3 +31,16 @@ async def react(_parts: Parts, _event: LoginClosed, _delivery: Delivery) -> None
 def test_a_subscriber_reacts_to_an_event_in_one_way() -> None:
     with pytest.raises(ValueError, match="bell reacts twice"):
         Subscriber("bell", on(LoginClosed, react), on(LoginClosed, react))
+
+
+async def test_a_subscriber_is_handed_what_it_reacts_to() -> None:
+    told: list[object] = []
+
+    async def keep(_parts: Parts, event: LoginClosed, _delivery: Delivery) -> None:
+        told.append(event)
+
+    closed = LoginClosed(UUID(int=7))
+    bell = Subscriber("bell", on(LoginClosed, keep))
+    assert bell.types == (LoginClosed.type,)
+    await bell.handle(Parts(), replace(FIRST, type=LoginClosed.type, payload=closed.payload()))
+    assert told == [closed]

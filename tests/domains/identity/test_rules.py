@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guilder.core.permissions import Role
 from guilder.core.result import Err, Ok
 from guilder.domains.identity.rules.lockout import LOCK_US, MAX_FAILURES, Failures
 from guilder.domains.identity.rules.passwords import check_password, normal_password
@@ -18,7 +19,7 @@ from guilder.domains.identity.rules.sessions import (
     Session,
     check_refresh,
 )
-from guilder.domains.identity.rules.users import email_key, masked
+from guilder.domains.identity.rules.users import User, email_key, masked
 from tests.support.constants import NOW
 
 COMMON = {"password", "qwerty", "letmein12345", "abc"}
@@ -186,3 +187,10 @@ def test_failures_lock_and_are_forgotten() -> None:
 def test_a_masked_address_tells_no_words_of_who_chose_it() -> None:
     assert masked("www.evil.example/pay@b.test") == "w***@b.test"
     assert masked('"a@b"@b.test') == '"***@b.test'
+
+
+def test_an_address_that_nobody_has_proved_goes_to_whoever_does() -> None:
+    ada = User(ID, "ada@bank.test", None, Role.USER, True, False, NOW)
+    assert ada.yields_address
+    for kept in ({"email_verified": True}, {"is_active": False}, {"role": Role.ADMIN}):
+        assert not replace(ada, **kept).yields_address

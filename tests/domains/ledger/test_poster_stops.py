@@ -91,6 +91,22 @@ async def test_an_observer_is_told_of_batches_and_of_the_queue(store: ToldStore)
     assert watcher.queues == [2 + MAX_BATCH, MAX_BATCH, 0]
 
 
+async def test_a_poster_tells_how_long_its_batches_take_and_are_ago(store: ToldStore) -> None:
+    poster = Poster(store)
+    assert (poster.batch_seconds, poster.last_batch_seconds) == (0.0, None)
+    poster.start()
+    store.gate.clear()
+    waiting = asyncio.create_task(poster.submit(unit("a")))
+    await settle()
+    assert poster.batch_seconds > 0
+    store.gate.set()
+    await waiting
+    await poster.stop()
+    assert poster.batch_seconds == 0.0
+    assert poster.last_batch_seconds is not None
+    assert poster.last_batch_seconds > 0
+
+
 async def test_a_poster_is_alive_from_its_start_to_its_stop(store: ToldStore) -> None:
     poster = Poster(store)
     seen = [poster.alive]

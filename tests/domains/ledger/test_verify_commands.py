@@ -124,6 +124,11 @@ async def test_sound_books_are_reported_as_they_are(world: Branch) -> None:
     assert seen == [("transfers", n) for n in (1, 2, 7, 11, 12)]
 
 
+async def test_books_are_sound_when_what_was_told_of_them_has_been_pruned(world: Branch) -> None:
+    told = "SELECT min(id) FROM outbox WHERE type = 'ledger.batch_posted'"
+    assert await found(world, f"DELETE FROM outbox WHERE id = ({told})") is None
+
+
 async def test_empty_books_are_sound(branch: Branch) -> None:
     report = await branch.ask(verify_ledger)
     assert (report.broken, report.batch, report.transfers, report.chain) == (None, 0, 0, "00" * 32)
