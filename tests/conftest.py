@@ -17,15 +17,10 @@ from tests.support.redis_server import RedisServer
 from tests.support.shared import shared
 from tests.support.waiting import LONG
 
-_TESTS = Path(__file__).parent
 _POSTGRES = "TEST_POSTGRES_FOLDER"
 _MEMORY, _ENOUGH = Path("/dev/shm"), 4 * 2**30
 _KINDS = ("unit", "integration", "api", "house")
 _BY_NAME = {"rules": "unit", "commands": "integration", "queries": "integration", "routes": "api"}
-_UNMEASURED = {"access", "golden", "hostile", "house"}
-"""Folders of tests about the whole product: outside coverage, they take half the time."""
-_BOTH_MEASURED = {"db", "ledger"}
-"""Where the engines have code of their own; elsewhere a test on the second one covers no more."""
 _OUTSIDE = {"aws", "database_url", "postgres_server", "redis_server", "sqlite_template", "tmp_path"}
 """Fixtures that no unit test has."""
 
@@ -50,11 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not any(item.get_closest_marker(kind) for kind in _KINDS):
             item.add_marker(_kind(item))
-        folders = set(item.path.relative_to(_TESTS).parts)
-        again = "postgres" in _params(item)
-        if folders & _UNMEASURED or (again and not folders & _BOTH_MEASURED):
-            item.add_marker("no_cover")
-        if again and item.get_closest_marker("api"):
+        if item.get_closest_marker("api") and "postgres" in _params(item):
             item.add_marker("heavy")
 
 
