@@ -1,5 +1,6 @@
 """The database seen past Guilder: as its owner, who may change tables and look at every row."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -9,18 +10,25 @@ import asyncpg
 
 from guilder.db.engine import is_sqlite, sqlite_path
 from guilder.db.postgres import postgres_dsn
+from tests.support.waiting import LONG
 
 
 async def execute(url: str, *statements: str) -> None:
     """Run statements one after the other, each committed by itself."""
     if is_sqlite(url):
-        with closing(sqlite3.connect(sqlite_path(url), isolation_level=None)) as connection:
-            for statement in statements:
-                connection.execute(statement)
+        # Not on the loop: a job of the bank that has the lock could not let go of it.
+        await asyncio.to_thread(_on_file, url, statements)
         return
     async with _server(url) as server:
         for statement in statements:
             await server.execute(statement)
+
+
+def _on_file(url: str, statements: tuple[str, ...]) -> None:
+    path = sqlite_path(url)
+    with closing(sqlite3.connect(path, LONG, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
 
 
 async def rows(url: str, statement: str) -> list[tuple[Any, ...]]:
