@@ -28,9 +28,8 @@ STORE = "tests/domains/ledger/test_store_commands.py"
 EFFECTS = "tests/access/test_effects_routes.py"
 BENEATH: dict[str, tuple[str, ...]] = {
     CHANGES: (
-        "use_step: totps.c.confirmed_at", "use_step: totps.c.last_step",
-        "use_recovery_code: ", "end_totp: ", "keep_totp: ", "mark_sent: ", "use_passkey: ",
-        "remove_passkey: ", "mark_stepped_up: ", "invalidate_tokens: letters.c.purpose",
+        "use_step: ", "dispute: ", "use_recovery_code: ", "end_totp: ", "keep_totp: ",
+        "mark_sent: ", "use_passkey: ", "remove_passkey: ", "mark_stepped_up: ", "invalidate_tokens: letters.c.purpose",
         "invalidate_tokens: letters.c.used_at",
         "end_sessions: sessions.c.ended_at",
     ),

@@ -16,7 +16,7 @@ from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.identity.commands.letters import RequestLetter, request_letter
 from guilder.domains.identity.models import letters as table
 from guilder.domains.identity.models import recovery_codes
-from guilder.domains.identity.repository import factors, letters, sessions
+from guilder.domains.identity.repository import factors, letters, sessions, users
 from guilder.domains.identity.rules.factors import Passkey, PasskeyProof
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.rules.sessions import EndReason
@@ -79,6 +79,7 @@ async def test_what_is_another_users_is_not_changed(
     hash_ = await runner.view(lambda view: view.scalar(select(recovery_codes.c.hash).limit(1)))
     user, session = eve.user.id, ada.session.id
     nothing = (False, 0)
+    assert await desk.does(users.dispute, user) == (None, 1)
     assert await desk.does(factors.end_totp, user, STEP) == nothing
     assert await desk.does(factors.end_totp, ada.user.id, STEP) == (True, 1)
     assert await desk.does(factors.keep_totp, user) == nothing
