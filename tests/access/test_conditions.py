@@ -29,8 +29,8 @@ EFFECTS = "tests/access/test_effects_routes.py"
 BENEATH: dict[str, tuple[str, ...]] = {
     CHANGES: (
         "use_step: ", "dispute: ", "use_recovery_code: ", "end_totp: ", "keep_totp: ",
-        "mark_sent: ", "use_passkey: ", "remove_passkey: ", "mark_stepped_up: ", "invalidate_tokens: letters.c.purpose",
-        "invalidate_tokens: letters.c.used_at",
+        "mark_sent: ", "use_passkey: ", "remove_passkey: ", "mark_stepped_up: ",
+        "invalidate_tokens: letters.c.purpose", "invalidate_tokens: letters.c.used_at",
         "end_sessions: sessions.c.ended_at",
     ),
     PRUNING: ("drop_failures: ", "drop_tokens: ", "drop_sessions: ", "drop_sign_ups: "),
