@@ -67,7 +67,7 @@ def read(mail: Mail) -> Reader:
     return reader
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def writer() -> Letters:
     return Letters("Bank <b>Müller</b> & Söhne", "https://bank.example", ALL_LETTERS)
 
