@@ -12,6 +12,8 @@ T ?=
 FLOOR := guilder/core/*,guilder/db/run.py,guilder/domains/*/rules.py,guilder/domains/*/rules/*,guilder/domains/ledger/*
 FLOOR_TESTS := tests/core tests/db tests/domains -m "not long" -k "(ledger or db or ceilings or not routes) and (ledger or db or not postgres)"
 TRACED := COVERAGE_CORE=ctrace COVERAGE_FILE=.coverage.branches
+# Folders of tests of the whole product, which alone take seconds to load: no pure test is there.
+WHOLE := browser cli clients golden hostile house reliability seed
 # Three at a time on two cores: a third of the time a test waits for another process.
 PYTEST := $(BIN)/pytest -n $(if $(T),0,3 --dist worksteal)
 # Where this is set every process compiles all that it imports anew, which takes longer than most tests.
@@ -32,8 +34,9 @@ shell: setup ## A Python prompt with the bank of `make run` open
 test: setup $(if $(T),,lint types contracts) ## Lint, types, contracts, then the tests on SQLite and PostgreSQL (only some: T="-k reversal")
 	$(PYTEST) -m "$(MARKS)" $(COVERAGE) $(PYTEST_ARGS) $(T)
 
-test-unit: setup ## Pure tests only: no database, no network, no process
-	$(BIN)/pytest -m "unit and ($(MARKS))" $(patsubst %,--ignore-glob=*_%.py,commands queries routes) $(PYTEST_ARGS)
+test-unit: setup ## Pure tests only, with few draws: no database, no network, no process
+	$(BIN)/pytest -n 2 --hypothesis-profile=few -m "unit and ($(MARKS))" \
+		$(patsubst %,--ignore-glob=*_%.py,commands queries routes) $(WHOLE:%=--ignore=tests/%) $(PYTEST_ARGS)
 
 test-integration: setup ## Tests of commands and queries on real databases
 	$(PYTEST) -m "integration and ($(MARKS))" $(PYTEST_ARGS)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Generator, Iterator
 from functools import partial
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from guilder.db.migrate import upgrade
@@ -16,6 +17,8 @@ from tests.support import postgres, purity
 from tests.support.redis_server import RedisServer
 from tests.support.shared import shared
 from tests.support.waiting import LONG
+
+hypothesis.settings.register_profile("few", max_examples=25)
 
 _POSTGRES = "TEST_POSTGRES_FOLDER"
 _MEMORY, _ENOUGH = Path("/dev/shm"), 4 * 2**30
