@@ -12,7 +12,7 @@ T ?=
 FLOOR := guilder/core/*,guilder/db/run.py,guilder/domains/*/rules.py,guilder/domains/*/rules/*,guilder/domains/ledger/*
 FLOOR_TESTS := tests/core tests/db tests/domains -m "not long" -k "(ledger or db or ceilings or not routes) and (ledger or db or not postgres)"
 TRACED := COVERAGE_CORE=ctrace COVERAGE_FILE=.coverage.branches
-# Folders of tests of the whole product, which alone take seconds to load: no pure test is there.
+# Folders of tests of the whole product, which alone take seconds to load: hardly a pure test is there.
 WHOLE := browser cli clients golden hostile house reliability seed
 # Three at a time on two cores: a third of the time a test waits for another process.
 PYTEST := $(BIN)/pytest -n $(if $(T),0,3 --dist worksteal)
