@@ -17,11 +17,11 @@ import httpx
 
 from bench.load import BATCHES
 from bench.server import ServerError
+from bench.stage import FUNDS, Pair, fan, ring
 
 API = "/api/v1"
 EMAIL = "bench@example.com"
 PASSWORD = "correct horse battery staple"
-FUNDS = 1_000_000_000
 TOKEN_SECONDS = 240
 AT_ONCE = 16
 FILL_BATCH = 1000
@@ -122,17 +122,16 @@ async def _open_accounts(base: str, customer: Customer, accounts: int, lines: in
         *customer.accounts, customer.statement_account = await in_parallel(
             [open_one] * (accounts + 1), AT_ONCE
         )
-        # The deposit is a line already.
-        await _pay(client, customer.statement_account, customer.accounts, lines - 1)
+        await _post_batches(client, fan(customer.statement_account, customer.accounts, lines))
 
 
-async def _pay(client: httpx.AsyncClient, payer: str, payees: Sequence[str], count: int) -> None:
-    """Let one account pay `count` transfers in one batch."""
-    pairs = [(payer, payees[number % len(payees)]) for number in range(count)]
-    await _post_batch(client, pairs)
+async def _post_batches(client: httpx.AsyncClient, pairs: Sequence[Pair[str]]) -> None:
+    """Book transfers in batches, some at a time."""
+    batches = [pairs[start : start + FILL_BATCH] for start in range(0, len(pairs), FILL_BATCH)]
+    await in_parallel([partial(_post_batch, client, batch) for batch in batches], FILL_AT_ONCE)
 
 
-async def _post_batch(client: httpx.AsyncClient, pairs: Sequence[tuple[str, str]]) -> None:
+async def _post_batch(client: httpx.AsyncClient, pairs: Sequence[Pair[str]]) -> None:
     transfers = [
         {
             "from_account_id": payer,
@@ -166,8 +165,19 @@ async def _fill(base: str, customer: Customer, count: int) -> None:
         await in_parallel([partial(one, size) for size in sizes], FILL_AT_ONCE)
 
 
-def answers(base: str, customer: Customer, path: str) -> int:
-    """Return the status of a GET, to find out whether a route is there."""
+def fill_pages(base: str, customer: Customer) -> None:
+    """Give each account more lines than a page has, the same ones in every run."""
+    customer.log_in(base)
+    asyncio.run(_fill_pages(base, customer))
+
+
+async def _fill_pages(base: str, customer: Customer) -> None:
+    async with open_client(base, customer.tokens[0]) as client:
+        await _post_batches(client, ring(customer.accounts))
+
+
+def get(base: str, customer: Customer, path: str) -> httpx.Response:
+    """GET once, to see what a route answers before it is measured."""
     customer.log_in(base)
     headers = {"Authorization": f"Bearer {customer.tokens[0]}"}
-    return httpx.get(base + path, headers=headers, timeout=60).status_code
+    return httpx.get(base + path, headers=headers, timeout=60)

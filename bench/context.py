@@ -44,6 +44,12 @@ class Context:
         home.mkdir(parents=True, exist_ok=True)
         return f"sqlite:///{home}/{name}.sqlite3"
 
+    def settle(self, kind: str, name: str) -> None:
+        """Let PostgreSQL's planner know what is in the tables, as it does after a minute."""
+        if kind == "postgresql" and self.postgres is not None:
+            self.postgres.execute("ANALYZE", database=name)
+            self.postgres.checkpoint()
+
     def log(self, name: str) -> Path:
         """Return the log file of a server."""
         return self.folder / f"{name}.log"
@@ -89,6 +95,13 @@ class Context:
         found = [self._figure(case, runs[case], used[case], server, facts) for case in cases]
         self.results.figures.extend(found)
         return found
+
+    def compare(self, name: str, booked: int, figures: Sequence[Figure]) -> None:
+        """Check that what wrk saw acknowledged was booked: a fast answer must be a true one."""
+        acknowledged = sum(rate * self.options.seconds for each in figures for rate in each.runs)
+        holds = booked >= int(acknowledged * 0.999)
+        detail = f"{booked} booked, warm-up included; {acknowledged:.0f} acknowledged in the runs"
+        self.results.check(f"{name}: acknowledged is booked", holds, detail)
 
     def _figure(
         self,

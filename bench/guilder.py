@@ -1,4 +1,4 @@
-"""Sections `single`, `bulk`, `hot` and `reads`: Guilder over HTTP, everything on."""
+"""Sections `single`, `bulk`, `hot`, `reads` and `accounts`: Guilder over HTTP, everything on."""
 
 import json
 import time
@@ -6,13 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.books import last_number
-from bench.client import API, Customer, answers, populate
+from bench.client import Customer, fill_pages, populate
 from bench.context import Case, Context
-from bench.load import bulk, read, single
+from bench.load import bulk, single
+from bench.requests import measure_openings, measure_reads
+from bench.results import Figure
 from bench.server import Server, run_guilder, running_guilder
 
 HOT_CONNECTIONS = 64
-OK = 200
 
 
 def measure_guilder(context: Context, kind: str, workers: int) -> None:
@@ -26,17 +27,23 @@ def measure_guilder(context: Context, kind: str, workers: int) -> None:
         context.tell(f"{kind}, {workers} workers: opening {context.options.accounts} accounts")
         options = context.options
         populate(server.base, customer, options.accounts, options.statement_lines)
+        if options.wants("reads"):
+            fill_pages(server.base, customer)
+        context.settle(kind, name)
         before = last_number(url)
-        items = _transfers(context, server, customer, kind)
+        figures = _transfers(context, server, customer, kind)
         if before is not None:
-            _compare(context, name, (last_number(url) or 0) - before, items)
-        if context.options.wants("reads") and workers == max(context.options.workers[kind]):
-            _reads(context, server, customer, kind)
+            context.compare(name, (last_number(url) or 0) - before, figures)
+        if workers == max(options.workers[kind]):
+            if options.wants("reads"):
+                measure_reads(context, server, customer, kind)
+            if options.wants("accounts"):
+                measure_openings(context, server, customer, kind, url)
     verify(context, name, url, data)
 
 
-def _transfers(context: Context, server: Server, customer: Customer, kind: str) -> float:
-    """Measure all loads that move money; return how many transfers were acknowledged at least."""
+def _transfers(context: Context, server: Server, customer: Customer, kind: str) -> list[Figure]:
+    """Measure all loads that move money."""
     options = context.options
     cases: list[Case] = []
     if options.wants("single"):
@@ -48,10 +55,7 @@ def _transfers(context: Context, server: Server, customer: Customer, kind: str) 
         cases += _hot_cases(context)
     if options.wants("bulk"):
         cases += [Case("bulk", f"bulk of {size}", bulk(size)) for size in options.batches]
-    if not cases:
-        return 0
-    figures = context.measure(server, customer, cases, {"database": kind})
-    return sum(rate * options.seconds for figure in figures for rate in figure.runs)
+    return context.measure(server, customer, cases, {"database": kind})
 
 
 def _hot_cases(context: Context) -> list[Case]:
@@ -69,35 +73,6 @@ def _hot_cases(context: Context) -> list[Case]:
         if not options.wants("bulk"):
             cases.append(Case("hot", f"bulk of {size}", bulk(size)))
     return cases
-
-
-def _reads(context: Context, server: Server, customer: Customer, kind: str) -> None:
-    """Measure reads: account, page of transactions, statement of a month, as JSON and as PDF."""
-    month = time.strftime("%Y-%m", time.gmtime())
-    statement = f"{API}/accounts/{customer.statement_account}/statement?month={month}"
-    lines = context.options.statement_lines
-    wanted = {
-        "account": read(f"{API}/accounts/{{account}}"),
-        "page of 50 transactions": read(f"{API}/accounts/{{account}}/transactions?limit=50"),
-        f"statement of {lines} lines": read(statement, 4),
-        f"statement of {lines} lines, PDF": read(f"{statement}&format=pdf", 4),
-    }
-    cases = []
-    for name, load in wanted.items():
-        probe = load.path.replace("{account}", customer.accounts[0])
-        status = answers(server.base, customer, probe)
-        if status == OK:
-            cases.append(Case("reads", name, load, "requests/s"))
-        else:
-            context.results.notes.append(f"reads, {name}: not measured, answers {status}")
-    context.measure(server, customer, cases, {"database": kind})
-
-
-def _compare(context: Context, name: str, booked: int, acknowledged: float) -> None:
-    """Check that what wrk saw acknowledged was booked: a fast answer must be a true one."""
-    holds = booked >= int(acknowledged * 0.999)
-    detail = f"{booked} booked, warm-up included; {acknowledged:.0f} acknowledged in the runs"
-    context.results.check(f"{name}: acknowledged is booked", holds, detail)
 
 
 def verify(context: Context, name: str, url: str, data: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 SCRIPTS = Path(__file__).parent / "wrk"
 TRANSFERS = "/api/v1/transfers"
 BATCHES = "/api/v1/transfers/batches"
+ACCOUNTS = "/api/v1/accounts"
 
 
 class LoadError(Exception):
@@ -84,6 +85,11 @@ def bulk(batch: int, *, connections: int = 4, hot: bool = False) -> Load:
 def read(path: str, connections: int = 16) -> Load:
     """A GET; `{account}` stands for a random account."""
     return Load("read.lua", connections, path)
+
+
+def opening(connections: int) -> Load:
+    """One account opened a request."""
+    return Load("open.lua", connections, ACCOUNTS)
 
 
 def run_wrk(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SECTIONS = ("tpcb", "plain", "single", "bulk", "hot", "reads", "growth", "engine")
+SECTIONS = ("tpcb", "plain", "single", "bulk", "hot", "reads", "accounts", "growth", "engine")
 DATABASES = ("postgresql", "sqlite")
 
 

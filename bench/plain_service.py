@@ -3,34 +3,31 @@
 One request is one session and one commit: decode the token, load the user, look for the idempotency
 key, lock the two accounts (`SELECT ... FOR UPDATE` in id order on PostgreSQL, `BEGIN IMMEDIATE` on
 SQLite), change the balances, insert the transfer and its two entries, commit, answer. It takes the
-same request on the same path as Guilder, so the same load script measures both. Run by
-`bench.plain`; `PLAIN_DATABASE_URL` and `PLAIN_SECRET` are its settings.
+same request on the same path as Guilder, so the same load script measures both. Accounts are opened
+with one insert and one commit, and what is read is in `bench.plain_reads`. Run by `bench.plain`;
+`PLAIN_DATABASE_URL` and `PLAIN_SECRET` are its settings.
 """
 
-import os
+import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
 import jwt
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from fastapi import Depends, FastAPI, Header, HTTPException
-from fastapi.security import OAuth2PasswordBearer
+from fastapi import FastAPI, Header, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from bench.plain_models import Account, Entry, Transfer, User, open_sessions
-
-SECRET = os.environ.get("PLAIN_SECRET", "a benchmark secret, long enough for HS256")
-TOKEN_SECONDS = 15 * 60
+from bench.plain_models import Account, Entry, Transfer, User
+from bench.plain_reads import AccountOut, router
+from bench.plain_sessions import SECRET, TOKEN_SECONDS, ReadSession, Session, Writer
 
 app = FastAPI(title="plain")
-sessions = open_sessions(os.environ.get("PLAIN_DATABASE_URL", "sqlite:///plain.sqlite3"))
-bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/sessions")
+app.include_router(router)
 hasher = PasswordHasher()
 
 
@@ -47,6 +44,16 @@ class Token(BaseModel):
     access_token: str
     token_type: str = "bearer"
     expires_in: int = TOKEN_SECONDS
+
+
+class AccountCreate(BaseModel):
+    """The body of `POST /accounts`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["checking", "savings"]
+    currency: str = Field(min_length=3, max_length=3)
+    name: str | None = Field(default=None, max_length=100)
 
 
 class TransferCreate(BaseModel):
@@ -77,27 +84,6 @@ class TransferOut(BaseModel):
     balance_after: int
 
 
-async def open_session() -> AsyncIterator[AsyncSession]:
-    """Give each request a session of its own."""
-    async with sessions() as session:
-        yield session
-
-
-Session = Annotated[AsyncSession, Depends(open_session)]
-
-
-async def current_user(session: Session, token: Annotated[str, Depends(bearer)]) -> User:
-    """Check the token and load its user."""
-    try:
-        claims = jwt.decode(token, SECRET, algorithms=["HS256"])
-    except jwt.InvalidTokenError as error:
-        raise HTTPException(401, "invalid token") from error
-    user = await session.get(User, UUID(claims["sub"]))
-    if user is None or not user.is_active:
-        raise HTTPException(401, "unknown user")
-    return user
-
-
 def transfer_out(transfer: Transfer) -> TransferOut:
     """Turn a stored transfer into its answer."""
     return TransferOut.model_validate(transfer)
@@ -119,7 +105,7 @@ def find_pair(
 
 
 @app.post("/api/v1/sessions", status_code=201)
-async def log_in(body: Login, session: Session) -> Token:
+async def log_in(body: Login, session: ReadSession) -> Token:
     """Check a password and issue a token."""
     user = await session.scalar(select(User).where(User.email == body.email))
     try:
@@ -131,11 +117,30 @@ async def log_in(body: Login, session: Session) -> Token:
     return Token(access_token=jwt.encode(claims, SECRET, algorithm="HS256"))
 
 
+@app.post("/api/v1/accounts", status_code=201)
+async def open_account(body: AccountCreate, session: Session, user: Writer) -> AccountOut:
+    """Open an account: one insert, one commit."""
+    account = Account(
+        id=uuid4(),
+        user_id=user.id,
+        account_number=f"{secrets.randbelow(10**15):015}",
+        type=body.type,
+        name=body.name or f"{body.type.capitalize()} account",
+        currency=body.currency,
+        status="active",
+        balance=0,
+        created_at=datetime.now(UTC),
+    )
+    session.add(account)
+    await session.commit()
+    return AccountOut.model_validate(account)
+
+
 @app.post("/api/v1/transfers", status_code=201)
 async def create_transfer(
     body: TransferCreate,
     session: Session,
-    user: Annotated[User, Depends(current_user)],
+    user: Writer,
     idempotency_key: Annotated[str, Header(min_length=1, max_length=255)],
 ) -> TransferOut:
     """Move money between two accounts: one transaction, one commit."""
@@ -153,6 +158,7 @@ async def create_transfer(
     payer, payee = find_pair((await session.scalars(lock)).all(), body, user)
     payer.balance -= body.amount
     payee.balance += body.amount
+    now = datetime.now(UTC)
     transfer = Transfer(
         id=uuid4(),
         user_id=user.id,
@@ -162,12 +168,12 @@ async def create_transfer(
         amount=body.amount,
         currency=body.currency,
         description=body.description,
-        created_at=datetime.now(UTC),
+        created_at=now,
         balance_after=payer.balance,
     )
     transfer.entries = [
-        Entry(account_id=payer.id, amount=-body.amount, balance_after=payer.balance),
-        Entry(account_id=payee.id, amount=body.amount, balance_after=payee.balance),
+        Entry(account_id=account.id, amount=delta, balance_after=account.balance, created_at=now)
+        for account, delta in ((payer, -body.amount), (payee, body.amount))
     ]
     session.add(transfer)
     await session.commit()

@@ -47,7 +47,7 @@ def print_report(results: Results, console: Console) -> None:
     console.print(table)
     table = _table("Ratios", "what", "ratio")
     for name, ratio in ratios(results).items():
-        table.add_row(name, f"{ratio:.2f}")
+        table.add_row(name, f"{ratio:.3g}")
     console.print(table)
     table = _table("Checks", "what", "holds", "detail")
     for check in results.checks:

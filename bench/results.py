@@ -10,6 +10,11 @@ from typing import Any
 from bench.load import Run
 
 DISTURBED = 0.2
+DATABASES = {"postgresql": ("PostgreSQL", 2), "sqlite": ("SQLite", 1)}
+"""Each database with its name and the workers of Guilder that its bars are for."""
+PLAIN = "plain, "
+"""What a figure of the plain service is called before the name of its twin of Guilder."""
+OPENING = "opening an account, 16 connections"
 
 
 @dataclass
@@ -43,6 +48,28 @@ class Bar:
     wanted: str
     found: str
     holds: bool | None
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a load beside transfers must reach: requests a second, and as a share of a transfer's.
+
+    `of_single` is against single transfers at 16 connections, in the same run.
+    """
+
+    section: str
+    name: str
+    rates: dict[str, float]
+    of_single: float
+    p99_ms: float | None = None
+
+
+PROMISES = (
+    Promise("reads", "account", {"postgresql": 4_000, "sqlite": 2_500}, 1),
+    Promise("reads", "page of 50 transactions", {"postgresql": 1_500, "sqlite": 800}, 0.35),
+    Promise("reads", "statement of 1000 lines", {"postgresql": 150, "sqlite": 80}, 0.03),
+    Promise("accounts", OPENING, {"postgresql": 1_200, "sqlite": 800}, 0.25, p99_ms=60),
+)
 
 
 @dataclass
@@ -126,7 +153,7 @@ def _pairs(results: Results) -> Iterable[tuple[str, int]]:
     found = {
         (figure.database, figure.workers or 1)
         for figure in results.figures
-        if figure.section in {"single", "bulk"}
+        if figure.section in {"single", "bulk", "reads", "accounts"}
     }
     return sorted(found)
 
@@ -150,6 +177,10 @@ def ratios(results: Results) -> dict[str, float]:
         found[f"bulk / tpcb ({where})"] = quotient(bulk, tpcb)
         for name, ratio in hot_ratios(results, database, workers).items():
             found[f"hot / random, {name} ({where})"] = ratio
+        for figure in results.find(**here):
+            if figure.section in {"reads", "accounts"}:
+                found[f"{figure.name} / plain ({where})"] = of_plain(results, figure)
+                found[f"{figure.name} / single ({where})"] = of_single(results, figure)
     for (database, kind), ratio in growth_ratios(results).items():
         found[f"cost with most / least history, {kind} ({database})"] = ratio
     return {name: round(ratio, 3) for name, ratio in found.items() if ratio is not None}
@@ -180,6 +211,20 @@ def hot_ratios(results: Results, database: str, workers: int) -> dict[str, float
     return found
 
 
+def of_plain(results: Results, figure: Figure) -> float | None:
+    """Compare a read or an opening with the plain service's at its best."""
+    twin = results.best(section="plain", name=PLAIN + figure.name, database=figure.database)
+    return quotient(figure.rate, twin)
+
+
+def of_single(results: Results, figure: Figure) -> float | None:
+    """Compare a read or an opening with single transfers, all at 16 connections."""
+    single = results.best(
+        section="single", connections=16, database=figure.database, workers=figure.workers
+    )
+    return quotient(figure.rate, single)
+
+
 def growth_ratios(results: Results) -> dict[tuple[str, str], float]:
     """Compare the cost of a transfer with the longest and the shortest history."""
     found: dict[tuple[str, str], float] = {}
@@ -197,13 +242,8 @@ def growth_ratios(results: Results) -> dict[tuple[str, str], float]:
 
 
 def _at_least(name: str, found: float | None, bar: float, unit: str = "") -> Bar:
-    shown = (
-        "not measured"
-        if found is None
-        else f"{found:,.2f}{unit}"
-        if bar < 100
-        else f"{found:,.0f}{unit}"
-    )
+    digits = 0 if bar >= 100 else 2 if bar >= 0.1 else 3
+    shown = "not measured" if found is None else f"{found:,.{digits}f}{unit}"
     return Bar(name, f"at least {bar:,g}{unit}", shown, None if found is None else found >= bar)
 
 
@@ -238,6 +278,12 @@ def bars(results: Results) -> list[Bar]:
         _at_most(
             "cost with most / least history (the worst)", max(growth.values(), default=None), 1.2
         ),
+        *(
+            bar
+            for promise in PROMISES
+            for database in DATABASES
+            for bar in _kept(results, promise, database)
+        ),
         Bar(
             "errors",
             "none",
@@ -251,6 +297,25 @@ def bars(results: Results) -> list[Bar]:
             all(check["holds"] for check in results.checks) if results.checks else None,
         ),
     ]
+
+
+def _kept(results: Results, promise: Promise, database: str) -> list[Bar]:
+    """Hold one load beside transfers against what is promised on a database."""
+    label, workers = DATABASES[database]
+    wanted = {"section": promise.section, "name": promise.name, "database": database}
+    figure = next(iter(results.find(workers=workers, **wanted)), None)
+    rate: float | None = None
+    tail, plain, single = rate, rate, rate
+    if figure is not None:
+        rate, plain, single = figure.rate, of_plain(results, figure), of_single(results, figure)
+        tail = figure.p99_ms if rate else None
+    name = f"{label} {promise.name}"
+    found = [_at_least(name, rate, promise.rates[database], "/s")]
+    if promise.p99_ms is not None:
+        found.append(_at_most(f"{name}, p99", tail, promise.p99_ms, " ms"))
+    found.append(_at_least(f"{name} / plain (its best)", plain, 1))
+    found.append(_at_least(f"{name} / single", single, promise.of_single))
+    return found
 
 
 def _no_errors(results: Results) -> bool | None:

@@ -93,7 +93,7 @@ def _measure(context: Context) -> None:
                     partial(measure_plain, context, kind, workers),
                 )
         for workers in options.workers[kind]:
-            if options.wants("single", "bulk", "hot", "reads"):
+            if options.wants("single", "bulk", "hot", "reads", "accounts"):
                 _section(
                     context,
                     f"guilder, {kind}",
