@@ -9,7 +9,7 @@ the commit, so nobody who holds it waits.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -18,10 +18,11 @@ from uuid import UUID
 from sqlalchemy import (
     CheckConstraint,
     Column,
-    ColumnElement,
+    Executable,
     Index,
     Insert,
     Table,
+    TextClause,
     bindparam,
     func,
     select,
@@ -194,51 +195,68 @@ def change_details(
 
 
 async def append(
-    connection: AsyncConnection, entry: AuditEntry, signer: AuditSigner | None = None
+    connection: AsyncConnection, entries: Sequence[AuditEntry], signer: AuditSigner | None = None
 ) -> None:
-    """Add a row to the trail of this transaction; call it last, for it locks the trail's head.
+    """Add rows to the trail of this transaction; call it last, for it locks the trail's head.
 
-    The MAC goes to the database only to be hashed: it holds for this row and nowhere else.
+    The MACs go to the database only to be hashed: each holds for its row and nowhere else.
     """
-    columns = entry.columns()
-    row = content(columns)
-    key, mac = (None, b"") if signer is None else signer.sign(row)
-    values = {f"new_{name}": value for name, value in columns.items()}
-    added = await connection.execute(
-        _APPEND[connection.dialect.name], {**values, "new_key_id": key, "content": row + mac}
-    )
-    if added.rowcount != 1:
+    rows = [_signed(entry, signer) for entry in entries]
+    values: Any = rows
+    if connection.dialect.name == "postgresql":
+        values = {name: [row[name] for row in rows] for name in (*_GIVEN, "content")}
+    added = await connection.execute(_APPEND[connection.dialect.name], values)
+    if added.rowcount != len(rows):
         raise RuntimeError("audit_head has no row")
 
 
-def _postgres_append() -> Insert:
-    """Lock the head, hash, move the head on and write the row, all in one statement.
+def _signed(entry: AuditEntry, signer: AuditSigner | None) -> dict[str, Any]:
+    columns = entry.columns()
+    row = content(columns)
+    key, mac = (None, b"") if signer is None else signer.sign(row)
+    return {**columns, "key_id": key, "content": row + mac}
 
-    A second transaction waits at the UPDATE and then sees the head as the first one left it.
+
+_GIVEN: Final = (*COVERED, "digests", "key_id")
+
+
+def _postgres_append() -> TextClause:
+    """Lock the head, hash from row to row, write them and move the head on, in one statement.
+
+    A second transaction waits for the lock and then goes on from the head as the first left it.
     """
-    number = audit_head.c.last_id + 1
-    hashed = audit_head.c.chain.op("||")(func.int8send(number, type_=Bytes))
-    hashed = hashed.op("||")(bindparam("content", type_=Bytes))
-    head = (
-        audit_head.update()
-        .values(last_id=number, chain=func.sha256(hashed, type_=Bytes))
-        .returning(audit_head.c.last_id, audit_head.c.chain)
-        .cte("head")
-    )
-    return _insert(head.c.last_id, head.c.chain)
+    types = {"at": "bigint", "attempt_id": "uuid", "session_id": "uuid", "key_id": "bytea"}
+    arrays = ", ".join(f"CAST(:{name} AS {types.get(name, 'text')}[])" for name in _GIVEN)
+    given = ", ".join(_GIVEN)
+    return text(f"""
+WITH RECURSIVE head AS (
+  SELECT last_id, chain FROM audit_head WHERE lane = 0 FOR UPDATE
+), links (place, number, chain) AS (
+  SELECT 0, last_id, chain FROM head
+  UNION ALL
+  SELECT place + 1, number + 1, sha256(chain || int8send(number + 1) || content[place + 1])
+    FROM links, (SELECT CAST(:content AS bytea[]) AS content) told
+   WHERE place < cardinality(content)
+), moved AS (
+  UPDATE audit_head SET last_id = number, chain = last.chain
+    FROM (SELECT number, chain FROM links ORDER BY place DESC LIMIT 1) last
+   WHERE lane = 0
+)
+INSERT INTO audit_events (id, {given}, chain)
+SELECT number, {given}, chain
+  FROM links JOIN unnest({arrays}) WITH ORDINALITY AS told ({given}, place) USING (place)
+ ORDER BY place""")  # noqa: S608 - names of columns
 
 
 def _sqlite_append() -> Insert:
-    """Hash and write the row; a trigger moves the head on. There is one writer at a time."""
+    """Hash and write a row; a trigger moves the head on. There is one writer at a time."""
     number = audit_head.c.last_id + 1
     row = bindparam("content", type_=Bytes)
-    return _insert(number, getattr(func, SQLITE_LINK)(audit_head.c.chain, number, row))
-
-
-def _insert(number: ColumnElement[int], chain: ColumnElement[bytes]) -> Insert:
-    names = (*COVERED, "digests", "key_id")
-    given = [bindparam(f"new_{name}", type_=audit_events.c[name].type) for name in names]
-    return audit_events.insert().from_select(["id", *names, "chain"], select(number, *given, chain))
+    chain = getattr(func, SQLITE_LINK)(audit_head.c.chain, number, row)
+    given = [bindparam(name, type_=audit_events.c[name].type) for name in _GIVEN]
+    return audit_events.insert().from_select(
+        ["id", *_GIVEN, "chain"], select(number, *given, chain)
+    )
 
 
 def _json(value: object) -> str:
@@ -256,4 +274,7 @@ def _row_hash(row: Mapping[str, object]) -> str:
     return hashlib.sha256(_json(row).encode()).hexdigest()
 
 
-_APPEND: Final = {"postgresql": _postgres_append(), "sqlite": _sqlite_append()}
+_APPEND: Final[dict[str, Executable]] = {
+    "postgresql": _postgres_append(),
+    "sqlite": _sqlite_append(),
+}

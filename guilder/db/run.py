@@ -33,6 +33,7 @@ from guilder.db.digests import NOTHING_CHANGED, Digester
 from guilder.db.engine import Database, is_transient, raise_translated
 from guilder.db.health import touch
 from guilder.db.idempotency import Answer, Key, keep, replay
+from guilder.db.trail import Trail
 from guilder.db.unit_of_work import NO_EVENT_ROUTES, ToldRead, UnitOfWork, View
 
 COMMAND_ATTEMPTS: Final = 4
@@ -106,6 +107,7 @@ class Runner:
         self._tracer = tracer
         self._routes = check_event_routes(routes)
         self._digester: Digester | None = None
+        self._trail = Trail(database, clock, signer)
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run[C: Command, T](
@@ -139,14 +141,13 @@ class Runner:
         """
         call = _Call(handler, command, actor)
         try:
-            async with self.database.single() as connection:
-                await connection.execute(touch(self.clock))
+            await self._trail.tell()
             async with self.database.begin() as connection:
                 uow = UnitOfWork(connection, actor, self.clock.now_us(), self._routes)
                 entry = _entry(call, _Attempt(uuid7(uow.now_us)), Phase.SUCCEEDED, uow.now_us)
                 async with connection.begin_nested() as inner:
                     await handler(uow, command)
-                    await append(connection, entry, self.signer)
+                    await append(connection, [entry], self.signer)
                     await inner.rollback()
                 await connection.execute(touch(self.clock))
         except Exception as error:  # noqa: BLE001 - raised again
@@ -183,6 +184,7 @@ class Runner:
         """Wait for every command that still runs, those of cancelled requests included."""
         while self._running:
             await asyncio.wait(self._running)
+        await self._trail.drain()
 
     async def _shielded[C: Command, T](self, call: _Call[C, T]) -> Done[T] | Replayed:
         attempt = _Attempt(uuid7(self.clock.now_us()))
@@ -234,7 +236,7 @@ class Runner:
                 phase, code = Phase.FAILED, outcome.refusal.code
             entry = _entry(call, attempt, phase, uow.now_us, code)
             entry = replace(entry, digests=await self._digests(uow))
-            await append(connection, entry, self.signer)
+            await append(connection, [entry], self.signer)
         return outcome
 
     async def _outcome[C: Command, T](
@@ -265,12 +267,7 @@ class Runner:
     async def _audit(
         self, call: _Call[Any, Any], attempt: _Attempt, phase: Phase, code: str | None = None
     ) -> None:
-        entry = _entry(call, attempt, phase, self.clock.now_us(), code)
-        try:
-            async with self.database.single() as connection:
-                await append(connection, entry, self.signer)
-        except Exception as error:  # noqa: BLE001 - raised again
-            raise_translated(error)
+        await self._trail.tell(_entry(call, attempt, phase, self.clock.now_us(), code))
 
     async def _told(self, read: ToldRead) -> None:
         """Both phases of a read at once, for it is over."""
@@ -278,12 +275,7 @@ class Runner:
         attempt, (actor, action, details) = uuid7(now_us), read
         begun = AuditEntry(now_us, attempt, action, Phase.ATTEMPTED, actor)
         done = AuditEntry(now_us, attempt, action, Phase.SUCCEEDED, actor, None, details)
-        try:
-            async with self.database.begin() as connection:
-                await append(connection, begun, self.signer)
-                await append(connection, done, self.signer)
-        except Exception as error:  # noqa: BLE001 - raised again
-            raise_translated(error)
+        await self._trail.tell(begun, done)
 
 
 def _entry(

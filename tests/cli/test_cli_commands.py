@@ -280,7 +280,7 @@ def test_an_attempt_without_an_outcome_is_told_and_breaks_nothing(
     async def attempt() -> None:
         async with open_bank(Settings()) as bank, bank.database.begin() as connection:
             entry = AuditEntry(1, UUID(int=1), "user.create", Phase.ATTEMPTED, SYSTEM)
-            await append(connection, entry, bank.runner.signer)
+            await append(connection, [entry], bank.runner.signer)
 
     asyncio.run(attempt())
     said = guilder("verify").stdout

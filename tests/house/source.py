@@ -22,7 +22,9 @@ MAY_COMMIT = {
 MAY_TELL_TIME = {"guilder/core/clock.py": "the one place that asks the machine what time it is"}
 MAY_CATCH_ALL = {
     "guilder/cli/shell.py": "shows the traceback at the prompt, as Python does",
+    "guilder/db/gathering.py": "tells everyone of a round that it failed",
     "guilder/db/run.py": "writes the FAILED audit row",
+    "guilder/db/trail.py": "tries each row alone where one among many fails",
     "guilder/infra/process/dispatcher.py": "a subscriber's failure is written down and tried again",
     "guilder/api/middleware.py": "the last resort: answers 500",
     "guilder/domains/ledger/poster.py": "splits a batch until the bad item stands alone",

@@ -82,7 +82,7 @@ async def test_a_row_appended_without_the_key_is_found(database_url: str) -> Non
     await write(database_url, SIGNER)
     entry = AuditEntry(START, UUID(int=1), "user.update", Phase.SUCCEEDED, TELLER)
     async with back_door(database_url) as connection:
-        await append(connection, entry)
+        await append(connection, [entry])
         bare = await verify_audit(View(connection, START), signer=SIGNER)
         await connection.execute(
             text("UPDATE audit_events SET key_id = (SELECT key_id FROM audit_events WHERE id = 1)"
@@ -136,7 +136,7 @@ async def test_a_trail_whose_keys_were_taken_is_found_also_after_the_next_row(
         await connection.execute(text("UPDATE audit_events SET key_id = NULL, actor = 'system'"))
         await rehashed(connection)
         entry = AuditEntry(START, UUID(int=1), "user.update", Phase.SUCCEEDED, TELLER)
-        await append(connection, entry, SIGNER)
+        await append(connection, [entry], SIGNER)
         found = await verify_audit(View(connection, START), signer=SIGNER)
     assert problem(found) == (
         "5", "rows before it carry no key, and it does not begin with them",

@@ -184,7 +184,7 @@ async def test_an_anchor_finds_a_trail_that_was_rewritten_as_a_whole(trail: str)
         cut = await verify_audit(View(connection, LATER), anchor=anchor)
         for number in (5, 6, 7):
             entry = AuditEntry(START, UUID(int=number), "a.b", Phase.ATTEMPTED, TELLER)
-            await append(connection, entry)
+            await append(connection, [entry])
         forged = await verify_audit(View(connection, LATER), anchor=anchor)
     assert cut.broken is not None
     assert (cut.broken.key, "missing" in cut.broken.problem) == ("6", True)
@@ -212,7 +212,7 @@ async def test_attempts_without_an_outcome_are_told_when_they_are_a_minute_old(
         for number in range(30):
             at = START + number
             await append(
-                connection, AuditEntry(at, UUID(int=number), "a.b", Phase.ATTEMPTED, TELLER)
+                connection, [AuditEntry(at, UUID(int=number), "a.b", Phase.ATTEMPTED, TELLER)]
             )
         reports = [
             await verify_audit(View(connection, START + MINUTE_US + late)) for late in (0, 1, 30)
