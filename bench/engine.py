@@ -8,20 +8,24 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from statistics import fmean, quantiles
 from uuid import UUID, uuid4
 
 import uvloop
+from pydantic import SecretStr
 
 from bench.context import Context
 from bench.cpu import cores_used, middle_of
 from bench.guilder import verify
 from bench.load import Run
 from bench.results import figure_of
+from guilder.bootstrap import audit_signer, open_keys
 from guilder.core.actor import SYSTEM
 from guilder.core.clock import SystemClock
 from guilder.core.errors import Refusal
+from guilder.core.ports import AuditSigner
 from guilder.db.engine import Database, is_sqlite
 from guilder.db.migrate import upgrade
 from guilder.db.run import Runner
@@ -36,6 +40,7 @@ from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Posting, Unit
 from guilder.domains.ledger.store.postgres import PostgresStore
 from guilder.domains.ledger.store.sqlite import SqliteStore
+from guilder.infra.process.settings import Settings
 
 FUNDS = 1_000_000_000
 CURRENCY = "USD"
@@ -86,10 +91,10 @@ def measure_engine(context: Context, kind: str) -> None:
     """Post straight into the poster of one process, on a fresh database."""
     name = f"engine_{kind}"
     url = context.database(kind, name)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_measure(context, kind, url))
     data = context.folder / f"{name}_data"
     data.mkdir()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_measure(context, kind, url, data))
     verify(context, name, url, data)
 
 
@@ -101,13 +106,14 @@ def _cases(context: Context) -> list[EngineCase]:
     return cases
 
 
-async def _measure(context: Context, kind: str, url: str) -> None:
+async def _measure(context: Context, kind: str, url: str, data: Path) -> None:
     """Measure all cases in turns."""
     await upgrade(url)
-    stage = await _open(url, context)
+    signer = _signer(url, data)
+    stage = await _open(url, context, signer)
     options = context.options
     try:
-        await _fund(stage, url)
+        await _fund(stage, url, signer)
         cases = _cases(context)
         runs: dict[EngineCase, list[Run]] = {case: [] for case in cases}
         used: dict[EngineCase, list[dict[str, float]]] = {case: [] for case in cases}
@@ -140,11 +146,17 @@ async def _measure(context: Context, kind: str, url: str) -> None:
         context.results.figures.append(figure)
 
 
-async def _open(url: str, context: Context) -> Stage:
+def _signer(url: str, data: Path) -> AuditSigner:
+    """Make the keys of a sandbox, and what signs the audit trail with them."""
+    settings = Settings(env="sandbox", data_dir=data, database_url=SecretStr(url))
+    return audit_signer(settings, open_keys(settings, SystemClock()))
+
+
+async def _open(url: str, context: Context, signer: AuditSigner) -> Stage:
     """Open the accounts and start a poster."""
     clock = SystemClock()
     database = Database(url)
-    runner = Runner(database, clock)
+    runner = Runner(database, clock, signer=signer)
     accounts = []
     for number in range(context.options.accounts):
         command = OpenLedgerAccount(CURRENCY, Category.LIABILITY, f"bench {number}", clock.now_us())
@@ -155,11 +167,11 @@ async def _open(url: str, context: Context) -> Stage:
     return Stage(poster, accounts, context.options.description, Random(1), uuid4())
 
 
-async def _fund(stage: Stage, url: str) -> None:
+async def _fund(stage: Stage, url: str, signer: AuditSigner) -> None:
     """Give every account money from the settlement account."""
     clock = SystemClock()
     database = Database(url)
-    bank = await Runner(database, clock).run(
+    bank = await Runner(database, clock, signer=signer).run(
         ensure_bank_accounts, EnsureBankAccounts(CURRENCY, clock.now_us()), SYSTEM
     )
     await database.close()
