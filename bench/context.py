@@ -1,5 +1,6 @@
 """What all sections of a run share: options, folders, results, and the measuring itself."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,6 +86,7 @@ class Context:
         used: dict[Case, list[dict[str, float]]] = {case: [] for case in cases}
         for number in range(self.options.runs):
             for case in cases:
+                time.sleep(self.options.settle)
                 with cores_used(watched) as cores:
                     run = self.run(server, customer, case.load, self.options.seconds)
                 runs[case].append(run)

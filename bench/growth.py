@@ -20,9 +20,6 @@ from bench.load import Load, Run, bulk, single
 from bench.results import figure_of
 from bench.server import running_guilder
 
-SETTLE_SECONDS = 1.0
-"""Until what wrk left behind when it stopped is posted: it would crowd out the run's first."""
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -107,7 +104,7 @@ def _run(
     with running_guilder(url, data, workers, context.log(name)) as server:
         customer.forget_tokens()
         context.run(server, customer, load, 1)
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(context.options.settle)
         with cores_used(context.watched(kind, server.pid)) as cores:
             run = context.run(server, customer, load, context.options.seconds)
         return run, cores

@@ -16,6 +16,8 @@ class Options:
     seconds: int = 10
     runs: int = 3
     warmup: int = 3
+    settle: float = 1.0
+    """Seconds before a run, in which what wrk left behind when it stopped is answered."""
     accounts: int = 1000
     logins: int = 16
     connections: tuple[int, ...] = (1, 16, 64, 128)
@@ -43,6 +45,7 @@ def quick(options: dict[str, object]) -> Options:
         "seconds": 1,
         "runs": 1,
         "warmup": 1,
+        "settle": 0.5,
         "accounts": 100,
         "logins": 2,
         "connections": (16, 64),
