@@ -71,6 +71,15 @@ def test_account_numbers_are_unique_and_not_in_a_row() -> None:
     assert min(steps) > 10**6
 
 
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "886578316186"), (2, "458997367016"), (10**11 - 1, "741740214522")]
+)
+def test_an_account_number_stays_what_it_is_lest_it_meet_one_given_before(
+    number: int, text: str
+) -> None:
+    assert account_number_of(number) == text
+
+
 @pytest.mark.parametrize("number", [0, -1, 10**11])
 def test_there_is_an_end_to_account_numbers(number: int) -> None:
     with pytest.raises(ValueError, match="no account numbers left"):
@@ -149,3 +158,22 @@ def test_the_two_lines_of_a_transfer_have_ids_of_their_own(number: int, at_us: i
     for text in (credit, debit):
         assert str(UUID(text)) == text
         assert (UUID(text).version, UUID(text).variant) == (8, UUID(transfer).variant)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "credit", "debit"),
+    [
+        (
+            "01900000-1234-7000-8000-00000000000a",
+            "01900000-1234-8000-8000-00000000000a",
+            "81900000-1234-8000-8000-00000000000a",
+        ),
+        (
+            "f23456ab-cdef-7123-b456-789abcdef012",
+            "f23456ab-cdef-8123-b456-789abcdef012",
+            "723456ab-cdef-8123-b456-789abcdef012",
+        ),
+    ],
+)
+def test_the_id_of_a_line_never_changes(transfer: str, credit: str, debit: str) -> None:
+    assert (line_id(transfer, True), line_id(transfer, False)) == (credit, debit)
