@@ -28,6 +28,7 @@ from tests.domains.ledger.desk import (
     hold,
     only,
     pay,
+    said,
 )
 
 LATER = NOW + 60 * SECOND_US
@@ -213,6 +214,17 @@ def test_a_hold_does_not_count_from_its_time_on_though_no_expiry_is_booked(
         "insufficient_funds", "created",
     ]  # fmt: skip
     assert ask(state, make(ALICE, BOB, 1), now_us=LATER) == ["insufficient_funds"]
+
+
+@pytest.mark.parametrize(("expires_at", "word"), [(1, "created"), (2, "insufficient_funds")])
+def test_whether_a_hold_counts_is_asked_for_the_instant_at_which_money_is_booked(
+    expires_at: int, word: str
+) -> None:
+    """A microsecond after the last booking, when the clock has not moved on."""
+    state = held(expires_at=NOW + expires_at)
+    decision = decided(state, pay(ALICE, BOB, 100))
+    assert said(decision) == [word]
+    assert decision.clock_us == NOW + (word == "created")
 
 
 def test_what_a_lapsed_hold_had_left_is_free_and_what_was_captured_is_not() -> None:
