@@ -141,6 +141,18 @@ async def test_undoing_a_later_change_does_not_end_the_way_back_from_the_first(
     assert signed_in.json()["user"]["id"] == ada["user"]["id"]
 
 
+async def test_undoing_a_change_voids_what_was_sent_to_the_new_address(
+    client: httpx.AsyncClient, box: Mailbox, ada: Login
+) -> None:
+    await changed(client, box, ada)
+    undo = await box.token(CHANGED)
+    await post(client, "password-reset-tokens", email=NEW)
+    thiefs = await box.token("Set a new password")
+    assert (await reverse(client, undo)).status_code == 201
+    late = await post(client, "password-resets", token=thiefs, new_password="another phrase 13")
+    assert_problem(late, 400, "token_invalid")
+
+
 @pytest.mark.parametrize("way", ["change", "undo"])
 async def test_who_proves_an_address_gets_it_from_who_has_not(
     client: httpx.AsyncClient, app: FastAPI, box: Mailbox, ada: Login, way: str

@@ -19,6 +19,7 @@ from tests.domains.ledger.desk import (
     hold,
     only,
     pay,
+    said,
 )
 
 
@@ -144,6 +145,17 @@ def test_the_use_of_a_limit_is_written_with_the_batch() -> None:
     assert {key: (u.used_amount, u.used_count) for key, u in decision.changed_limits.items()} == {
         (ALICE, "day"): (42, 2), (ALICE, "week"): (42, 2),
     }  # fmt: skip
+
+
+def test_a_group_that_fails_leaves_the_use_that_came_before_it_to_be_written() -> None:
+    periods = ("day", "week", "month")
+    state = limited(*(Limit(ALICE, period, 100, None) for period in periods))
+    undone = Unit([pay(ALICE, BOB, 5), pay(BOB, ALICE, 10**6)], atomic=True)
+    decision = decided(state, pay(ALICE, BOB, 30), undone)
+    assert said(decision) == ["created", "group_failed", "insufficient_funds"]
+    assert {key: (u.used_amount, u.used_count) for key, u in decision.changed_limits.items()} == {
+        (ALICE, period): (30, 1) for period in periods
+    }
 
 
 def test_the_window_is_that_of_the_booking_and_not_of_the_value_date() -> None:
