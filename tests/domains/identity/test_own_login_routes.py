@@ -1,6 +1,7 @@
 """One's own address changed and undone, one's login closed, and how long sessions last."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from tests.domains.identity.mailbox import (
     delivered,
     post,
     proved,
-    sign_up,
     text_of,
     token_in,
     with_mail,
@@ -161,7 +161,7 @@ async def test_who_proves_an_address_gets_it_from_who_has_not(
     if way == "undo":
         await changed(client, box, ada)
         address, undo = EMAIL, await box.token(CHANGED)
-    await sign_up(client, address)  # a squatter
+    squatter = await post(client, "users", email=address, password=PASSWORD)
     pending = await box.token("Confirm your e-mail address")
     if way == "undo":
         assert (await reverse(client, undo)).status_code == 201
@@ -178,6 +178,12 @@ async def test_who_proves_an_address_gets_it_from_who_has_not(
         "SELECT email_verified FROM identity_users ORDER BY created_at",
     )
     assert [bool(row[0]) for row in rows] == [True, False]
+    told = await owner.rows(
+        bank_of(app).settings.database,
+        "SELECT subject, detail FROM audit_events WHERE detail LIKE '%taken_from%'",
+    )
+    assert [row[0] for row in told] == [ada["user"]["id"]]
+    assert json.loads(told[0][1])["taken_from"] == squatter.json()["id"]
 
 
 async def test_who_has_proved_the_old_address_keeps_it_from_an_undo(
@@ -250,6 +256,11 @@ async def test_changes_are_bounded_and_need_a_step_up(
         answer = await ask_change(client, ada, f"ada{number}@example.test")
         assert answer.status_code == 201
     assert_problem(await ask_change(client, ada), 429, "rate_limited")
+    told = await owner.rows(
+        bank_of(app).settings.database,
+        "SELECT subject FROM audit_events WHERE code = 'rate_limited'",
+    )
+    assert told == [(ada["user"]["id"],)]
     await grow_old(app)
     assert_problem(await ask_change(client, ada), 403, "step_up_required")
     answer = await client.delete(f"{API}/users/me", headers=bearer(ada))
