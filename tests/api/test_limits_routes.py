@@ -364,7 +364,9 @@ async def test_bad_tokens_are_bounded_and_those_that_have_worked_are_heard(till:
         proofs = till.gates.proofs
         for token in ("bad", "user2", "", "x" * 5000):  # right or wrong, it is not looked at
             guesser.headers["Authorization"] = f"Bearer {token}"
-            problem(await guesser.post("/changes", json=move()), 429, "rate_limited")
+            barred = await guesser.post("/changes", json=move())
+            problem(barred, 429, "rate_limited")
+            assert barred.headers["retry-after"] == "15"
         assert till.gates.proofs == proofs
     async with till.client(token="user") as client:
         assert (await client.post("/changes", json=move())).status_code == 201

@@ -75,6 +75,8 @@ async def test_what_is_pretended_is_the_same_work_and_leaves_nothing(house: Hous
     with statements(house.database) as said:
         await house.runner.run(write_note, Note("hello"), TELLER)
     assert len(commits) == 2 * times > 0
+    written = [sql for sql, _ in pretended if "UPDATE health_row" in sql]
+    assert len(written) == 2  # for the attempt and the outcome: a commit of nothing takes no time
     assert [sql for sql, _ in said if "INSERT INTO outbox" in sql] == [
         sql for sql, _ in pretended if "INSERT INTO outbox" in sql
     ]
