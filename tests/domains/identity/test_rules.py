@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guilder.core.clock import DAY_US, HOUR_US
 from guilder.core.permissions import Role
 from guilder.core.result import Err, Ok
+from guilder.domains.identity.rules.letters import Letter, Purpose
 from guilder.domains.identity.rules.lockout import LOCK_US, MAX_FAILURES, Failures
 from guilder.domains.identity.rules.passwords import check_password, normal_password
 from guilder.domains.identity.rules.sessions import (
@@ -35,13 +37,15 @@ OPEN = Session(ID, ID, None, "", NOW, NOW, DEFAULT_LIFE.expires_at(NOW, NOW), ge
         "Password is 12345!",
         "123 is not so bad",
         "guilder and horses",
+        "ING-184205-!!",
+        "AB-18420-!!?$",
         "pässwörter sind lang",
         "密码很长而且没有人能猜到它",
         "\N{ANGSTROM SIGN}pqvx" * 3,
     ],
 )
 def test_a_password_that_keeps_the_policy_comes_back_in_its_normal_form(password: str) -> None:
-    names = ("Guilder", "Müller Bank")
+    names = ("Guilder", "Müller Bank", "Ing", "Ab")
     checked = check_password(password, "a@b.test", COMMON, names=names)
     assert checked == Ok(normal_password(password))
 
@@ -82,10 +86,11 @@ def test_a_password_that_keeps_the_policy_comes_back_in_its_normal_form(password
         ("somebody12345", "holds_name"),
         ("12some-body!!", "holds_name"),
         ("Somebody@Bank", "holds_name"),
+        ("ING-18420-!!?", "holds_name"),
     ],
 )
 def test_a_weak_password_is_refused_with_a_reason(password: str, code: str) -> None:
-    names = ("Guilder", "First Bank", "First", "Bank")
+    names = ("Guilder", "First Bank", "First", "Bank", "Ing")
     outcome = check_password(password, "somebody@bank.test", COMMON, names=names)
     assert isinstance(outcome, Err)
     assert outcome.refusal.code == "weak_password"
@@ -182,6 +187,17 @@ def test_failures_lock_and_are_forgotten() -> None:
     assert locked.with_failure(NOW + 2 * LOCK_US) == Failures(1, NOW + 2 * LOCK_US)
     assert locked.locked_seconds(NOW + 2 * LOCK_US - 1) == 1
     assert locked.locked_seconds(NOW + 2 * LOCK_US) == 0
+
+
+@pytest.mark.parametrize(
+    ("purpose", "waits_us"), [(Purpose.RESET, HOUR_US), (Purpose.VERIFICATION, DAY_US)]
+)
+def test_a_letter_that_has_waited_for_too_long_is_stale(purpose: Purpose, waits_us: int) -> None:
+    letter = Letter(ID, purpose, ID, NOW, NOW + waits_us)
+    assert not letter.is_stale(NOW + waits_us - 1)
+    assert letter.is_stale(NOW + waits_us)
+    assert not replace(letter, sent_at=NOW).is_stale(NOW + waits_us)  # on its way once more
+    assert replace(letter, used_at=NOW).is_stale(NOW)
 
 
 def test_a_masked_address_tells_no_words_of_who_chose_it() -> None:

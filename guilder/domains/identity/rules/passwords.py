@@ -53,11 +53,11 @@ def is_mostly_names(password: str, names: Collection[str]) -> bool:
 
     Only letters and digits are looked at, in any case.
     """
-    rest = whole = _letters(password)
+    rest = _letters(password)
     for name in sorted(map(_letters, names), key=len, reverse=True):
         if len(name) >= MIN_NAME_LENGTH:
             rest = rest.replace(name, " ")
-    return " " in rest and len(rest.replace(" ", "")) < MIN_BESIDE_NAMES and bool(whole)
+    return " " in rest and len(rest.replace(" ", "")) < MIN_BESIDE_NAMES
 
 
 def check_password(
