@@ -295,6 +295,7 @@ async def _some_that_are_older_than_digests(house: House) -> None:
 async def test_nothing_is_changed_in_a_trail_that_tells_of_nothing(house: House) -> None:
     await house.runner.run(write_note, Note("x"), TELLER)
     assert [row.digests for row in await house.audit()] == [None, NOTHING_CHANGED]
+    assert not await house.runner.view(stock_is_due)  # the trail is no older than digests
     trail = DigestTrail()
     await house.runner.view(verify_audit, digests=trail)
     assert await house.runner.view(trail.compare) == 0

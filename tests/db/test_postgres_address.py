@@ -38,6 +38,7 @@ def test_what_libpq_knows_is_taken(given: str, wanted: str) -> None:
     [
         ("sslmod=require", "do not know: sslmod"),
         ("statement_timeout=5", "do not know: statement_timeout"),
+        ("sslmode=", "has an sslmode that is none: disable, allow, prefer"),
         ("sslmode=required", "has an sslmode that is none: disable, allow, prefer"),
         ("channel_binding=require", "channel_binding=require, which cannot be kept"),
         ("gssencmode=require", "gssencmode=require, which cannot be kept"),

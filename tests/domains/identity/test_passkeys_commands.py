@@ -198,6 +198,18 @@ async def test_used_challenges_are_forgotten_a_day_after_they_ended(
         assert min(ends) >= clock.now_us() - DAY_US
 
 
+async def test_a_device_is_told_of_the_passkeys_that_there_are_and_makes_none_twice(
+    auth: AuthenticationService, ada: SignedIn, eve: SignedIn, phone: Authenticator
+) -> None:
+    options = await auth.passkeys.creation_options(actor_of(ada))
+    assert options["excludeCredentials"] == []
+    credential = phone.create(options)
+    await auth.passkeys.add("Phone", credential, actor_of(ada))
+    options = await auth.passkeys.creation_options(actor_of(ada))
+    assert [known["id"] for known in options["excludeCredentials"]] == [credential["id"]]
+    assert (await auth.passkeys.creation_options(actor_of(eve)))["excludeCredentials"] == []
+
+
 async def test_a_passkey_is_made_by_who_asked_for_it_in_that_session_and_once(
     auth: AuthenticationService, ada: SignedIn, eve: SignedIn, phone: Authenticator
 ) -> None:

@@ -75,9 +75,7 @@ async def test_signing_up_and_in_tells_nobody_whether_an_address_was_known(
     assert {"email_unverified"} <= {code for _, _, code, *_ in fresh}
 
 
-async def test_they_are_alike_after_a_month_too(
-    client: httpx.AsyncClient, app: FastAPI, box: Mailbox
-) -> None:
+async def month_old_sign_ups(client: httpx.AsyncClient, app: FastAPI, box: Mailbox) -> None:
     await proved(client, box, PROVED)
     for address in (FRESH, PROVED):
         await post(client, UP, email=address, password=A)
@@ -87,9 +85,25 @@ async def test_they_are_alike_after_a_month_too(
             bank_of(app).settings.database,
             f"UPDATE {table} SET created_at = created_at - {30 * DAY_US}",
         )
+
+
+async def test_they_are_alike_after_a_month_too(
+    client: httpx.AsyncClient, app: FastAPI, box: Mailbox
+) -> None:
+    await month_old_sign_ups(client, app, box)
     for address in (FRESH, PROVED):
         late = await post(client, IN, email=address, password=A)
         assert_problem(late, 401, "invalid_credentials")
+
+
+async def test_who_signs_up_once_more_after_a_month_is_told_to_confirm_the_address(
+    client: httpx.AsyncClient, app: FastAPI, box: Mailbox
+) -> None:
+    await month_old_sign_ups(client, app, box)
+    for address in (FRESH, PROVED):
+        assert (await post(client, UP, email=address, password=A)).status_code == 201
+        again = await post(client, IN, email=address, password=A)
+        assert_problem(again, 403, "email_unverified")
 
 
 async def test_who_was_too_early_is_let_in_once_the_address_is_proved(
