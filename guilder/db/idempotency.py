@@ -4,13 +4,14 @@ Keys of money live with the ledger and never expire; these belong to everything 
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Table, bindparam
 
-from guilder.core.errors import IdempotencyConflict
+from guilder.core.errors import IdempotencyConflict, IdempotencyInProgress, Refusal
 from guilder.db.base import STRICT, Big, Bytes, Small, metadata, only_changes
 from guilder.db.digests import no_digests
 from guilder.db.unit_of_work import UnitOfWork
@@ -72,29 +73,38 @@ def fingerprint(facts: object) -> bytes:
     return hashlib.blake2b(_canonical(facts), digest_size=16).digest()
 
 
-async def replay(uow: UnitOfWork, key: Key) -> Answer | None:
-    """The first answer to this key, None when it is new.
+_KEPT: Final = idempotency_keys.select().where(
+    idempotency_keys.c.key.in_(bindparam("keys", expanding=True))
+)
+_KEEP: Final = idempotency_keys.insert()
 
-    Raises ``IdempotencyConflict`` for another request under the key and, without waiting,
-    ``IdempotencyInProgress`` while it is in use.
+
+async def replay(uow: UnitOfWork, keys: Sequence[Key]) -> dict[bytes, Answer | Refusal]:
+    """What is known of keys by their digests; this transaction claims the new ones, which miss.
+
+    It is the first answer; ``IdempotencyConflict`` for another request under the key; and, without
+    waiting, ``IdempotencyInProgress`` while it is in use.
     """
-    await uow.claim(key.digest)
-    row = await uow.first(idempotency_keys.select().where(idempotency_keys.c.key == key.digest))
-    if row is None:
-        return None
-    if row.fingerprint not in (key.fingerprint, *key.earlier):
-        raise IdempotencyConflict()
-    return Answer(row.status, row.body)
+    asked = {key.digest: key for key in keys}
+    busy = await uow.claim(asked)
+    known: dict[bytes, Answer | Refusal] = {one: IdempotencyInProgress() for one in busy}
+    for row in await uow.all(_KEPT, {"keys": list(asked)}):
+        key = asked[row.key]
+        is_same = row.fingerprint in (key.fingerprint, *key.earlier)
+        known[row.key] = Answer(row.status, row.body) if is_same else IdempotencyConflict()
+    return known
 
 
-async def keep(uow: UnitOfWork, key: Key, answer: Answer) -> None:
-    """Store the answer in the command's own transaction."""
-    await uow.execute(
-        idempotency_keys.insert().values(
-            key=key.digest,
-            fingerprint=key.fingerprint,
-            status=answer.status,
-            body=answer.body,
-            created_at=uow.now_us,
-        )
-    )
+async def keep(uow: UnitOfWork, answers: Sequence[tuple[Key, Answer]]) -> None:
+    """Store answers in the transaction of what they tell."""
+    rows = [
+        {
+            "key": key.digest,
+            "fingerprint": key.fingerprint,
+            "status": answer.status,
+            "body": answer.body,
+            "created_at": uow.now_us,
+        }
+        for key, answer in answers
+    ]
+    await uow.execute(_KEEP, rows)

@@ -1,4 +1,4 @@
-"""The runner: the one place that commits ordinary work.
+"""The runner: the one place that commits ordinary work, and what arrives together at once.
 
 An audited command leaves an ATTEMPTED row before it starts and SUCCEEDED or FAILED after; the
 success is written in the command's own transaction, the failure in one of its own, so that it
@@ -9,81 +9,45 @@ database runs again, whole.
 A command that raises a refusal leaves nothing behind. One that returns ``Err`` is refused all the
 same, and what it wrote is kept: counts of wrong guesses, say, and the letter about them. It has
 no other outcome.
+
+Attempts and failures that arrive together are one commit, see ``Trail``. So are calls of a command
+that is ``SetBased``: one group of them in flight a process, and all that has arrived meanwhile is
+the next. Each has its own outcome, its own row of the trail and its own answer.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
-from typing import Any, ClassVar, Concatenate, Final, Never, Protocol
-from uuid import UUID
+from typing import Any, Concatenate, Final, Never
 
 from guilder.core.actor import Actor
 from guilder.core.clock import Clock
-from guilder.core.errors import Refusal
+from guilder.core.errors import Refusal, Unavailable
 from guilder.core.events import EventRoutes
 from guilder.core.ids import uuid7
 from guilder.core.ports import NO_STEP, AuditSigner, Tracer
 from guilder.core.result import Err
-from guilder.db.audit import AuditDetails, AuditEntry, Phase, append
+from guilder.db.audit import AuditEntry, Phase, append
+from guilder.db.calls import Call, Command, Done, Outcome, Replayed, SetBased, run_together
 from guilder.db.deliveries import check_event_routes
 from guilder.db.digest_proof import digester_of
 from guilder.db.digests import NOTHING_CHANGED, Digester
 from guilder.db.engine import Database, is_transient, raise_translated
+from guilder.db.gathering import Gatherer
 from guilder.db.health import touch
-from guilder.db.idempotency import Answer, Key, keep, replay
-from guilder.db.trail import Trail
+from guilder.db.idempotency import Answer, Key
+from guilder.db.trail import Trail, unavailable
 from guilder.db.unit_of_work import NO_EVENT_ROUTES, ToldRead, UnitOfWork, View
+
+__all__ = ["COMMAND_ATTEMPTS", "RERUN_SECONDS", "Command", "Done", "Replayed", "Runner"]
 
 COMMAND_ATTEMPTS: Final = 4
 RERUN_SECONDS: Final = 8.0
 """After which a command that met a busy database is not run again."""
 
 
-class Command(Protocol):
-    """A frozen dataclass of intent; ``action`` is its name in the audit trail.
-
-    What a client may send again under an idempotency key holds only what the client has asked for:
-    its fields are what tells the request from another.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-    action: ClassVar[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Done[T]:
-    """The command ran now; ``answer`` is what was kept under its key, if it had one."""
-
-    value: T
-    answer: Answer | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """The command had run before under the same key; ``answer`` is what was said then."""
-
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class _Call[C: Command, T]:
-    """A command to run: by which function, for whom, and under which key it may be answered."""
-
-    handler: Callable[[UnitOfWork, C], Awaitable[T]]
-    command: C
-    actor: Actor
-    key: Key | None = None
-    answer: Callable[[T], Answer] | None = None
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One attempt at a command in the audit trail, and what its last run has told of itself."""
-
-    id: UUID
-    details: AuditDetails = field(default_factory=AuditDetails)
+type _Call = Call[Any, Any]
 
 
 class Runner:
@@ -108,6 +72,7 @@ class Runner:
         self._routes = check_event_routes(routes)
         self._digester: Digester | None = None
         self._trail = Trail(database, clock, signer)
+        self._groups: dict[SetBased[Any, Any], Gatherer[_Call, Outcome | None]] = {}
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run[C: Command, T](
@@ -117,7 +82,7 @@ class Runner:
         actor: Actor,
     ) -> T:
         """Run a command and return its value. Raises the refusal of the command."""
-        outcome = await self._shielded(_Call(handler, command, actor))
+        outcome = await self._shielded(self._call(handler, command, actor))
         assert isinstance(outcome, Done)
         value: T = outcome.value
         return value
@@ -129,7 +94,7 @@ class Runner:
         actor: Actor,
     ) -> Never:
         """Run a command that says why it refuses, and raise that once it has been committed."""
-        await self._shielded(_Call(handler, command, actor))
+        await self._shielded(self._call(handler, command, actor))
         raise AssertionError("a command that only refuses has done something")
 
     async def pretend[C: Command](
@@ -139,12 +104,12 @@ class Runner:
 
         Where that commits, a row is changed that is there anyway.
         """
-        call = _Call(handler, command, actor)
+        call = self._call(handler, command, actor)
         try:
             await self._trail.tell()
             async with self.database.begin() as connection:
                 uow = UnitOfWork(connection, actor, self.clock.now_us(), self._routes)
-                entry = _entry(call, _Attempt(uuid7(uow.now_us)), Phase.SUCCEEDED, uow.now_us)
+                entry = call.entry(Phase.SUCCEEDED, uow.now_us)
                 async with connection.begin_nested() as inner:
                     await handler(uow, command)
                     await append(connection, [entry], self.signer)
@@ -162,7 +127,7 @@ class Runner:
         answer: Callable[[T], Answer],
     ) -> Done[T] | Replayed:
         """Run a command at most once for its key, keeping ``answer(value)`` beside the change."""
-        return await self._shielded(_Call(handler, command, actor, key, answer))
+        return await self._shielded(self._call(handler, command, actor, key, answer))
 
     async def view[T, **P](
         self, query: Callable[Concatenate[View, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -186,10 +151,19 @@ class Runner:
             await asyncio.wait(self._running)
         await self._trail.drain()
 
-    async def _shielded[C: Command, T](self, call: _Call[C, T]) -> Done[T] | Replayed:
-        attempt = _Attempt(uuid7(self.clock.now_us()))
+    def _call[C: Command, T](
+        self,
+        handler: Callable[[UnitOfWork, C], Awaitable[T]],
+        command: C,
+        actor: Actor,
+        key: Key | None = None,
+        answer: Callable[[T], Answer] | None = None,
+    ) -> Call[C, T]:
+        return Call(handler, command, actor, uuid7(self.clock.now_us()), key, answer)
+
+    async def _shielded[C: Command, T](self, call: Call[C, T]) -> Done[T] | Replayed:
         with NO_STEP if self._tracer is None else self._tracer.span(call.command.action):
-            task = asyncio.create_task(self._audited(call, attempt))
+            task = asyncio.create_task(self._audited(call))
             self._running.add(task)
             task.add_done_callback(self._finished)
             return await asyncio.shield(task)
@@ -199,62 +173,75 @@ class Runner:
         if not task.cancelled():
             task.exception()  # marks it as seen: nobody may be left to await it
 
-    async def _audited[C: Command, T](
-        self, call: _Call[C, T], attempt: _Attempt
-    ) -> Done[T] | Replayed:
-        await self._audit(call, attempt, Phase.ATTEMPTED)
+    async def _audited[C: Command, T](self, call: Call[C, T]) -> Done[T] | Replayed:
+        await self._trail.tell(call.entry(Phase.ATTEMPTED, self.clock.now_us()))
         try:
-            outcome = await self._retried(call, attempt)
+            outcome = await self._outcome(call)
         except Exception as error:
             code = error.code if isinstance(error, Refusal) else "internal_error"
-            await self._audit(call, attempt, Phase.FAILED, code)
+            await self._trail.tell(call.entry(Phase.FAILED, self.clock.now_us(), code))
             raise
         return outcome.unwrap() if isinstance(outcome, Err) else outcome
 
-    async def _retried[C: Command, T](
-        self, call: _Call[C, T], attempt: _Attempt
-    ) -> Done[T] | Replayed | Err[Any]:
+    async def _outcome(self, call: _Call) -> Outcome:
+        if isinstance(call.handler, SetBased):
+            if (group := self._groups.get(call.handler)) is None:
+                group = self._groups[call.handler] = Gatherer(self._grouped)
+            if (outcome := await group.submit(call)) is not None:
+                return outcome
+        (outcome,) = await self._retried([call])
+        return outcome
+
+    async def _grouped(self, calls: list[_Call]) -> Sequence[Outcome | Exception | None]:
+        """Run calls in one transaction; None for each that is to run alone, and has not.
+
+        That are all where the group fails before its commit for what one of them may have done,
+        and whoever comes second with a key.
+        """
+        together = _first_of_each_key(calls)
+        try:
+            outcomes = dict(zip(together, await self._retried(together), strict=True))
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            return [None] * len(calls)
+        except Unavailable as error:
+            return [unavailable(error.__cause__ or error) for _ in calls]
+        except Exception as error:  # noqa: BLE001 - raised again, or met again by who runs alone
+            is_last_word = len(calls) == 1 or calls[0].commits
+            return [error if is_last_word else None for _ in calls]
+        return [outcomes.get(call) for call in calls]
+
+    async def _retried(self, calls: Sequence[_Call]) -> list[Outcome]:
         deadline = monotonic() + RERUN_SECONDS
         for attempts_left in reversed(range(COMMAND_ATTEMPTS)):
             try:
-                return await self._once(call, attempt)
+                return await self._once(calls)
             except Exception as error:  # noqa: BLE001 - raised again, or run again
                 if attempts_left == 0 or not is_transient(error) or monotonic() > deadline:
                     raise_translated(error)
             await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
 
-    async def _once[C: Command, T](
-        self, call: _Call[C, T], attempt: _Attempt
-    ) -> Done[T] | Replayed | Err[Any]:
+    async def _once(self, calls: Sequence[_Call]) -> list[Outcome]:
         async with self.database.begin() as connection:
-            uow = UnitOfWork(connection, call.actor, self.clock.now_us(), self._routes)
-            attempt.details = uow.audit_details
-            outcome = await self._outcome(uow, call)
-            phase, code = Phase.SUCCEEDED, None
-            if isinstance(outcome, Err):
-                phase, code = Phase.FAILED, outcome.refusal.code
-            entry = _entry(call, attempt, phase, uow.now_us, code)
-            entry = replace(entry, digests=await self._digests(uow))
-            await append(connection, [entry], self.signer)
-        return outcome
+            now_us = self.clock.now_us()
+            units = [UnitOfWork(connection, call.actor, now_us, self._routes) for call in calls]
+            for call, uow in zip(calls, units, strict=True):
+                call.details, call.commits = uow.audit_details, False
+            outcomes = await run_together(calls, units)
+            told = zip(calls, units, outcomes, strict=True)
+            entries = [await self._entry(*one) for one in told]
+            await append(connection, entries, self.signer)
+            for call in calls:
+                call.commits = True
+        return outcomes
 
-    async def _outcome[C: Command, T](
-        self, uow: UnitOfWork, call: _Call[C, T]
-    ) -> Done[T] | Replayed | Err[Any]:
-        """Run the command, unless it has been answered before under its key."""
-        if call.key is not None and (kept := await replay(uow, call.key)) is not None:
-            uow.audit(replayed=True)
-            return Replayed(kept)
-        value = await call.handler(uow, call.command)
-        if isinstance(value, Err):
-            return value
-        outcome = Done(value, call.answer(value) if call.answer is not None else None)
-        if call.key is not None and outcome.answer is not None:
-            await keep(uow, call.key, outcome.answer)
-        if uow.audit_details.subject is None:
-            uow.audit(subject=getattr(value, "id", None))
-        return outcome
+    async def _entry(self, call: _Call, uow: UnitOfWork, outcome: Outcome) -> AuditEntry:
+        phase, code = Phase.SUCCEEDED, None
+        if isinstance(outcome, Err):
+            phase, code = Phase.FAILED, outcome.refusal.code
+        return call.entry(phase, uow.now_us, code, await self._digests(uow))
 
     async def _digests(self, uow: UnitOfWork) -> str:
         """What the trail says of the rows that the command has changed."""
@@ -263,11 +250,6 @@ class Runner:
         if self._digester is None:
             self._digester = await digester_of(uow)
         return uow.row_changes.document(self._digester)
-
-    async def _audit(
-        self, call: _Call[Any, Any], attempt: _Attempt, phase: Phase, code: str | None = None
-    ) -> None:
-        await self._trail.tell(_entry(call, attempt, phase, self.clock.now_us(), code))
 
     async def _told(self, read: ToldRead) -> None:
         """Both phases of a read at once, for it is over."""
@@ -278,8 +260,14 @@ class Runner:
         await self._trail.tell(begun, done)
 
 
-def _entry(
-    call: _Call[Any, Any], attempt: _Attempt, phase: Phase, at_us: int, code: str | None = None
-) -> AuditEntry:
-    action = call.command.action
-    return AuditEntry(at_us, attempt.id, action, phase, call.actor, code, attempt.details)
+def _first_of_each_key(calls: Sequence[_Call]) -> list[_Call]:
+    """Calls without those whose key a call before them has: these find what that one has done."""
+    seen: set[bytes] = set()
+    first = []
+    for call in calls:
+        if call.key is not None:
+            if call.key.digest in seen:
+                continue
+            seen.add(call.key.digest)
+        first.append(call)
+    return first

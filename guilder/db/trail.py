@@ -48,7 +48,7 @@ class Trail:
             if len(told) == 1:
                 return [error]
             if isinstance(translated(error), Unavailable):
-                return [_own(error) for _ in told]
+                return [unavailable(error) for _ in told]
             return [(await self._write([one]))[0] for one in told]
         return [None] * len(told)
 
@@ -60,7 +60,7 @@ class Trail:
                 await connection.execute(touch(self._clock))
 
 
-def _own(cause: Exception) -> Unavailable:
+def unavailable(cause: BaseException) -> Unavailable:
     """A refusal of its own for every waiter: a raised exception collects its raiser's frames."""
     refusal = Unavailable()
     refusal.__cause__ = cause

@@ -1,13 +1,12 @@
 """``UnitOfWork`` (inside a writing transaction) and ``View`` (a transaction that cannot write)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import Delete, Executable, Insert, Result, Table, Update, select, text
+from sqlalchemy import Column, Delete, Executable, Insert, Result, Table, Update, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
-from guilder.core.errors import IdempotencyInProgress
 from guilder.core.events import Event, EventRoutes
 from guilder.db.audit import AuditDetails
 from guilder.db.deliveries import deliveries, delivery_rows, stream_lock
@@ -24,6 +23,10 @@ from guilder.db.outbox import insert_event, outbox
 
 _STREAM_LOCKS: Final = 0x67756C64  # "guld": a space of locks beside that of the claimed keys
 _LOCK_STREAM: Final = text("SELECT pg_advisory_xact_lock(CAST(:s AS int), CAST(:n AS int))")
+_CLAIM: Final = text(
+    "SELECT number FROM unnest(CAST(:numbers AS bigint[])) AS number "
+    "WHERE NOT pg_try_advisory_xact_lock(number)"
+)
 NO_EVENT_ROUTES: Final[EventRoutes] = {}
 
 
@@ -181,21 +184,39 @@ class UnitOfWork(View):
         rows = delivery_rows(event_id, event, subscribers, self.now_us + delay_us)
         await self.execute(deliveries.insert(), rows)
 
-    async def claim(self, key: bytes) -> None:
-        """Take a key for this transaction. Raises ``IdempotencyInProgress`` while another holds it.
+    async def claim(self, keys: Collection[bytes]) -> list[bytes]:
+        """Take keys for this transaction; gives those that another one holds, without waiting.
 
         SQLite has one writer at a time, so there the transaction itself is the claim.
         """
-        if self.dialect == "postgresql":
-            number = int.from_bytes(key[:8], signed=True)
-            taken = await self.scalar(text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": number})
-            if not taken:
-                raise IdempotencyInProgress()
+        if self.dialect != "postgresql":
+            return []
+        numbers = {int.from_bytes(key[:8], signed=True): key for key in keys}
+        held = await self.all(_CLAIM, {"numbers": list(numbers)})
+        return [numbers[row.number] for row in held]
 
     @property
     def connection(self) -> AsyncConnection:
         """The connection, for the ledger's stores: they speak to the driver beneath it."""
         return self._connection
+
+
+async def insert_for_each(
+    table: Table, rows: Sequence[tuple[UnitOfWork, Mapping[str, Any]]], by: Column[Any]
+) -> list[Any]:
+    """Insert a row for each of some units of work of one transaction, all in one statement.
+
+    Gives the rows as stored, in order; each unit notes its own. ``by`` tells them apart: a unique
+    column that every row gives.
+    """
+    statement = table.insert().returning(*digested_columns(table))
+    values = [row for _, row in rows]
+    found = await rows[0][0].connection.execute(statement, values)
+    stored = {row._mapping[by]: row for row in found}
+    inserted = [stored[row[by.name]] for row in values]
+    for (uow, _), row in zip(rows, inserted, strict=True):
+        uow.row_changes.note(table, None, row_state(table, row))
+    return inserted
 
 
 def _digested(statement: Executable) -> Table | None:

@@ -1,22 +1,32 @@
-"""A batch costs at most twelve statements, whatever its size and whatever it needs."""
+"""A batch costs at most twelve statements, whatever its size and whatever it needs.
 
+So does a group of openings, the one that tells of their attempts included.
+"""
+
+import asyncio
 import random
+import re
 from collections.abc import Callable
 
 import pytest
 
-from guilder.core.actor import SYSTEM
+from guilder.core.actor import SYSTEM, Actor
 from guilder.core.clock import SystemClock
 from guilder.db.engine import Database
+from guilder.db.idempotency import Answer, Key
 from guilder.db.run import Runner
+from guilder.domains.accounts.commands import OpenAccount, open_account
 from guilder.domains.ledger.commands import SetLimit, set_limit
 from guilder.domains.ledger.rules.state import Kind, Posting, Unit, UnitResult
-from tests.support.bank import ASSET, Bank, named, open_bank
+from tests.support.bank import ASSET, Bank, key_of, named, open_bank
+from tests.support.builders import an_account, an_owner
 from tests.support.fault_proxy import proxied
 from tests.support.sizes import tell
+from tests.support.statements import statements
 from tests.support.taps import Tap, TappedPostgresStore, step_of
 
 BUDGET = 12
+SAID = Answer(201, b"")
 SIZES = [1, 30, 1_000]
 
 
@@ -133,3 +143,31 @@ async def test_the_wire_agrees_with_the_count(database_url: str, size: int) -> N
         await till.store.close()
     tell("round trips", size=size, trips=trips, statements=len(till.counter.steps))
     assert trips == len(till.counter.steps)
+
+
+GROUP_BUDGET = 13
+BEHIND_THE_HEAD = ["idempotency_keys", "audit_events"]
+"""What is written while postings wait."""
+
+
+@pytest.mark.parametrize("many", [1, 2, 16])
+async def test_a_group_of_openings_keeps_the_budget(database_url: str, many: int) -> None:
+    database = Database(database_url)
+    runner = Runner(database, SystemClock())
+    owners = [await an_owner(runner, f"u{n}@example.test") for n in range(many)]
+    await an_account(runner, owners[0])
+
+    async def opening(one: Actor) -> object:
+        command, key = OpenAccount("checking", ASSET), key_of(str(one.user_id))
+        return await runner.run_once(open_account, command, one, Key(key, key), lambda _: SAID)
+
+    with statements(database) as said:
+        await asyncio.gather(*[opening(one) for one in owners])
+    await database.close()
+    steps = [step_of(sql) for sql, _ in said]
+    tell("budget of a group", size=many, statements=len(steps), steps=steps)
+    assert len(steps) <= GROUP_BUDGET, f"{len(steps)} statements: {steps}"
+    locked = next(n for n, (sql, _) in enumerate(said) if sql.startswith("UPDATE ledger_head"))
+    after = [re.findall(r"INSERT INTO (\w+)", sql) for sql, _ in said[locked + 1 :]]
+    assert [table for tables in after for table in tables] == BEHIND_THE_HEAD
+    assert len(after) == len(BEHIND_THE_HEAD)

@@ -1,27 +1,34 @@
 """Writes of accounts."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from datetime import date
+from typing import ClassVar, Final
 from uuid import UUID
 
 from guilder.core.actor import Actor
 from guilder.core.clock import day_date, day_of
-from guilder.core.errors import Forbidden, Unauthenticated
+from guilder.core.errors import Forbidden, Refusal, Unauthenticated
+from guilder.core.result import Err, Ok
+from guilder.db.calls import Asked, SetBased
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.accounts import repository
 from guilder.domains.accounts.errors import CurrencyNotOffered, at
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import ACTIVE, PRODUCTS, account_number_of
-from guilder.domains.identity.queries import is_active
+from guilder.domains.identity.commands.users import hold_active
 from guilder.domains.ledger.commands import (
     Category,
     CloseLedgerAccount,
     EnsureBankAccounts,
+    Opened,
     OpenLedgerAccount,
+    close_before,
     close_ledger_account,
     ensure_bank_accounts,
+    has_bank_accounts,
+    insert_ledger_accounts,
     lock_head,
-    open_ledger_account,
 )
 from guilder.domains.ledger.errors import BalanceNotZero
 from guilder.domains.ledger.queries import bank_now
@@ -41,48 +48,79 @@ class OpenAccount:
     account_id: UUID | None = None
 
 
-async def open_account(uow: UnitOfWork, cmd: OpenAccount) -> AccountRow:
-    """Open the account on a ledger account of its own.
+async def open_accounts(
+    asked: Sequence[Asked[OpenAccount]],
+) -> list[Ok[AccountRow] | Err[Refusal]]:
+    """Open accounts, each on a ledger account of its own.
 
-    The bank's own accounts in that currency are opened with the first account that needs them.
-    Raises ``CurrencyNotOffered``, ``Forbidden`` without a user, and ``Unauthenticated`` when the
-    user's login was closed meanwhile.
+    The bank's own accounts in a currency are opened with the first account that needs them.
+    A call's ``Err`` is ``CurrencyNotOffered``, ``Forbidden`` without a user, or ``Unauthenticated``
+    when the user's login was closed meanwhile.
     """
-    product = PRODUCTS[cmd.product_code]
+    uow = asked[0].uow
     now_us = await bank_now(uow)
-    if cmd.currency not in product.currencies_on(day_date(day_of(now_us))):
-        raise at("/currency", CurrencyNotOffered)
-    owner = uow.actor.acts_for
-    if owner is None:
-        raise Forbidden("An account needs an owner.")
-    await ensure_bank_accounts(uow, EnsureBankAccounts(cmd.currency, now_us))
-    opened = await open_ledger_account(
-        uow,
-        OpenLedgerAccount(
-            cmd.currency,
-            Category.LIABILITY,
-            product.name,
-            now_us,
-            floor=product.floor,
-            ceiling=product.ceiling,
-            public_id=cmd.account_id,
-        ),
+    today = day_date(day_of(now_us))
+    # Before the ledger is locked, as closing a login does: no account is opened after that.
+    owners = {owner for one, _ in asked if (owner := one.actor.acts_for) is not None}
+    active = await hold_active(uow, owners) if owners else set()
+    refusals = [_refusal(one, today, active) for one in asked]
+    opening = [one for one, refused in zip(asked, refusals, strict=True) if refused is None]
+    opened = iter(await _opened(opening, now_us) if opening else ())
+    return [Ok(next(opened)) if refused is None else Err(refused) for refused in refusals]
+
+
+open_account: Final = SetBased(open_accounts)
+
+
+def _refusal(one: Asked[OpenAccount], today: date, active: Collection[UUID]) -> Refusal | None:
+    if one.command.currency not in PRODUCTS[one.command.product_code].currencies_on(today):
+        return at("/currency", CurrencyNotOffered)
+    user_id = one.uow.actor.acts_for
+    if user_id is None:
+        return Forbidden("An account needs an owner.")
+    return None if user_id in active else Unauthenticated()
+
+
+async def _opened(asked: Sequence[Asked[OpenAccount]], now_us: int) -> list[AccountRow]:
+    uow = asked[0].uow
+    currencies = {one.command.currency: one.uow for one in asked}
+    if not await has_bank_accounts(uow, currencies):
+        for currency, first in currencies.items():
+            await ensure_bank_accounts(first, EnsureBankAccounts(currency, now_us))
+    opened = await insert_ledger_accounts([_on_ledger(one, now_us) for one in asked])
+    new = [(one.uow, _row(one, two, now_us)) for one, two in zip(asked, opened, strict=True)]
+    rows = await repository.insert_accounts(new)
+    await close_before(uow, now_us)
+    return rows
+
+
+def _on_ledger(one: Asked[OpenAccount], now_us: int) -> Asked[OpenLedgerAccount]:
+    product = PRODUCTS[one.command.product_code]
+    command = OpenLedgerAccount(
+        one.command.currency,
+        Category.LIABILITY,
+        product.name,
+        now_us,
+        floor=product.floor,
+        ceiling=product.ceiling,
+        public_id=one.command.account_id,
     )
-    if not await is_active(uow, owner):  # read behind the lock that closing a login takes
-        raise Unauthenticated()
-    return await repository.insert_account(
-        uow,
-        {
-            "id": opened.public_id,
-            "ledger_number": opened.number,
-            "owner_user_id": owner,
-            "product_code": product.code,
-            "account_number": account_number_of(opened.number),
-            "currency": cmd.currency,
-            "name": cmd.name or product.name,
-            "status": ACTIVE,
-            "created_at": now_us,
-        },
+    return Asked(one.uow, command)
+
+
+def _row(one: Asked[OpenAccount], opened: Opened, now_us: int) -> AccountRow:
+    product, owner = PRODUCTS[one.command.product_code], one.uow.actor.acts_for
+    assert owner is not None
+    return AccountRow(
+        id=opened.public_id,
+        ledger_number=opened.number,
+        owner_user_id=owner,
+        product_code=product.code,
+        account_number=account_number_of(opened.number),
+        currency=one.command.currency,
+        name=one.command.name or product.name,
+        status=ACTIVE,
+        created_at=now_us,
     )
 
 

@@ -4,8 +4,8 @@
 a caller before ownership is proven or because they are a counterparty.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import or_, select
@@ -13,7 +13,7 @@ from sqlalchemy import or_, select
 from guilder.core.actor import Actor
 from guilder.core.ownership import owns
 from guilder.db.ownership import owned_by, readable_by
-from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.db.unit_of_work import UnitOfWork, View, insert_for_each
 from guilder.domains.accounts.models import accounts
 from guilder.domains.accounts.rules import CLOSED
 
@@ -34,10 +34,10 @@ class AccountRow(NamedTuple):
     created_at: int
 
 
-async def insert_account(uow: UnitOfWork, values: Mapping[str, Any]) -> AccountRow:
-    """Insert an account and give it back as stored."""
-    row = await uow.first(accounts.insert().values(**values).returning(accounts))
-    return AccountRow(*row)
+async def insert_accounts(new: Sequence[tuple[UnitOfWork, AccountRow]]) -> list[AccountRow]:
+    """Insert accounts, each for its unit of work, and give them back as stored."""
+    rows = [(uow, row._asdict()) for uow, row in new]
+    return [AccountRow(*row) for row in await insert_for_each(accounts, rows, accounts.c.id)]
 
 
 async def account(view: View, actor: Actor, account_id: UUID) -> AccountRow | None:

@@ -53,11 +53,6 @@ async def mailable_user(view: View, user_id: UUID) -> User | None:
     return user if user is not None and user.email_verified else None
 
 
-async def is_active(view: View, user_id: UUID) -> bool:
-    """Whether a user is switched on and has not closed the login."""
-    return await users.find_active_user(view, user_id) is not None
-
-
 async def closed_user(view: View, user_id: UUID) -> User | None:
     """A user who has closed their login and had proved the address."""
     user = await users.user(view, user_id)

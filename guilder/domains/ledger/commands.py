@@ -4,6 +4,7 @@ Everything that bears on what a posting may do locks the head first, so it is or
 batch of every process. ``post`` is the door for commands that change other rows with the books.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +15,7 @@ from guilder.core.clock import Clock, from_datetime
 from guilder.core.errors import Invalid
 from guilder.core.ids import uuid7
 from guilder.core.money import MAX_AMOUNT, MAX_BOOK, exponent_of
+from guilder.db.calls import Asked
 from guilder.db.engine import RetryTransaction
 from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.ledger.engine import Posted, post_batch, run_sync
@@ -73,36 +75,41 @@ async def open_ledger_account(uow: UnitOfWork, cmd: OpenLedgerAccount) -> Opened
 
     Nothing is ever booked before ``opened_at``, whatever the clock of the process that books.
     """
-    exponent_of(cmd.asset)
-    public_id = cmd.public_id or uuid7(cmd.opened_at)
-    number = await books.insert_ledger_account(
-        uow,
-        {
-            "public_id": public_id,
+    (opened,) = await insert_ledger_accounts([Asked(uow, cmd)])
+    await close_before(uow, cmd.opened_at)
+    return opened
+
+
+async def insert_ledger_accounts(asked: Sequence[Asked[OpenLedgerAccount]]) -> list[Opened]:
+    """Insert accounts and their zero balances. Raises ``UnknownCurrency``.
+
+    As the last of all ``close_before`` is to see to it that nothing is booked before they are open.
+    """
+    new = []
+    for uow, cmd in asked:
+        exponent_of(cmd.asset)
+        account = {
+            "public_id": cmd.public_id or uuid7(cmd.opened_at),
             "code": cmd.code,
             "asset": cmd.asset,
             "category": cmd.category.value,
             "name": cmd.name,
             "opened_at": cmd.opened_at,
-        },
-        normal=cmd.category.normal,
-        floor=cmd.floor,
-        ceiling=cmd.ceiling,
-    )
-    await _close_before(uow, cmd.opened_at)
-    return Opened(number, public_id)
+        }
+        balance = {"normal": cmd.category.normal, "floor": cmd.floor, "ceiling": cmd.ceiling}
+        new.append((uow, books.NewAccount(account, balance)))
+    numbers = await books.insert_ledger_accounts(new)
+    ids = [one.account["public_id"] for _, one in new]
+    return [Opened(*one) for one in zip(numbers, ids, strict=True)]
 
 
-async def _close_before(uow: UnitOfWork, at_us: int) -> None:
-    """Let nothing be booked before an instant of this transaction.
+async def close_before(uow: UnitOfWork, at_us: int) -> None:
+    """Let nothing be booked before an instant of this transaction; locks the ledger's head.
 
     Raises ``RetryTransaction`` when the bank's clock was set back behind it meanwhile.
     """
-    head = await lock_head(uow)
-    if at_us > uow.now_us + head.clock_offset_us:
+    if at_us > uow.now_us + await books.close_until(uow, at_us - 1):
         raise RetryTransaction("the bank's clock was set back")
-    if head.closed_us < at_us - 1:
-        await books.update_head(uow, {"closed_us": at_us - 1})
 
 
 CHART: Final[dict[str, tuple[Category, str]]] = {
@@ -124,6 +131,12 @@ class EnsureBankAccounts:
     action: ClassVar[str] = "ledger.ensure_bank_accounts"
     asset: str
     opened_at: int
+
+
+async def has_bank_accounts(uow: UnitOfWork, assets: Collection[str]) -> bool:
+    """Whether all of the bank's own accounts of some assets are open."""
+    codes = [bank_code(asset, role) for asset in assets for role in CHART]
+    return len(await books.numbers_by_code(uow, codes)) == len(codes)
 
 
 async def ensure_bank_accounts(uow: UnitOfWork, cmd: EnsureBankAccounts) -> dict[str, int]:

@@ -21,11 +21,10 @@ class CloseLogin:
     action: ClassVar[str] = "user.close"
 
 
-async def close_login(uow: UnitOfWork, _cmd: CloseLogin) -> User:
-    """Switch it off for good, end its sessions, and forget its password and factors.
+async def lock_login(uow: UnitOfWork) -> User:
+    """The acting user, whose login may be closed, locked until the transaction ends.
 
-    The address is free for another login. Raises ``LastAdmin``, or ``Unauthenticated`` without an
-    active user.
+    Raises ``LastAdmin``, or ``Unauthenticated`` without an active user.
     """
     if uow.actor.user_id is None:
         raise Unauthenticated()
@@ -36,6 +35,15 @@ async def close_login(uow: UnitOfWork, _cmd: CloseLogin) -> User:
     user = found[0]
     if admins == [user.id]:
         raise LastAdmin()
+    return user
+
+
+async def close_login(uow: UnitOfWork, _cmd: CloseLogin) -> User:
+    """Switch it off for good, end its sessions, and forget its password and factors.
+
+    The address is free for another login. Raises what ``lock_login`` raises.
+    """
+    user = await lock_login(uow)
     await factors.remove_totp(uow, user.id)
     await factors.remove_passkeys(uow, user.id)
     for purpose in Purpose:

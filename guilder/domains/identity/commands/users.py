@@ -1,6 +1,6 @@
 """Making and changing users."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from secrets import token_bytes
 from typing import ClassVar, Final
@@ -29,6 +29,11 @@ from guilder.domains.identity.rules.users import User
 MAC_BYTES: Final = 32
 _SHOWN: Final = frozenset({"role", "is_active"})
 """Fields of a user whose values the audit trail tells; of the others only that they changed."""
+
+
+async def hold_active(uow: UnitOfWork, user_ids: Collection[UUID]) -> set[UUID]:
+    """Those of some users who are active; no login of theirs is closed until this has committed."""
+    return await users.hold_active(uow, user_ids)
 
 
 @dataclass(frozen=True, slots=True)

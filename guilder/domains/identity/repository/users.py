@@ -1,10 +1,10 @@
 """The SQL of users."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, func, or_, select, true
+from sqlalchemy import Row, bindparam, func, or_, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from guilder.core.actor import Actor
@@ -85,6 +85,22 @@ async def find_active_user(view: View, user_id: UUID) -> User | None:
     """An active user."""
     row = await view.first(select(*USER).where(users.c.id == user_id, users.c.is_active == true()))
     return None if row is None else to_user(row)
+
+
+_HELD: Final = (
+    select(users.c.id)
+    .where(users.c.id.in_(bindparam("ids", expanding=True)), users.c.is_active == true())
+    .order_by(users.c.id)
+    .with_for_update(key_share=True, read=True)
+)
+
+
+async def hold_active(uow: UnitOfWork, user_ids: Collection[UUID]) -> set[UUID]:
+    """Those of some users who are active; who locks one of them waits for this transaction.
+
+    Those who hold them do not wait for each other.
+    """
+    return {row.id for row in await uow.all(_HELD, {"ids": list(user_ids)})}
 
 
 async def lock_active_user(uow: UnitOfWork, user_id: UUID) -> tuple[User, str] | None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from guilder.core.actor import Actor
 from guilder.db.run import Runner
 from guilder.db.unit_of_work import UnitOfWork
-from guilder.domains.identity.commands.closing import CloseLogin, close_login
+from guilder.domains.identity.commands.closing import CloseLogin, close_login, lock_login
 from guilder.domains.identity.errors import AccountsHoldMoney
 from guilder.domains.identity.rules.users import User
 
@@ -29,8 +29,8 @@ class ClosingService:
         return await self._runner.run(self._close, CloseLogin(), actor)
 
     async def _close(self, uow: UnitOfWork, cmd: CloseLogin) -> User:
-        # The accounts first: whoever opens one locks the ledger before the user, too.
-        user_id = uow.actor.user_id
-        if user_id is not None and not await self._close_accounts(uow, user_id):
+        # The user first: whoever opens an account holds its owner before the ledger, too.
+        user = await lock_login(uow)
+        if not await self._close_accounts(uow, user.id):
             raise AccountsHoldMoney()
         return await close_login(uow, cmd)

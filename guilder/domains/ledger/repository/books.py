@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal_column, or_, select
 
-from guilder.db.unit_of_work import UnitOfWork, View
+from guilder.db.base import Big
+from guilder.db.unit_of_work import UnitOfWork, View, insert_for_each
 from guilder.domains.ledger.models import (
     balances,
     head,
@@ -37,6 +38,24 @@ async def lock_head(uow: UnitOfWork) -> HeadRow:
     return HeadRow(*row)
 
 
+_CLOSE = (
+    head.update()
+    .where(head.c.lane == 0)
+    .values(
+        closed_us=case(
+            (head.c.closed_us < bindparam("closed", type_=Big), bindparam("closed", type_=Big)),
+            else_=head.c.closed_us,
+        )
+    )
+    .returning(head.c.clock_offset_us)
+)
+
+
+async def close_until(uow: UnitOfWork, at_us: int) -> int:
+    """Lock the head, and let nothing be booked at an instant or before; gives the clock offset."""
+    return cast(int, await uow.scalar(_CLOSE, {"closed": at_us}))
+
+
 async def update_head(uow: UnitOfWork, values: Mapping[str, int]) -> None:
     """Change the head's clock offset, or the instant up to which nothing is booked any more."""
     await uow.execute(head.update().where(head.c.lane == 0).values(**values))
@@ -54,30 +73,29 @@ async def id_key(view: View) -> bytes:
     return cast(bytes, await view.scalar(select(head.c.id_key).where(head.c.lane == 0)))
 
 
-async def insert_ledger_account(
-    uow: UnitOfWork,
-    values: Mapping[str, Any],
-    *,
-    normal: int,
-    floor: int | None,
-    ceiling: int | None,
-) -> int:
-    """Insert an account and its zero balance; gives its number."""
-    number: int = await uow.scalar(
-        ledger_accounts.insert().values(**values).returning(ledger_accounts.c.id)
+class NewAccount(NamedTuple):
+    """A row of an account, and of its balance what is not zero."""
+
+    account: Mapping[str, Any]
+    balance: Mapping[str, Any]
+
+
+_ZERO = dict.fromkeys((*COUNTERS, "flags"), 0)
+
+
+async def insert_ledger_accounts(new: Sequence[tuple[UnitOfWork, NewAccount]]) -> list[int]:
+    """Insert accounts and their zero balances, each for its unit of work; gives their numbers."""
+    c = ledger_accounts.c
+    made = await insert_for_each(
+        ledger_accounts, [(uow, one.account) for uow, one in new], c.public_id
     )
-    await uow.execute(
-        balances.insert().values(
-            account_id=number,
-            normal=normal,
-            floor=floor,
-            ceiling=ceiling,
-            asset=values["asset"],
-            flags=0,
-            **dict.fromkeys(COUNTERS, 0),
-        )
-    )
-    return number
+    numbers: list[int] = [row.id for row in made]
+    zeros = [
+        (uow, {**_ZERO, **one.balance, "asset": one.account["asset"], "account_id": number})
+        for (uow, one), number in zip(new, numbers, strict=True)
+    ]
+    await insert_for_each(balances, zeros, balances.c.account_id)
+    return numbers
 
 
 async def has_accounts(view: View) -> bool:
