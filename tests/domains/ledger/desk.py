@@ -92,6 +92,7 @@ def said(outcome: UnitResult | Decision) -> list[str]:
     """``created`` and ``replayed``, or the code of the refusal, of every posting in order."""
     if isinstance(outcome, Decision):
         return [word for unit in outcome.results for word in said(unit)]
+    assert all((r.status == "rejected") is (r.refusal is not None) for r in outcome.results)
     return [r.status if r.refusal is None else r.refusal.code for r in outcome.results]
 
 
