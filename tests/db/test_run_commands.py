@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from guilder.core.errors import NotFound
 from guilder.core.result import Err
+from guilder.db.digests import NOTHING_CHANGED
 from guilder.db.outbox import outbox
 from guilder.db.run import Done
 from guilder.db.unit_of_work import UnitOfWork, View
@@ -98,13 +99,20 @@ async def test_a_command_that_is_to_refuse_and_does_not_is_a_fault(house: House)
         await house.runner.refuse(agree, Note("x"), TELLER)
 
 
+async def look(view: View) -> int:
+    view.tell_read(replace(TELLER, user_id=Named.id), "note.read")
+    return 1
+
+
+async def test_a_read_that_is_told_says_that_it_has_changed_nothing(house: House) -> None:
+    """Else the trail would count as one of before digests, and no row be held to it."""
+    assert await house.runner.view(look) == 1
+    told = [(row.action, row.phase, row.digests) for row in await house.audit()]
+    assert told == [("note.read", "attempted", None), ("note.read", "succeeded", NOTHING_CHANGED)]
+
+
 async def test_a_read_that_cannot_be_told_is_not_answered(house: House) -> None:
     await owner.refuse_inserts(house.url, "audit_events", "NEW.phase = 'succeeded'")
-
-    async def look(view: View) -> int:
-        view.tell_read(replace(TELLER, user_id=Named.id), "note.read")
-        return 1
-
     with pytest.raises(DBAPIError, match="planted"):
         await house.runner.view(look)
     assert await house.phases() == []
