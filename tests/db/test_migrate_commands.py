@@ -8,6 +8,8 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from guilder.core.actor import SYSTEM
+from guilder.db.engine import is_sqlite, sqlite_path
+from guilder.db.files import make_private_folder
 from guilder.db.migrate import NewerDatabase, config, downgrade, upgrade
 from guilder.domains.ledger.commands import EnsureBankAccounts, ensure_bank_accounts, post
 from guilder.domains.ledger.rules.state import Posting, Unit
@@ -40,6 +42,21 @@ async def test_an_upgrade_tells_whether_anything_had_to_be_done(
 ) -> None:
     assert await upgrade(empty_url) is True
     assert await upgrade(empty_url) is False
+
+
+async def test_nothing_is_begun_where_that_is_forbidden_though_a_file_is_there(
+    empty_url: str,
+) -> None:
+    def forbid() -> None:
+        raise PermissionError("another bank is known")
+
+    if is_sqlite(empty_url):
+        make_private_folder(sqlite_path(empty_url).parent)
+        sqlite_path(empty_url).touch()
+    with pytest.raises(PermissionError, match="another bank is known"):
+        await upgrade(empty_url, before_first=forbid)
+    assert await upgrade(empty_url)
+    assert not await upgrade(empty_url, before_first=forbid)  # there is a bank
 
 
 async def write_some_of_everything(url: str) -> None:
