@@ -101,7 +101,7 @@ def test_a_reversals_conditions_are_about_the_account_that_gives_back() -> None:
         (wanted(min_balance=21), "balance_condition"),
         (wanted(version=1), "version_mismatch"),
     ):
-        original = Original(1, ALICE, BOB, "USD", 40, Kind.TRANSFER)
+        original = Original(1, ALICE, BOB, 40, Kind.TRANSFER)
         state = books(account(ALICE, version=1), account(BOB, 60), originals=(original,), last_no=1)
         assert ask(state, reverse(1, 0, **conditions)) == [expected]
         assert state.originals[1].reversed == (40 if expected == "created" else 0)

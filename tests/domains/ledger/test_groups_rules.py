@@ -43,7 +43,7 @@ def world() -> LedgerState:
         account(BOB, 200, credits_pending=100, version=3),
         account(CAROL, 0),
         holds=(Hold(1, ALICE, BOB, "USD", 100),),
-        originals=(Original(2, ALICE, BOB, "USD", 50, Kind.TRANSFER),),
+        originals=(Original(2, ALICE, BOB, 50, Kind.TRANSFER),),
         limits=(Limit(ALICE, "day", 1_000, 100), Limit(ALICE, "month", 5_000, None)),
         last_no=10,
     )  # fmt: skip

@@ -60,9 +60,7 @@ class Case:
     posting: dict[str, Any] = field(default_factory=dict)
     conditions: Conditions = field(default_factory=Conditions)
     hold: Hold = field(default_factory=lambda: Hold(7, ALICE, BOB, "USD", 100))
-    original: Original = field(
-        default_factory=lambda: Original(7, BOB, ALICE, "USD", 100, Kind.TRANSFER)
-    )
+    original: Original = field(default_factory=lambda: Original(7, BOB, ALICE, 100, Kind.TRANSFER))
     limits: tuple[Limit, ...] = ()
     keys: dict[bytes, StoredKey] = field(default_factory=dict)
     missing: tuple[int, ...] = ()

@@ -21,7 +21,7 @@ from tests.domains.ledger.desk import (
 
 def paid(amount: int = 60, left: int = 0) -> LedgerState:
     """Alice has paid Bob; the transfer is number 1."""
-    original = Original(1, ALICE, BOB, "USD", amount, Kind.TRANSFER)
+    original = Original(1, ALICE, BOB, amount, Kind.TRANSFER)
     return books(account(ALICE, 0), account(BOB, amount + left), originals=(original,), last_no=1)
 
 

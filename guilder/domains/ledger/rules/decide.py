@@ -316,9 +316,7 @@ class _Decider:
         out.changed_accounts[debit.id] = debit
         out.changed_accounts[credit.id] = credit
         if number in self.refs and moved:
-            self.state.originals[number] = Original(
-                number, debit.id, credit.id, debit.asset, amount, kind
-            )
+            self.state.originals[number] = Original(number, debit.id, credit.id, amount, kind)
         return PostingResult("created", number, at_us, amount, debit_after, credit_after)
 
     def _keep_key(self, key: bytes, stored: StoredKey, number: int | None) -> None:

@@ -195,7 +195,6 @@ class Original:
     id: int
     debit: int
     credit: int
-    asset: str
     amount: int
     kind: int
     reversed: int = 0

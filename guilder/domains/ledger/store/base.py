@@ -84,7 +84,7 @@ def referenced(
     holds: dict[int, Hold] = {}
     originals: dict[int, Original] = {}
     for no, debit, credit, asset, amount, kind, remaining, state, expires_at, gone in rows:
-        originals[no] = Original(no, debit, credit, asset, amount, kind, gone)
+        originals[no] = Original(no, debit, credit, amount, kind, gone)
         if state is not None:
             holds[no] = Hold(no, debit, credit, asset, remaining, state, expires_at)
     return holds, originals
