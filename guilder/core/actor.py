@@ -62,15 +62,22 @@ class Actor:
         return self.name if self.user_id is not None else f"{self.name}:{self.ip_address}"
 
 
+def require_proof(actor: Actor) -> None:
+    """Raises ``SecondFactorDemanded`` where the password alone must not be enough.
+
+    Else it could put another factor in the place of the one that is demanded.
+    """
+    if actor.demand is FactorDemand.PROVE:
+        raise SecondFactorDemanded()
+
+
 def require_fresh(actor: Actor, now_us: int) -> None:
     """Raises ``StepUpRequired`` unless the actor has signed in or stepped up within ``FRESH_US``.
 
     For what a stolen access token must not be enough for: security settings, risky payments.
-    ``now_us`` is real time. Raises ``SecondFactorDemanded`` where the password alone must not be
-    enough either: else it could put another factor in the place of the one that is demanded.
+    ``now_us`` is real time. Raises ``SecondFactorDemanded`` as ``require_proof`` does.
     """
-    if actor.demand is FactorDemand.PROVE:
-        raise SecondFactorDemanded()
+    require_proof(actor)
     if actor.proved_at is None or abs(now_us - actor.proved_at) >= FRESH_US:
         raise StepUpRequired()
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from guilder.bootstrap import SessionAuthenticator
 from guilder.core.actor import ANONYMOUS, SYSTEM, FactorDemand
 from guilder.core.clock import FixedClock
+from guilder.core.errors import SecondFactorDemanded
 from guilder.core.permissions import Role
 from guilder.db.run import Runner
 from guilder.domains.identity.commands.emails import (
@@ -50,6 +51,7 @@ from guilder.domains.identity.rules.factors import TOTP_NOTICE_US, Factors
 from guilder.domains.identity.rules.letters import Purpose
 from guilder.domains.identity.services.authentication import AuthenticationService, SignedIn
 from guilder.infra.security.tokens import AccessTokens
+from tests.domains.identity.codes import code_at
 from tests.domains.identity.doors import ADDRESS, SECRET, actor_of, cheap_passwords, enrol, log_in
 from tests.support.authenticator import Authenticator
 from tests.support.builders import a_user
@@ -254,6 +256,22 @@ async def test_a_mailbox_alone_makes_nobody_an_administrator(
     assert await demand_of(story, thief) is FactorDemand.PROVE
     await story.runner.run(remove_factors, RemoveFactors(root.user.id), SYSTEM)
     assert await demand_of(story, await log_in(story.auth)) is FactorDemand.SET_UP
+
+
+async def test_no_factor_whose_set_up_was_begun_before_takes_the_place_of_the_demanded_one(
+    story: Story, root: SignedIn
+) -> None:
+    thief = actor_of(await log_in(story.auth))
+    secret = (await story.auth.factors.enrol(thief)).secret
+    options = await story.auth.passkeys.creation_options(thief)
+    await story.adds_passkey(root)
+    thief = replace(thief, demand=FactorDemand.PROVE)
+    with pytest.raises(SecondFactorDemanded):
+        await story.auth.factors.confirm(code_at(secret, story.clock), thief)
+    with pytest.raises(SecondFactorDemanded):
+        await story.auth.passkeys.add("Thief", Authenticator(ADDRESS).create(options), thief)
+    found = await story.factors()
+    assert ([one.name for one in found.passkeys], found.totp) == (["Phone"], None)
 
 
 async def test_an_app_that_a_letter_has_ended_makes_no_room_for_a_thiefs(

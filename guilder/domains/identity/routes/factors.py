@@ -10,7 +10,7 @@ from guilder.api.openapi import refusals
 from guilder.api.policies import LOGIN, rate_limited
 from guilder.api.replies import Reply, created, json_response
 from guilder.core.actor import Actor
-from guilder.core.errors import Invalid, Overloaded, StepUpRequired
+from guilder.core.errors import Invalid, Overloaded, SecondFactorDemanded, StepUpRequired
 from guilder.core.permissions import Permission
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.factors import RemoveTotp, remove_totp
@@ -68,7 +68,7 @@ async def create_totp(actor: FreshSecurityWriter, factors: TheFactors) -> Reply:
     "/users/me/totp/confirmations",
     status_code=201,
     response_model=RecoveryCodesOut,
-    responses=refusals(WrongFactor, TotpActive, TotpNotFound, Invalid),
+    responses=refusals(WrongFactor, TotpActive, TotpNotFound, SecondFactorDemanded, Invalid),
 )
 @rate_limited(LOGIN)
 async def create_totp_confirmation(

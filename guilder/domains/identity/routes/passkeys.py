@@ -12,7 +12,7 @@ from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.policies import LOGIN, rate_limited
 from guilder.api.replies import Reply, created, json_response
 from guilder.api.schema import Uuid
-from guilder.core.errors import Invalid, StepUpRequired
+from guilder.core.errors import Invalid, SecondFactorDemanded, StepUpRequired
 from guilder.domains.identity import queries
 from guilder.domains.identity.commands.passkeys import RemovePasskey, remove_passkey
 from guilder.domains.identity.errors import (
@@ -69,7 +69,7 @@ async def create_passkey_registration(actor: FreshSecurityWriter, passkeys: TheP
     "",
     status_code=201,
     response_model=PasskeyOut,
-    responses=refusals(WrongFactor, PasskeyTaken, TooManyPasskeys, Invalid),
+    responses=refusals(WrongFactor, PasskeyTaken, TooManyPasskeys, SecondFactorDemanded, Invalid),
     max_body_size=PASSKEY_BYTES,
 )
 async def create_passkey(

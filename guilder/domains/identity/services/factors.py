@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from guilder.core.actor import Actor
+from guilder.core.actor import Actor, require_proof
 from guilder.core.errors import Unauthenticated, Unavailable
 from guilder.core.ports import KeyMissing, Macs, Sealer
 from guilder.db.run import Runner
@@ -108,12 +108,13 @@ class SecondFactorService:
         """Confirm the app that shows this code, and return its recovery codes, shown once.
 
         Raises ``WrongFactor`` for a wrong code, ``TotpActive`` for an app that is confirmed,
-        ``TotpNotFound`` when no set-up is under way or it began too long ago, and
-        ``Unauthenticated`` without a user.
+        ``TotpNotFound`` when no set-up is under way or it began too long ago,
+        ``SecondFactorDemanded`` as ``require_proof`` does, and ``Unauthenticated`` without a user.
         """
         user_id = actor.user_id
         if user_id is None:
             raise Unauthenticated()
+        require_proof(actor)
         totp = await self._runner.view(factors.totp, user_id)
         now_us = self._runner.clock.now_us()
         if totp is not None and totp.confirmed_at is not None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
-from guilder.core.actor import Actor
+from guilder.core.actor import Actor, require_proof
 from guilder.core.errors import Unauthenticated
 from guilder.core.passkeys import CredentialJson, InvalidPasskeyResponse, RelyingParty
 from guilder.db.run import Runner
@@ -42,7 +42,11 @@ class PasskeyService:
         )
 
     async def add(self, name: str, credential: CredentialJson, actor: Actor) -> Passkey:
-        """Store a passkey that was made for such options. Raises ``WrongFactor`` for any other."""
+        """Store a passkey that was made for such options. Raises ``WrongFactor`` for any other.
+
+        Raises ``SecondFactorDemanded`` as ``require_proof`` does.
+        """
+        require_proof(actor)
         new = None
         with suppress(InvalidPasskeyResponse):
             new = self._party.verify_registration(credential, _create(actor))
