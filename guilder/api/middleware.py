@@ -146,6 +146,10 @@ class Gateway:
             del body  # it may be large, and the document is there
             await exchange.reply(await entry.lean(exchange))
             return
+        if entry.bound is not None:
+            reply = await entry.bound(exchange, path_params)
+            await reply(exchange.scope, exchange.receive, send)
+            return
         scope = exchange.scope
         scope["path_params"] = path_params
         scope["endpoint"] = entry.endpoint

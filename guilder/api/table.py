@@ -10,6 +10,7 @@ from starlette.convertors import Convertor, StringConvertor
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from guilder.api.binding import BoundEndpoint, bound_endpoint
 from guilder.api.compression import may_be_compressed
 from guilder.api.errors import MethodNotAllowed
 from guilder.api.policies import ASSETS
@@ -31,6 +32,7 @@ class RouteEntry:
     route: BaseRoute
     requirements: RouteRequirements
     lean: LeanEndpoint | None = None
+    bound: BoundEndpoint | None = None
     compressed: bool = False
 
 
@@ -128,6 +130,7 @@ def _entry(context: RouteContext) -> RouteEntry | None:
         route=route,
         requirements=requirements_of(context) if is_api else _PAGE,
         lean=lean_endpoint(endpoint) if is_api else None,
+        bound=bound_endpoint(context) if is_api else None,
         compressed=may_be_compressed(endpoint),
     )
 
