@@ -29,7 +29,7 @@ from guilder.db.rate_limits import SqlRateLimiter
 from guilder.db.run import Runner
 from guilder.db.tracing import trace_statements
 from guilder.domains.accounts.commands import close_accounts
-from guilder.domains.accounts.services import AccountDirectory
+from guilder.domains.accounts.services import AccountDirectory, Counterparties
 from guilder.domains.audit.services import bring_trail_up, trail_is_behind
 from guilder.domains.identity.queries import must_prove_factor, session_user, unknown_keys
 from guilder.domains.identity.rules.sessions import SessionLife
@@ -105,6 +105,7 @@ class Bank:
     closing: ClosingService
     tokens: TokenCache
     directory: AccountDirectory
+    counterparties: Counterparties
     transfers: TransferService
     cipher: NumberCipher
     cursors: CursorSealer
@@ -132,6 +133,7 @@ class Bank:
             self.tokens,
             self.transfers,
             PastReader(self.runner, self.poster),
+            self.counterparties,
             self.cipher,
             self.cursors,
             self.macs,
@@ -217,6 +219,7 @@ async def build_bank(
             clock,
         ),
         directory=directory,
+        counterparties=Counterparties(runner),
         transfers=TransferService(directory, poster, clock),
         cipher=cipher,
         cursors=CursorSealer(keys.signing),

@@ -5,6 +5,7 @@ This is the only module that reads the system's time of day.
 
 import time
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Protocol
 
 DAY_US: Final = 86_400_000_000
@@ -68,7 +69,17 @@ def from_datetime(at: datetime) -> int:
 
 def iso_instant(at_us: int) -> str:
     """RFC 3339 in UTC with microseconds and ``Z``."""
-    return to_datetime(at_us).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    day, us = divmod(at_us, DAY_US)
+    seconds, us = divmod(us, SECOND_US)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{iso_day(day)}T{hour:02}:{minute:02}:{second:02}.{us:06}Z"
+
+
+@lru_cache(4_096)
+def iso_day(day: int) -> str:
+    """The date of a count of days since 1970, as ``YYYY-MM-DD``."""
+    return day_date(day).isoformat()
 
 
 def day_of(at_us: int) -> int:

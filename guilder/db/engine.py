@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Never
 from urllib.parse import quote
@@ -27,14 +28,13 @@ from guilder.db.files import (
     make_private_folder,
     refuse_foreign_folder,
 )
+from guilder.db.light import ACQUIRE_SECONDS, PostgresSource, SqliteSource
 from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, LIMITS, PostgresAway, connect_postgres
+from guilder.db.reader import LightSource
 from guilder.db.sqlite_files import SqliteFiles
 
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long one statement waits on SQLite while somebody else writes."""
-ACQUIRE_SECONDS: Final = 5.0
-"""How long PostgreSQL may take until there is a connection that works: a new one, or a pooled one
-that answers."""
 VIEW_SECONDS: Final = 30.0
 """How long one statement of a view may take on PostgreSQL."""
 
@@ -149,8 +149,12 @@ class Database:
             self.files = SqliteFiles(sqlite_path(url))
             self.writer = _sqlite_engine(url, self.files, "BEGIN IMMEDIATE", 1)
             self.reader = _sqlite_engine(url, self.files, "BEGIN", pool_size)
+            self.light: LightSource = SqliteSource(
+                partial(_connect_light, url), self.reader.dialect
+            )
         else:
             self.writer = self.reader = _postgres_engine(url, pool_size, as_owner=as_owner)
+            self.light = PostgresSource(partial(_connect_light_postgres, url), self.reader.dialect)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -221,6 +225,7 @@ class Database:
         """Close every pooled connection."""
         await self.writer.dispose()
         await self.reader.dispose()
+        await self.light.close()
 
 
 def is_transient(error: BaseException) -> bool:
@@ -303,6 +308,24 @@ def _sqlite_engine(url: str, files: SqliteFiles, begin: str, pool_size: int) -> 
     event.listen(engine.sync_engine, "begin", lambda one: one.exec_driver_sql(begin))
     event.listen(engine.sync_engine, "commit", lambda one: files.check(one.info["files"]))
     return engine
+
+
+def _connect_light(url: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        existing_file(sqlite_path(url)), uri=True, isolation_level=None, check_same_thread=False
+    )
+    try:
+        prepare_sqlite(connection.cursor())
+        connection.execute("PRAGMA query_only=ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _connect_light_postgres(url: str, *_of_the_pool: Any, **_its: Any) -> Any:
+    settings = {"application_name": "guilder", "jit": "off", "default_transaction_read_only": "on"}
+    return await connect_postgres(url, settings, command_seconds=VIEW_SECONDS)
 
 
 def _postgres_engine(url: str, pool_size: int, *, as_owner: bool) -> AsyncEngine:

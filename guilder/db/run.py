@@ -37,8 +37,9 @@ from guilder.db.engine import Database, is_transient, raise_translated
 from guilder.db.gathering import Gatherer
 from guilder.db.health import touch
 from guilder.db.idempotency import Answer, Key
+from guilder.db.reader import LightReader, Reader, ToldRead
 from guilder.db.trail import Trail, unavailable
-from guilder.db.unit_of_work import NO_EVENT_ROUTES, ToldRead, UnitOfWork, View
+from guilder.db.unit_of_work import NO_EVENT_ROUTES, UnitOfWork, View
 
 __all__ = ["COMMAND_ATTEMPTS", "RERUN_SECONDS", "Command", "Done", "Replayed", "Runner"]
 
@@ -142,6 +143,29 @@ class Runner:
                 view = View(connection, self.clock.now_us())
                 value = await query(view, *args, **kwargs)
             for read in view.told_reads:
+                await self._told(read)
+        return value
+
+    async def read[T, **P](
+        self,
+        query: Callable[Concatenate[Reader, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``query(reader, *args, **kwargs)`` without a transaction around it.
+
+        Each of its statements sees what is committed when it runs: right for one statement, and for
+        several of which the later ones ask for what never changes, or stays true. What it tells of
+        itself is in the audit trail before this returns.
+        """
+        name = getattr(query, "__name__", "read")
+        reader = LightReader(self.database.light, self.clock.now_us(), self._tracer)
+        with NO_STEP if self._tracer is None else self._tracer.span(name):
+            try:
+                value = await query(reader, *args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - raised again
+                raise_translated(error)
+            for read in reader.told_reads:
                 await self._told(read)
         return value
 

@@ -6,10 +6,14 @@ from sqlalchemy import Engine, event
 
 from guilder.core.ports import Tracer
 from guilder.db.engine import Database
+from guilder.db.reader import described
 
 
 def trace_statements(database: Database, tracer: Tracer) -> None:
-    """Show what a database is asked from now on, as text without values."""
+    """Show what a database is asked from now on, as text without values.
+
+    Light reads are shown by their readers, which know whose they are.
+    """
     system = "sqlite" if database.sqlite else "postgresql"
 
     def begun(
@@ -17,9 +21,7 @@ def trace_statements(database: Database, tracer: Tracer) -> None:
     ) -> None:
         if context is None:
             return
-        name = statement.split(maxsplit=1)[0].upper()
-        facts = {"db.system.name": system, "db.operation.name": name, "db.query.text": statement}
-        context.step = tracer.span(name, facts)
+        context.step = tracer.span(*described(system, statement))
         context.step.__enter__()
 
     def ended(

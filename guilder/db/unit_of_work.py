@@ -1,6 +1,7 @@
 """``UnitOfWork`` (inside a writing transaction) and ``View`` (a transaction that cannot write)."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from itertools import batched
 from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import Column, Delete, Executable, Insert, Result, Table, Update, select, text
@@ -20,6 +21,8 @@ from guilder.db.digests import (
 )
 from guilder.db.engine import RetryTransaction
 from guilder.db.outbox import insert_event, outbox
+from guilder.db.prepared import ANY_KEY, MOST_KEYS, Keyed, Prepared
+from guilder.db.reader import Reader
 
 _STREAM_LOCKS: Final = 0x67756C64  # "guld": a space of locks beside that of the claimed keys
 _LOCK_STREAM: Final = text("SELECT pg_advisory_xact_lock(CAST(:s AS int), CAST(:n AS int))")
@@ -30,37 +33,33 @@ _CLAIM: Final = text(
 NO_EVENT_ROUTES: Final[EventRoutes] = {}
 
 
-class ToldRead(NamedTuple):
-    """A read that stands in the audit trail."""
-
-    actor: Actor
-    action: str
-    details: AuditDetails
-
-
-class View:
+class View(Reader):
     """Reads of one consistent transaction. The database refuses writes made through it."""
 
     def __init__(self, connection: AsyncConnection, now_us: int) -> None:
+        super().__init__(now_us)
         self._connection = connection
-        self.now_us = now_us
-        self.told_reads: list[ToldRead] = []
-
-    def tell_read(self, actor: Actor, action: str, subject: object = None, **detail: Any) -> None:
-        """Let the audit trail tell that an actor has read what is not their own.
-
-        It does once the query is answered, and before anybody sees it. The bank itself is not
-        told of, and a command tells of itself.
-        """
-        if actor.user_id is not None:
-            details = AuditDetails()
-            details.add(subject, detail)
-            self.told_reads.append(ToldRead(actor, action, details))
 
     @property
     def dialect(self) -> str:
         """``sqlite`` or ``postgresql``."""
         return self._connection.dialect.name
+
+    async def rows[R](self, prepared: Prepared[R], **values: Any) -> list[R]:
+        """Every row."""
+        return [prepared.row(row) for row in await self.all(prepared.statement, values)]
+
+    async def keyed[K, R](
+        self, keyed: Keyed[K, R], keys: Collection[K], **values: Any
+    ) -> dict[K, R]:
+        """The rows of these keys; keys without a row are absent."""
+        found: dict[K, R] = {}
+        for some in batched(keys, MOST_KEYS):
+            rows = map(
+                keyed.row, await self.all(keyed.statement, {ANY_KEY.key: list(some), **values})
+            )
+            found.update((keyed.key(row), row) for row in rows)
+        return found
 
     async def all(self, statement: Executable, values: Any = None) -> Sequence[Any]:
         """Every row."""

@@ -84,7 +84,8 @@ async def reads(view: View) -> None:
         await queries.account_facts(view, [number])
         await queries.balance_at(view, number, now)
         await queries.balance_on(view, number, day_of(now) - 3)
-        await queries.totals(view, number, now - 30 * DAY_US, now)
+        for most in (1, 1_000):
+            await queries.period(view, number, now - 30 * DAY_US, now, most)
         await queries.lines(view, number, LineFilter(), PAGE)
         await queries.lines(view, number, LineFilter(now - 30 * DAY_US, now, True, 1, 9, "r"), PAGE)
         await queries.lines(view, number, LineFilter(), PAGE, oldest_first=True)

@@ -9,6 +9,7 @@ from guilder.core.actor import Actor
 from guilder.core.errors import Place
 from guilder.core.ownership import owns
 from guilder.core.page import Page, PageRequest, cursor_number, paginate
+from guilder.db.reader import Reader
 from guilder.db.unit_of_work import View
 from guilder.domains.accounts import repository
 from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture, at
@@ -30,13 +31,13 @@ class Account:
     balance: Balance
 
 
-async def get_account(view: View, actor: Actor, account_id: UUID) -> Account:
+async def get_account(view: Reader, actor: Actor, account_id: UUID) -> Account:
     """An account that the actor may see. Raises ``AccountNotFound`` for any other."""
     row = await get_row(view, actor, account_id)
     return Account(row, (await ledger.balances_of(view, [row.ledger_number]))[row.ledger_number])
 
 
-async def get_row(view: View, actor: Actor, account_id: UUID) -> AccountRow:
+async def get_row(view: Reader, actor: Actor, account_id: UUID) -> AccountRow:
     """The facts of an account that the actor may see. Raises ``AccountNotFound`` for any other."""
     row = await repository.account(view, actor, account_id)
     if row is None:
@@ -61,12 +62,12 @@ async def numbers_of(view: View, actor: Actor) -> list[int]:
 
 async def own_numbers(view: View, actor: Actor, numbers: Collection[int]) -> set[int]:
     """Which of some ledger numbers are accounts of the actor's own."""
-    rows = await repository.facts(view, ledger_numbers=numbers)
-    return {row.ledger_number for row in rows if owns(actor, row.owner_user_id)}
+    rows = await repository.facts(view, numbers)
+    return {number for number, row in rows.items() if owns(actor, row.owner_user_id)}
 
 
 async def get_balance_at(
-    view: View, actor: Actor, account_id: UUID, at_us: int
+    view: Reader, actor: Actor, account_id: UUID, at_us: int
 ) -> tuple[AccountRow, int]:
     """What the customer owned at an instant of booking, inclusive."""
     row = await get_row(view, actor, account_id)
@@ -74,7 +75,7 @@ async def get_balance_at(
 
 
 async def get_balance_on(
-    view: View, actor: Actor, account_id: UUID, day: int
+    view: Reader, actor: Actor, account_id: UUID, day: int
 ) -> tuple[AccountRow, int]:
     """What the customer owned at the end of a value date, given in days since 1970."""
     row = await get_row(view, actor, account_id)
@@ -88,61 +89,50 @@ class Counterparty(NamedTuple):
     account_number: str | None
     name: str
     bank_code: str | None
+    owner: UUID | None = None
 
 
-async def counterparties(
-    view: View, actor: Actor, numbers: Collection[int]
-) -> dict[int, Counterparty]:
-    """What an owner may know of the accounts on the other side, by ledger number.
+async def counterparties(view: Reader, numbers: Collection[int]) -> dict[int, Counterparty]:
+    """What anybody may know of the accounts on the other side, by ledger number; it never changes.
 
     The name that someone gave an account is theirs: others see what kind of account it is.
     """
-    facts = await ledger.account_facts(view, list(numbers))
-    ours = {row.ledger_number: row for row in await repository.facts(view, ledger_numbers=numbers)}
+    facts = await ledger.account_facts(view, numbers)
+    rows = await repository.facts(view, numbers)
     found = {}
     for number, fact in facts.items():
-        row = ours.get(number)
-        own = row is not None and owns(actor, row.owner_user_id)
+        row = rows.get(number)
+        account_number, owner = (row.account_number, row.owner_user_id) if row else (None, None)
         found[number] = Counterparty(
-            str(fact.public_id),
-            None if row is None else row.account_number,
-            row.name if row is not None and own else fact.name,
-            fact.code,
+            str(fact.public_id), account_number, fact.name, fact.code, owner
         )
     return found
 
 
-class Line(NamedTuple):
-    """One side of a transfer as the account's owner sees it, and who is on the other side."""
+async def names_of(view: Reader, numbers: Collection[int]) -> dict[int, str]:
+    """What owners call their accounts: for the owners."""
+    return await repository.own_names(view, numbers)
 
-    row: LineRow
-    counterparty: Counterparty
+
+def other_side(row: LineRow) -> int:
+    """The ledger number of the account on the other side of a line."""
+    return row.debit_account if row.delta > 0 else row.credit_account
 
 
 async def list_lines(
-    view: View,
+    view: Reader,
     actor: Actor,
     account_id: UUID,
     wanted: LineFilter,
     page: PageRequest,
     *,
     pending: bool = False,
-) -> Page[Line]:
+) -> Page[LineRow]:
     """A page of an account's lines, newest first. There are no ``pending`` ones yet."""
     row = await get_row(view, actor, account_id)
     if pending:
         return Page([], None)
-    found = await ledger.lines(view, row.ledger_number, wanted, page)
-    return Page(await _lines(view, actor, found.items), found.next_cursor)
-
-
-async def _lines(view: View, actor: Actor, rows: Sequence[LineRow]) -> list[Line]:
-    others = await counterparties(view, actor, {_other_side(row) for row in rows})
-    return [Line(row, others[_other_side(row)]) for row in rows]
-
-
-def _other_side(row: LineRow) -> int:
-    return row.transfer.debit_account if row.delta > 0 else row.transfer.credit_account
+    return await ledger.lines(view, row.ledger_number, wanted, page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +142,11 @@ class Statement:
     account: AccountRow
     month: Month
     totals: Totals
-    lines: list[Line]
+    lines: Sequence[LineRow]
     truncated: bool
 
 
-async def statement(view: View, actor: Actor, account_id: UUID, month: Month) -> Statement:
+async def statement(view: Reader, actor: Actor, account_id: UUID, month: Month) -> Statement:
     """The statement of a calendar month in UTC, by booking.
 
     Raises ``MonthInFuture``, ``MonthBeforeOpening``, or ``AccountNotFound`` as ``get_row`` does.
@@ -167,16 +157,10 @@ async def statement(view: View, actor: Actor, account_id: UUID, month: Month) ->
     if month.first < Month.of(row.created_at).first:
         raise at("month", MonthBeforeOpening, Place.QUERY)
     from_us, to_us = month.bounds
-    totals = await ledger.totals(view, row.ledger_number, from_us, to_us)
-    found = await ledger.lines(
-        view,
-        row.ledger_number,
-        LineFilter(from_us, to_us),
-        PageRequest(MAX_STATEMENT_LINES),
-        oldest_first=True,
+    totals, found = await ledger.period(
+        view, row.ledger_number, from_us, to_us, MAX_STATEMENT_LINES
     )
-    lines = await _lines(view, actor, found.items)
-    return Statement(row, month, totals, lines, found.has_more)
+    return Statement(row, month, totals, found.items, found.has_more)
 
 
 class AccountRef(NamedTuple):

@@ -1,18 +1,21 @@
 """Statements on the accounts' table. Getters take the actor.
 
-``facts`` is the exception: immutable facts for resolving both sides of a transfer, never shown to
-a caller before ownership is proven or because they are a counterparty.
+``facts`` and ``facts_by_name`` are the exception: immutable facts for resolving both sides of a
+transfer, never shown to a caller before ownership is proven or because they are a counterparty.
 """
 
 from collections.abc import Collection, Sequence
+from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from guilder.core.actor import Actor
-from guilder.core.ownership import owns
-from guilder.db.ownership import owned_by, readable_by
+from guilder.core.ownership import may_read, owns
+from guilder.db.ownership import owned_by
+from guilder.db.prepared import ANY_KEY, Keyed
+from guilder.db.reader import Reader
 from guilder.db.unit_of_work import UnitOfWork, View, insert_for_each
 from guilder.domains.accounts.models import accounts
 from guilder.domains.accounts.rules import CLOSED
@@ -40,16 +43,30 @@ async def insert_accounts(new: Sequence[tuple[UnitOfWork, AccountRow]]) -> list[
     return [AccountRow(*row) for row in await insert_for_each(accounts, rows, accounts.c.id)]
 
 
-async def account(view: View, actor: Actor, account_id: UUID) -> AccountRow | None:
+_c: Final = accounts.c
+_BY_ID: Final[Keyed[UUID, AccountRow]] = Keyed(
+    select(accounts).where(_c.id.in_(ANY_KEY)), AccountRow._make, attrgetter("id")
+)
+_BY_LEDGER_NUMBER: Final[Keyed[int, AccountRow]] = Keyed(
+    select(accounts).where(_c.ledger_number.in_(ANY_KEY)),
+    AccountRow._make,
+    attrgetter("ledger_number"),
+)
+_BY_ACCOUNT_NUMBER: Final[Keyed[str, AccountRow]] = Keyed(
+    select(accounts).where(_c.account_number.in_(ANY_KEY)),
+    AccountRow._make,
+    attrgetter("account_number"),
+)
+
+
+async def account(view: Reader, actor: Actor, account_id: UUID) -> AccountRow | None:
     """One account that the actor may see; if it is not their own, the trail tells that they did."""
-    row = await view.first(
-        select(accounts).where(accounts.c.id == account_id, readable_by(actor, _OWNER))
-    )
-    if row is None:
+    row = (await view.keyed(_BY_ID, (account_id,))).get(account_id)
+    if row is None or not may_read(actor, row.owner_user_id):
         return None
     if not owns(actor, row.owner_user_id):
         view.tell_read(actor, "account.read", row.id)
-    return AccountRow(*row)
+    return row
 
 
 async def newest_accounts(
@@ -74,19 +91,23 @@ async def close_all(uow: UnitOfWork, actor: Actor) -> None:
     await uow.execute(accounts.update().where(owned_by(actor, _OWNER)).values(status=CLOSED))
 
 
-async def facts(
-    view: View,
-    ids: Collection[UUID] = (),
-    account_numbers: Collection[str] = (),
-    ledger_numbers: Collection[int] = (),
-) -> Sequence[AccountRow]:
-    """Accounts by any of their three names, whoever owns them; one query."""
-    named = (
-        (accounts.c.id, ids),
-        (accounts.c.account_number, account_numbers),
-        (accounts.c.ledger_number, ledger_numbers),
-    )
-    wanted = [column.in_(values) for column, values in named if values]
-    if not wanted:
-        return []
-    return [AccountRow(*row) for row in await view.all(select(accounts).where(or_(*wanted)))]
+_NAMES: Final[Keyed[int, tuple[int, str]]] = Keyed(
+    select(_c.ledger_number, _c.name).where(_c.ledger_number.in_(ANY_KEY)), tuple, itemgetter(0)
+)
+
+
+async def own_names(view: Reader, numbers: Collection[int]) -> dict[int, str]:
+    """What owners call their accounts, by ledger number."""
+    return dict((await view.keyed(_NAMES, numbers)).values())
+
+
+async def facts(view: Reader, numbers: Collection[int]) -> dict[int, AccountRow]:
+    """Accounts by their ledger numbers, whoever owns them."""
+    return await view.keyed(_BY_LEDGER_NUMBER, numbers)
+
+
+async def facts_by_name(
+    view: Reader, ids: Collection[UUID], account_numbers: Collection[str]
+) -> tuple[dict[UUID, AccountRow], dict[str, AccountRow]]:
+    """Accounts by their ids and by their account numbers, whoever owns them."""
+    return await view.keyed(_BY_ID, ids), await view.keyed(_BY_ACCOUNT_NUMBER, account_numbers)

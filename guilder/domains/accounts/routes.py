@@ -51,6 +51,7 @@ from guilder.domains.accounts.schemas import (
     product_body,
     statement_body,
 )
+from guilder.domains.accounts.services import Counterparties
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.queries import LineFilter, bank_now
 from guilder.domains.ledger.services import PastReader
@@ -58,6 +59,7 @@ from guilder.domains.ledger.services import PastReader
 AccountsReader = Annotated[Actor, requires(Permission.ACCOUNTS_READ)]
 AccountsWriter = Annotated[Actor, requires(Permission.ACCOUNTS_WRITE)]
 ThePast = Annotated[PastReader, Depends(Part(PastReader))]
+TheOthers = Annotated[Counterparties, Depends(Part(Counterparties))]
 
 router = APIRouter(tags=["accounts"])
 
@@ -68,7 +70,7 @@ _NOT_FOUND: Final = refusals(AccountNotFound)
 @compressed
 async def list_products(_actor: AccountsReader, runner: TheRunner) -> Reply:
     """What kinds of accounts can be opened, and in which currencies: those of ISO 4217 today."""
-    today = day_date(day_of(await runner.view(bank_now)))
+    today = day_date(day_of(await runner.read(bank_now)))
     page = Page(list(rules.PRODUCTS.values()), None)
     return json_response(200, page_body(page, lambda product: product_body(product, today)))
 
@@ -102,7 +104,7 @@ async def list_accounts(actor: AccountsReader, runner: TheRunner, page: PageQuer
 @router.get("/accounts/{account_id}", response_model=AccountOut, responses=_NOT_FOUND)
 async def get_account(account_id: Uuid, actor: AccountsReader, runner: TheRunner) -> Reply:
     """An account with its balance: posted, held, and what is available."""
-    found = await runner.view(queries.get_account, actor, account_id)
+    found = await runner.read(queries.get_account, actor, account_id)
     return json_response(200, account_body(found))
 
 
@@ -123,14 +125,14 @@ async def get_balance(
         message = "Ask for an instant or for a date, not for both."
         raise Invalid(fields=(FieldError("on", "not_with_at", message, Place.QUERY),))
     if at is not None:
-        row, found = await past.view(at, queries.get_balance_at, actor, account_id, at)
+        row, found = await past.read(at, queries.get_balance_at, actor, account_id, at)
         return json_response(200, past_balance_body(row, found, at_us=at))
     if on is not None:
         day = day_number(on)
         end = day_start(day + 1) - 1
-        row, found = await past.view(end, queries.get_balance_on, actor, account_id, day)
+        row, found = await past.read(end, queries.get_balance_on, actor, account_id, day)
         return json_response(200, past_balance_body(row, found, on=on))
-    account = await runner.view(queries.get_account, actor, account_id)
+    account = await runner.read(queries.get_account, actor, account_id)
     return json_response(200, balance_body(account))
 
 
@@ -144,6 +146,7 @@ async def list_transactions(
     account_id: Uuid,
     actor: AccountsReader,
     past: ThePast,
+    others: TheOthers,
     cipher: TheCipher,
     page: PageQuery,
     from_: Annotated[
@@ -181,7 +184,7 @@ async def list_transactions(
     """
     credit = None if type is None else type == "credit"
     wanted = LineFilter(from_, to, credit, min_amount, max_amount, q or None)
-    found = await past.view(
+    found = await past.read(
         None if to is None else to - 1,
         queries.list_lines,
         actor,
@@ -190,7 +193,8 @@ async def list_transactions(
         page,
         pending=status == "pending",
     )
-    return json_response(200, page_body(found, lambda line: line_body(line, cipher)))
+    sides = await others.of(actor, found.items)
+    return json_response(200, page_body(found, line_body(sides, cipher)))
 
 
 @router.get(
@@ -203,6 +207,7 @@ async def get_statement(
     account_id: Uuid,
     actor: AccountsReader,
     past: ThePast,
+    others: TheOthers,
     cipher: TheCipher,
     month: Annotated[QueryMonth, Query(description="A calendar month in UTC, `YYYY-MM`.")],
 ) -> Reply:
@@ -212,5 +217,6 @@ async def get_statement(
     """
     wanted = rules.Month(month)
     last_us = wanted.bounds[1] - 1
-    found = await past.view(last_us, queries.statement, actor, account_id, wanted)
-    return json_response(200, statement_body(found, cipher))
+    found = await past.read(last_us, queries.statement, actor, account_id, wanted)
+    sides = await others.of(actor, found.lines)
+    return json_response(200, statement_body(found, sides, cipher))

@@ -1,5 +1,6 @@
 """The wire format of accounts: what is read, what is written, and how rows become bodies."""
 
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -19,13 +20,19 @@ from guilder.api.schema import (
     ResponseBody,
     Sum,
 )
-from guilder.core.clock import day_date, iso_instant
+from guilder.core.clock import iso_day, iso_instant
 from guilder.core.ids import NumberCipher
 from guilder.core.money import MAX_AMOUNT, exponent_of
-from guilder.domains.accounts.queries import MAX_STATEMENT_LINES, Account, Line, Statement
+from guilder.domains.accounts.queries import (
+    MAX_STATEMENT_LINES,
+    Account,
+    Counterparty,
+    Statement,
+    other_side,
+)
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import PRODUCTS, Product, category, line_id
-from guilder.domains.ledger.queries import Balance, value_day
+from guilder.domains.ledger.queries import Balance, LineRow, value_day
 
 _NUMBER_SCHEMA: Final = {
     "type": "string",
@@ -228,33 +235,48 @@ def past_balance_body(
     }
 
 
-def line_body(line: Line, cipher: NumberCipher) -> JsonObject:
-    """A line in its wire form. Thousands are made for a statement."""
-    row, other = line
-    transfer, credit = row.transfer, row.delta > 0
-    public_id = cipher.uuid_text(transfer.id, transfer.booked_at)
-    return {
-        "id": line_id(public_id, credit),
-        "transfer_id": public_id,
-        "type": "credit" if credit else "debit",
-        "amount": abs(row.delta),
-        "currency": transfer.asset,
-        "balance_after": row.balance_after,
-        "description": transfer.description,
-        "reference": transfer.reference,
-        "category": category(transfer.kind, other.bank_code, credit),
-        "counterparty": {
+def line_body(
+    others: Mapping[int, Counterparty], cipher: NumberCipher
+) -> Callable[[LineRow], JsonObject]:
+    """What makes lines their wire form, with ``others`` on the other side.
+
+    Thousands are made for a statement.
+    """
+    sides = {
+        number: {
             "account_id": other.account_id,
             "account_number": other.account_number,
             "name": other.name,
-        },
-        "booked_at": iso_instant(transfer.booked_at),
-        "value_on": day_date(value_day(transfer)).isoformat(),
-        "status": "posted",
+        }
+        for number, other in others.items()
     }
 
+    def body(row: LineRow) -> JsonObject:
+        credit, booked_at = row.delta > 0, row.booked_at
+        number = other_side(row)
+        public_id = cipher.uuid_text(row.transfer_id, booked_at)
+        return {
+            "id": line_id(public_id, credit),
+            "transfer_id": public_id,
+            "type": "credit" if credit else "debit",
+            "amount": abs(row.delta),
+            "currency": row.asset,
+            "balance_after": row.balance_after,
+            "description": row.description,
+            "reference": row.reference,
+            "category": category(row.kind, others[number].bank_code, credit),
+            "counterparty": sides[number],
+            "booked_at": iso_instant(booked_at),
+            "value_on": iso_day(value_day(row)),
+            "status": "posted",
+        }
 
-def statement_body(statement: Statement, cipher: NumberCipher) -> JsonObject:
+    return body
+
+
+def statement_body(
+    statement: Statement, others: Mapping[int, Counterparty], cipher: NumberCipher
+) -> JsonObject:
     """A statement in its wire form."""
     part, totals, month = _part_body(statement.account), statement.totals, statement.month
     return {
@@ -267,7 +289,7 @@ def statement_body(statement: Statement, cipher: NumberCipher) -> JsonObject:
         "total_credits": min(totals.credits, MAX_AMOUNT),
         "total_debits": min(totals.debits, MAX_AMOUNT),
         "transaction_count": totals.count,
-        "transactions": [line_body(line, cipher) for line in statement.lines],
+        "transactions": list(map(line_body(others, cipher), statement.lines)),
         "transactions_truncated": statement.truncated,
         "totals_truncated": max(totals.credits, totals.debits) > MAX_AMOUNT,
     }

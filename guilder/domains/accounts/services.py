@@ -1,15 +1,26 @@
-"""The directory of accounts: facts that never change, kept where the hot routes find them."""
+"""Facts of accounts that never change, kept where the hot routes find them."""
 
 from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
-from guilder.core.actor import SYSTEM
+from guilder.core.actor import SYSTEM, Actor
+from guilder.core.ownership import owns
 from guilder.db.run import Runner
 from guilder.domains.accounts import repository
-from guilder.domains.accounts.queries import AccountRef, bank_fact, payer_of
+from guilder.domains.accounts.queries import (
+    AccountRef,
+    Counterparty,
+    bank_fact,
+    counterparties,
+    names_of,
+    other_side,
+    payer_of,
+)
+from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import is_account_number
 from guilder.domains.ledger.commands import ContinueBankAccount, continue_bank_account
+from guilder.domains.ledger.queries import LineRow
 
 _ID_LENGTH: Final = 36
 
@@ -76,14 +87,38 @@ class AccountDirectory:
         ids = {UUID(name) for name in names if len(name) == _ID_LENGTH}
         if not numbers and not ids:
             return {}
-        rows = await self._runner.view(repository.facts, ids, numbers)
-        found = {}
-        for row in rows:
-            fact = AccountRef(
-                str(row.id), row.ledger_number, row.owner_user_id, row.currency, row.account_number
-            )
-            if row.id in ids:
-                found[fact.id] = fact
-            if row.account_number in numbers:
-                found[row.account_number] = fact
+        by_id, by_number = await self._runner.read(repository.facts_by_name, ids, numbers)
+        found = {str(row.id): _ref(row) for row in by_id.values()}
+        return found | {number: _ref(row) for number, row in by_number.items()}
+
+
+class Counterparties:
+    """Tells who is on the other side of lines, without a query once they have been seen.
+
+    Only facts that never change are kept, as in the directory; an owner's own names are looked up.
+    """
+
+    def __init__(self, runner: Runner, capacity: int = 100_000) -> None:
+        self._runner = runner
+        self._capacity = capacity
+        self._known: dict[int, Counterparty] = {}
+
+    async def of(self, actor: Actor, lines: Iterable[LineRow]) -> dict[int, Counterparty]:
+        """The other sides of some lines as the actor may see them, by ledger number."""
+        numbers, known = set(map(other_side, lines)), self._known
+        if unknown := numbers.difference(known):
+            known.update(await self._runner.read(counterparties, unknown))
+        found = {number: known[number] for number in numbers}
+        own = [number for number, one in found.items() if owns(actor, one.owner)]
+        if own:
+            for number, name in (await self._runner.read(names_of, own)).items():
+                found[number] = found[number]._replace(name=name)
+        while len(known) > self._capacity:
+            del known[next(iter(known))]
         return found
+
+
+def _ref(row: AccountRow) -> AccountRef:
+    return AccountRef(
+        str(row.id), row.ledger_number, row.owner_user_id, row.currency, row.account_number
+    )

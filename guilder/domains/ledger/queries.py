@@ -1,12 +1,14 @@
 """Reads of the ledger: balances now and at a time, lines, sums, transfers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from guilder.core.clock import day_of, day_start
 from guilder.core.ids import NumberCipher
 from guilder.core.page import Page, PageRequest, cursor_number, paginate
 from guilder.core.text import search_words
+from guilder.db.reader import Reader
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.repository import books, history
 from guilder.domains.ledger.repository.history import LineRow
@@ -64,18 +66,18 @@ class Totals:
     count: int
 
 
-async def last_booked_at(view: View) -> int | None:
+async def last_booked_at(view: Reader) -> int | None:
     """The instant of the last booking, None before the first one."""
     head = await books.head_row(view)
     return head.clock_us if head.last_no else None
 
 
-async def bank_now(view: View) -> int:
+async def bank_now(view: Reader) -> int:
     """The bank's present time: the real one moved by the bank-wide test clock."""
     return view.now_us + (await books.head_row(view)).clock_offset_us
 
 
-async def is_open(view: View, at_us: int) -> bool:
+async def is_open(view: Reader, at_us: int) -> bool:
     """Whether an instant is over, and something may still be booked at or before it."""
     head = await books.head_row(view)
     now_us = view.now_us + head.clock_offset_us
@@ -87,7 +89,7 @@ async def number_cipher(view: View) -> NumberCipher:
     return NumberCipher(await books.id_key(view))
 
 
-async def account_facts(view: View, numbers: Sequence[int]) -> dict[int, LedgerAccountRow]:
+async def account_facts(view: Reader, numbers: Collection[int]) -> dict[int, LedgerAccountRow]:
     """Immutable facts by ledger number; unknown numbers are absent."""
     return await books.account_rows(view, numbers)
 
@@ -101,7 +103,7 @@ async def bank_account(view: View, asset: str, role: str) -> int | None:
     return numbers[-1] if numbers else None
 
 
-async def balances_of(view: View, numbers: Sequence[int]) -> dict[int, Balance]:
+async def balances_of(view: Reader, numbers: Collection[int]) -> dict[int, Balance]:
     """Balances by ledger number; unknown numbers are absent. A hold whose time is over is none."""
     rows = await books.balance_rows(view, numbers)
     pending = [row.account_id for row in rows.values() if row.debits_pending or row.credits_pending]
@@ -109,13 +111,13 @@ async def balances_of(view: View, numbers: Sequence[int]) -> dict[int, Balance]:
     return {number: _balance(row, lapsed.get(number, (0, 0))) for number, row in rows.items()}
 
 
-async def balance_at(view: View, number: int, at_us: int) -> int:
+async def balance_at(view: Reader, number: int, at_us: int) -> int:
     """Credits minus debits posted on an account by an instant, inclusive, on the booking axis."""
     last = await history.number_booked_by(view, at_us + 1)
     return await history.balance_after(view, number, last)
 
 
-async def balance_on(view: View, number: int, day: int) -> int:
+async def balance_on(view: Reader, number: int, day: int) -> int:
     """Credits minus debits at the end of a value date, given in days since 1970.
 
     A transfer without a value date has that of its booking. Looks at everything known now.
@@ -125,18 +127,39 @@ async def balance_on(view: View, number: int, day: int) -> int:
     return booked + await history.value_dated(view, number, last, day)
 
 
-async def totals(view: View, number: int, from_us: int, to_us: int) -> Totals:
-    """Sums of an account's postings booked in ``from_us <= t < to_us``."""
+class Period(NamedTuple):
+    """A period of an account: its sums, and its first lines, oldest first."""
+
+    totals: Totals
+    lines: Page[LineRow]
+
+
+async def period(view: Reader, number: int, from_us: int, to_us: int, most: int) -> Period:
+    """What was booked on an account in ``from_us <= t < to_us``, ``most`` lines of it.
+
+    What is booked while it is read has later numbers, and so nothing of it is in the answer.
+    """
     before = await history.number_booked_by(view, from_us)
     until = await history.number_booked_by(view, to_us)
-    starting = await history.balance_after(view, number, before)
-    ending = await history.balance_after(view, number, until)
-    credits, debits, count = await history.totals(view, number, before, until)
-    return Totals(starting, ending, credits, debits, count)
+    page, numbers = PageRequest(most), (before, until, None)
+    lines = await _lines(view, number, LineFilter(), page, numbers, oldest_first=True)
+    if lines.has_more:
+        starting = await history.balance_after(view, number, before)
+        ending = await history.balance_after(view, number, until)
+        credits, debits, count = await history.totals(view, number, before, until)
+        return Period(Totals(starting, ending, credits, debits, count), lines)
+    rows = lines.items
+    if not rows:
+        starting = ending = await history.balance_after(view, number, before)
+    else:
+        starting, ending = rows[0].balance_after - rows[0].delta, rows[-1].balance_after
+    credits = sum(row.delta for row in rows if row.delta > 0)
+    debits = sum(-row.delta for row in rows if row.delta < 0)
+    return Period(Totals(starting, ending, credits, debits, len(rows)), lines)
 
 
 async def lines(
-    view: View,
+    view: Reader,
     number: int,
     wanted: LineFilter,
     page: PageRequest,
@@ -144,23 +167,52 @@ async def lines(
     oldest_first: bool = False,
 ) -> Page[LineRow]:
     """A page of an account's posted lines, newest first unless told otherwise."""
-    after = cursor_number(page)
-    from_no = to_no = None
+    cursor = cursor_number(page)
+    after = until = None
     if wanted.from_us is not None:
-        from_no = await history.number_booked_by(view, wanted.from_us)
+        after = await history.number_booked_by(view, wanted.from_us)
     if wanted.to_us is not None:
-        to_no = await history.number_booked_by(view, wanted.to_us)
-    statement = history.filtered_lines(
-        number,
+        until = await history.number_booked_by(view, wanted.to_us)
+    numbers = (after, until, cursor)
+    return await _lines(view, number, wanted, page, numbers, oldest_first=oldest_first)
+
+
+async def _lines(
+    view: Reader,
+    number: int,
+    wanted: LineFilter,
+    page: PageRequest,
+    numbers: tuple[int | None, int | None, int | None],
+    *,
+    oldest_first: bool,
+) -> Page[LineRow]:
+    after, until, cursor = numbers
+    least, most = wanted.min_amount, wanted.max_amount
+    words = search_words(wanted.text or "")
+    shape = history.LineShape(
+        after is not None,
+        until is not None,
         wanted.credit,
-        (wanted.min_amount, wanted.max_amount),
-        search_words(wanted.text or ""),
-        (from_no, to_no),
+        least is not None,
+        most is not None,
+        len(words),
+        cursor is not None,
+        oldest_first,
     )
-    rows = await history.line_rows(
-        view, history.paged(statement, after, page.limit + 1, page.offset, oldest_first)
+    rows = await history.lines(
+        view,
+        shape,
+        words,
+        account=number,
+        after=after,
+        until=until,
+        least=least,
+        most=most,
+        cursor=cursor,
+        count=page.limit + 1,
+        skipped=page.offset,
     )
-    return paginate(rows, page, lambda row: str(row.transfer.id))
+    return paginate(rows, page, lambda row: str(row.transfer_id))
 
 
 async def transfer(view: View, number: int) -> TransferRow | None:
@@ -191,7 +243,7 @@ async def due_holds(view: View, count: int = 500) -> list[int]:
     return await books.due_holds(view, await bank_now(view), count)
 
 
-def value_day(row: TransferRow) -> int:
+def value_day(row: TransferRow | LineRow) -> int:
     """The value date of a transfer in days since 1970: its own, or that of its booking."""
     return row.value_on if row.value_on is not None else day_of(row.booked_at)
 

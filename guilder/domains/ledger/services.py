@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Concatenate
 
+from guilder.db.reader import Reader
 from guilder.db.run import Runner
-from guilder.db.unit_of_work import View
 from guilder.domains.ledger import queries
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.rules.state import Unit
@@ -23,10 +23,10 @@ class PastReader:
         self._runner = runner
         self._poster = poster
 
-    async def view[T, **P](
+    async def read[T, **P](
         self,
         until_us: int | None,
-        query: Callable[Concatenate[View, P], Awaitable[T]],
+        query: Callable[Concatenate[Reader, P], Awaitable[T]],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
@@ -35,13 +35,14 @@ class PastReader:
         Nothing is closed for an instant still to come, nor for a caller whom the query refuses.
         """
 
-        async def look(view: View) -> tuple[T, bool]:
-            found = await query(view, *args, **kwargs)
-            return found, until_us is not None and await queries.is_open(view, until_us)
+        async def look(view: Reader) -> tuple[T, bool]:
+            # Asked first: what is closed now is closed for every later statement, too.
+            is_open = until_us is not None and await queries.is_open(view, until_us)
+            return await query(view, *args, **kwargs), is_open
 
-        found, is_open = await self._runner.view(look)
+        found, is_open = await self._runner.read(look)
         if is_open:
             assert until_us is not None
             await self._poster.submit(Unit([], closes_us=until_us))
-            found, _ = await self._runner.view(look)
+            found, _ = await self._runner.read(look)
         return found

@@ -7,14 +7,15 @@ import pytest
 from guilder.core.actor import SYSTEM, Actor
 from guilder.core.clock import FixedClock
 from guilder.db.engine import Database
+from guilder.db.reader import Reader
 from guilder.db.run import Runner
-from guilder.db.unit_of_work import View
 from guilder.domains.accounts import queries
 from guilder.domains.accounts.errors import MonthBeforeOpening, MonthInFuture
+from guilder.domains.accounts.models import accounts
 from guilder.domains.accounts.queries import Statement
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import Month
-from guilder.domains.accounts.services import AccountDirectory
+from guilder.domains.accounts.services import AccountDirectory, Counterparties
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.queries import bank_account
@@ -27,15 +28,18 @@ MAY = Month.of(APRIL.bounds[1])
 
 
 class CountingRunner(Runner):
-    """Counts the views that are opened."""
+    """Counts the light reads."""
 
-    views = 0
+    reads = 0
 
-    async def view[T, **P](
-        self, query: Callable[Concatenate[View, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    async def read[T, **P](
+        self,
+        query: Callable[Concatenate[Reader, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        self.views += 1
-        return await super().view(query, *args, **kwargs)
+        self.reads += 1
+        return await super().read(query, *args, **kwargs)
 
 
 @dataclass
@@ -89,8 +93,8 @@ async def test_statements_divide_time_at_the_microsecond(bank: Bank) -> None:
     await bank.post(account.ledger_number, other.ledger_number, 50)
     await bank.post(other.ledger_number, account.ledger_number, 7)
     march, april = [await bank.statement(account, month) for month in (MARCH, APRIL)]
-    assert [abs(line.row.delta) for line in march.lines] == [1_000, 300]
-    assert [abs(line.row.delta) for line in april.lines] == [50, 7]
+    assert [abs(line.delta) for line in march.lines] == [1_000, 300]
+    assert [abs(line.delta) for line in april.lines] == [50, 7]
     assert (march.totals.starting, march.totals.ending) == (0, 700)
     assert (march.totals.credits, march.totals.debits, march.totals.count) == (1_000, 300, 2)
     assert (april.totals.starting, april.totals.ending) == (700, 657)
@@ -130,7 +134,7 @@ async def test_a_long_statement_is_cut_but_not_its_sums(
         await bank.deposit(account, amount)
     statement = await bank.statement(account, MARCH)
     assert statement.truncated
-    assert [abs(line.row.delta) for line in statement.lines] == [1, 2, 3]
+    assert [abs(line.delta) for line in statement.lines] == [1, 2, 3]
     assert (statement.totals.credits, statement.totals.count) == (10, 4)
 
 
@@ -147,14 +151,14 @@ async def test_the_directory_asks_once_for_all_that_it_does_not_know(bank: Bank)
     accounts = [await bank.open() for _ in range(3)]
     directory = AccountDirectory(bank.runner)
     names = [str(row.id) for row in accounts] + [accounts[0].account_number]
-    before = bank.runner.views
+    before = bank.runner.reads
     found = await directory.resolve(names)
-    assert bank.runner.views == before + 1
+    assert bank.runner.reads == before + 1
     assert found.keys() == set(names)
     assert found[names[3]] == found[names[0]]
     assert [found[name].number for name in names[:3]] == [row.ledger_number for row in accounts]
     assert await directory.resolve(names) == found
-    assert bank.runner.views == before + 1
+    assert bank.runner.reads == before + 1
     fact = directory.known(names[1])
     assert fact is not None
     assert (fact.owner, fact.currency) == (bank.owner.user_id, "USD")
@@ -164,9 +168,9 @@ async def test_the_directory_does_not_find_what_is_not_there(bank: Bank) -> None
     account = await bank.open()
     directory = AccountDirectory(bank.runner)
     wrong = account.account_number[:-1] + str((int(account.account_number[-1]) + 1) % 10)
-    before = bank.runner.views
+    before = bank.runner.reads
     assert await directory.resolve([wrong]) == {}
-    assert bank.runner.views == before  # a check digit that does not fit needs no query
+    assert bank.runner.reads == before  # a check digit that does not fit needs no query
     missing = "01999999-0000-7000-8000-000000000001"
     assert await directory.resolve([missing, str(account.id)]) == await directory.resolve(
         [str(account.id)]
@@ -199,3 +203,25 @@ async def test_the_directory_knows_the_banks_own_accounts(bank: Bank) -> None:
     assert (fact.number, fact.owner) == (await bank.settlement(), None)
     # Nobody can name it as a payer or a payee.
     assert await directory.resolve([fact.id]) == {}
+
+
+async def test_counterparties_are_asked_for_once_and_own_names_each_time(bank: Bank) -> None:
+    mine, other = await bank.open(), await bank.open()
+    stranger = await an_owner(bank.runner, "stranger@example.test")
+    await bank.deposit(mine, 1_000)
+    await bank.post(mine.ledger_number, other.ledger_number, 300)
+    lines = (await bank.statement(mine, MARCH)).lines
+    known = Counterparties(bank.runner, capacity=2)
+    before = bank.runner.reads
+    found = await known.of(bank.owner, lines)
+    settlement = found.pop(await bank.settlement())
+    assert (settlement.account_number, settlement.bank_code) == (None, "USD.settlement")
+    assert found[other.ledger_number].account_number == other.account_number
+    assert bank.runner.reads == before + 2
+    async with bank.runner.database.begin() as connection:
+        await connection.execute(accounts.update().values(name="Holidays"))
+    assert (await known.of(bank.owner, lines))[other.ledger_number].name == "Holidays"
+    assert bank.runner.reads == before + 3
+    seen = (await known.of(stranger, lines))[other.ledger_number]
+    assert (seen.name, bank.runner.reads) == ("Checking account", before + 3)
+    assert len(known._known) == 2

@@ -18,7 +18,7 @@ from guilder.domains.ledger.commands import (
     open_ledger_account,
     set_flags,
 )
-from guilder.domains.ledger.queries import Balance
+from guilder.domains.ledger.queries import Balance, Totals
 from guilder.domains.ledger.rules.state import AccountFlag, Posting, PostingResult, Unit
 from tests.db import owner
 from tests.domains.ledger.desk import NOW
@@ -100,6 +100,14 @@ class Branch:
     ) -> T:
         """The answer to a query."""
         return await self.runner.view(lambda view: query(view, *args, **more))
+
+    async def totals(self, number: int, from_us: int, to_us: int) -> Totals:
+        """The sums of a period: the same, whether all its lines are asked for or one."""
+        whole = await self.ask(queries.period, number, from_us, to_us, 1_000)
+        cut = await self.ask(queries.period, number, from_us, to_us, 1)
+        assert cut.totals == whole.totals
+        assert not whole.lines.has_more
+        return whole.totals
 
     async def balance(self, number: int) -> Balance:
         return (await self.ask(queries.balances_of, [number]))[number]

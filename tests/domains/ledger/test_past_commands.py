@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from guilder.core.clock import SECOND_US
-from guilder.db.unit_of_work import View
+from guilder.db.reader import Reader
 from guilder.domains.ledger import queries
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.poster import Poster
@@ -35,11 +35,11 @@ async def test_a_process_whose_clock_is_behind_books_later_than_what_was_answere
     alice = await branch.open(1_000)
     branch.clock.advance(seconds=10)
     at_us = branch.clock.at_us
-    assert await past.view(at_us, queries.balance_at, alice, at_us) == 1_000
+    assert await past.read(at_us, queries.balance_at, alice, at_us) == 1_000
     sister.clock.advance(seconds=3)
     (late,) = await sister.post(pay(alice, branch.settlement, 400))
     assert late.booked_at > at_us
-    assert await past.view(at_us, queries.balance_at, alice, at_us) == 1_000
+    assert await past.read(at_us, queries.balance_at, alice, at_us) == 1_000
     assert await branch.posted(alice) == [600]
 
 
@@ -53,7 +53,7 @@ async def test_a_batch_in_flight_is_waited_for(branch: Branch, past: PastReader)
     await gate.has_been_reached()  # it has its instant, and nobody sees it
     branch.clock.advance(seconds=1)
     at_us = branch.clock.at_us
-    asked = asyncio.create_task(past.view(at_us, queries.balance_at, alice, at_us))
+    asked = asyncio.create_task(past.read(at_us, queries.balance_at, alice, at_us))
     await asyncio.sleep(0.2)
     assert not asked.done()
     gate.opened.set()
@@ -68,26 +68,26 @@ async def test_what_is_closed_needs_no_batch(branch: Branch, past: PastReader) -
     branch.clock.advance(seconds=10)
     at_us = branch.clock.at_us
     assert await branch.ask(queries.is_open, at_us)
-    await past.view(at_us, queries.balance_at, alice, at_us)
+    await past.read(at_us, queries.balance_at, alice, at_us)
     for closed in (booked_at, at_us - 1, at_us):
         assert not await branch.ask(queries.is_open, closed)
     for to_come in (at_us + 1, at_us + 10 * SECOND_US):
         assert not await branch.ask(queries.is_open, to_come)
     before = await branch.rows("SELECT closed_us, clock_us, last_no FROM ledger_head")
     for never in (None, at_us, at_us + 10 * SECOND_US):
-        await past.view(never, queries.balance_at, alice, at_us)
+        await past.read(never, queries.balance_at, alice, at_us)
     assert await branch.rows("SELECT closed_us, clock_us, last_no FROM ledger_head") == before
     assert (await branch.runner.view(verify_ledger)).broken is None
 
 
 async def test_who_is_refused_closes_nothing(branch: Branch, past: PastReader) -> None:
-    async def refused(_view: View) -> None:
+    async def refused(_reader: Reader) -> None:
         raise AccountNotFound()
 
     branch.clock.advance(seconds=10)
     before = await branch.rows("SELECT closed_us FROM ledger_head")
     with pytest.raises(AccountNotFound):
-        await past.view(branch.clock.at_us, refused)
+        await past.read(branch.clock.at_us, refused)
     assert await branch.rows("SELECT closed_us FROM ledger_head") == before
 
 
@@ -125,7 +125,7 @@ async def test_an_instant_whose_closing_may_not_have_committed_is_closed_again(
     poster.start()
     branch.clock.advance(seconds=10)
     at_us = branch.clock.at_us
-    await PastReader(branch.runner, poster).view(at_us, queries.balance_at, 1, at_us)
+    await PastReader(branch.runner, poster).read(at_us, queries.balance_at, 1, at_us)
     assert not await branch.ask(queries.is_open, at_us)
     assert tap.errors == []
     await poster.stop()

@@ -102,7 +102,7 @@ async def test_the_sums_of_a_period_add_up_from_its_own_beginning(
         for to_us in [bound for bound in bounds if bound >= from_us]:
             deltas = [delta for at, _, delta in moved if from_us <= at < to_us]
             starting = sum(delta for at, _, delta in moved if at < from_us)
-            found = await branch.ask(queries.totals, alice, from_us, to_us)
+            found = await branch.totals(alice, from_us, to_us)
             assert found == Totals(
                 starting,
                 starting + sum(deltas),
@@ -114,9 +114,9 @@ async def test_the_sums_of_a_period_add_up_from_its_own_beginning(
 
 
 async def test_a_period_before_and_after_all_history_is_empty(branch: Branch, alice: int) -> None:
-    found = await branch.ask(queries.totals, alice, 0, 10)
+    found = await branch.totals(alice, 0, 10)
     assert found == Totals(0, 0, 0, 0, 0)
-    found = await branch.ask(queries.totals, alice, NOW * 2, NOW * 3)
+    found = await branch.totals(alice, NOW * 2, NOW * 3)
     assert (found.starting, found.ending, found.count) == (found.ending, found.starting, 0)
     assert found.starting != 0
 

@@ -323,11 +323,9 @@ async def test_statement_debits_are_not_zero(branch: Branch) -> None:
     alice, bob = await branch.open(100), await branch.open()
     await branch.said(pay(alice, bob, 30), pay(alice, bob, 12), pay(bob, alice, 5))
     period = (NOW, NOW + DAY_US)
-    assert await branch.ask(queries.totals, alice, *period) == Totals(0, 63, 105, 42, 4)
-    assert await branch.ask(queries.totals, bob, *period) == Totals(0, 37, 42, 5, 3)
-    assert await branch.ask(queries.totals, branch.settlement, *period) == Totals(
-        0, -100, 0, 100, 1
-    )
+    assert await branch.totals(alice, *period) == Totals(0, 63, 105, 42, 4)
+    assert await branch.totals(bob, *period) == Totals(0, 37, 42, 5, 3)
+    assert await branch.totals(branch.settlement, *period) == Totals(0, -100, 0, 100, 1)
 
 
 async def test_opening_balance_is_not_computed_back_from_today(branch: Branch) -> None:
@@ -337,11 +335,11 @@ async def test_opening_balance_is_not_computed_back_from_today(branch: Branch) -
     first = NOW + 20 * DAY_US
     await branch.said(pay(alice, bob, 300), hold(alice, bob, 50))
     period = (first, NOW + 40 * DAY_US)
-    statement = await branch.ask(queries.totals, alice, *period)
+    statement = await branch.totals(alice, *period)
     assert statement == Totals(1_000, 700, 0, 300, 1)
     branch.clock.advance(days=31)
     await branch.said(
         pay(alice, bob, 200), pay(bob, alice, 450), pay(alice, bob, 7, value_on=first // DAY_US)
     )
-    assert await branch.ask(queries.totals, alice, *period) == statement
+    assert await branch.totals(alice, *period) == statement
     assert await branch.posted(alice) == [943]

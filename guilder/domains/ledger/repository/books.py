@@ -1,11 +1,23 @@
 """Accounts, balances, bounds, limits, holds and the head."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 
 from guilder.db.base import Big
+from guilder.db.prepared import ANY_KEY, Keyed, Prepared
+from guilder.db.reader import Reader
 from guilder.db.unit_of_work import UnitOfWork, View, insert_for_each
 from guilder.domains.ledger.models import (
     balances,
@@ -61,11 +73,14 @@ async def update_head(uow: UnitOfWork, values: Mapping[str, int]) -> None:
     await uow.execute(head.update().where(head.c.lane == 0).values(**values))
 
 
-async def head_row(view: View) -> HeadRow:
+_HEAD_ROW: Final = Prepared(_HEAD, HeadRow._make)
+
+
+async def head_row(view: Reader) -> HeadRow:
     """The head without a lock."""
-    row = await view.first(_HEAD)
+    row = await view.row(_HEAD_ROW)
     assert row is not None
-    return HeadRow(*row)
+    return row
 
 
 async def id_key(view: View) -> bytes:
@@ -124,19 +139,29 @@ async def bank_accounts(view: View, asset: str, role: str) -> list[int]:
             return numbers
 
 
-async def account_rows(view: View, numbers: Sequence[int]) -> dict[int, LedgerAccountRow]:
+_ACCOUNTS: Final = Keyed(
+    select(ledger_accounts).where(ledger_accounts.c.id.in_(ANY_KEY)),
+    LedgerAccountRow._make,
+    attrgetter("id"),
+)
+_BALANCES: Final = Keyed(
+    select(balances).where(balances.c.account_id.in_(ANY_KEY)),
+    BalanceRow._make,
+    attrgetter("account_id"),
+)
+
+
+async def account_rows(view: Reader, numbers: Collection[int]) -> dict[int, LedgerAccountRow]:
     """Facts of the accounts that exist."""
-    rows = await view.all(select(ledger_accounts).where(ledger_accounts.c.id.in_(numbers)))
-    return {row.id: LedgerAccountRow(*row) for row in rows}
+    return await view.keyed(_ACCOUNTS, numbers)
 
 
-async def balance_rows(view: View, numbers: Sequence[int]) -> dict[int, BalanceRow]:
+async def balance_rows(view: Reader, numbers: Collection[int]) -> dict[int, BalanceRow]:
     """Balances of the accounts that exist."""
-    rows = await view.all(select(balances).where(balances.c.account_id.in_(numbers)))
-    return {row.account_id: BalanceRow(*row) for row in rows}
+    return await view.keyed(_BALANCES, numbers)
 
 
-async def balance_row(view: View, number: int) -> BalanceRow | None:
+async def balance_row(view: Reader, number: int) -> BalanceRow | None:
     """One account's balance."""
     return (await balance_rows(view, [number])).get(number)
 
@@ -168,21 +193,36 @@ async def set_limit(
     return left > 0
 
 
-async def lapsed(view: View, numbers: Sequence[int], now_us: int) -> dict[int, tuple[int, int]]:
-    """Of some accounts, what stands as held and as coming in though its time is over."""
+def _due(now_us: ColumnElement[int] | int) -> tuple[ColumnElement[bool], ...]:
+    """Open, and its time has come; said as the index says it."""
+    c = holds.c
+    return c.state == literal_column("0"), c.expires_at.is_not(None), c.expires_at <= now_us
+
+
+def _lapsed() -> Keyed[int, Any]:
     c, t = holds.c, transfers.c
-    rows = await view.all(
-        select(t.debit_account, t.credit_account, c.remaining)
-        .join(transfers, t.id == c.id)
-        .where(*_due(now_us), or_(t.debit_account.in_(numbers), t.credit_account.in_(numbers)))
-    )
-    found: dict[int, tuple[int, int]] = {}
-    for debit, credit, remaining in rows:
-        out, into = found.get(debit, (0, 0))
-        found[debit] = out + remaining, into
-        out, into = found.get(credit, (0, 0))
-        found[credit] = out, into + remaining
-    return found
+    due = _due(bindparam("now"))
+    held, none = c.remaining.label("held"), literal_column("0", Big)
+    joined = transfers.c.id == c.id
+    sides = union_all(
+        select(t.debit_account.label("account"), held, none.label("coming"))
+        .join(transfers, joined)
+        .where(*due, t.debit_account.in_(ANY_KEY)),
+        select(t.credit_account, none, held).join(transfers, joined)
+        .where(*due, t.credit_account.in_(ANY_KEY)),
+    ).subquery()  # fmt: skip
+    account = sides.c.account
+    sums = func.sum(sides.c.held), func.sum(sides.c.coming)
+    return Keyed(select(account, *sums).group_by(account), tuple, itemgetter(0))
+
+
+_LAPSED: Final = _lapsed()
+
+
+async def lapsed(view: Reader, numbers: Collection[int], now_us: int) -> dict[int, tuple[int, int]]:
+    """Of some accounts, what stands as held and as coming in though its time is over."""
+    found = await view.keyed(_LAPSED, numbers, now=now_us)
+    return {number: (int(held), int(coming)) for number, held, coming in found.values()}
 
 
 async def due_holds(view: View, now_us: int, count: int) -> list[int]:
@@ -190,9 +230,3 @@ async def due_holds(view: View, now_us: int, count: int) -> list[int]:
     c = holds.c
     rows = await view.all(select(c.id).where(*_due(now_us)).order_by(c.expires_at).limit(count))
     return [row.id for row in rows]
-
-
-def _due(now_us: int) -> tuple[ColumnElement[bool], ...]:
-    """Open, and its time has come; said as the index says it."""
-    c = holds.c
-    return c.state == literal_column("0"), c.expires_at.is_not(None), c.expires_at <= now_us

@@ -1,11 +1,26 @@
 """History: lines, transfers, sums, and which number an instant falls on."""
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import batched
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    select,
+    union_all,
+)
 
+from guilder.db.base import Big
+from guilder.db.prepared import Prepared
+from guilder.db.reader import Reader
 from guilder.db.unit_of_work import View
 from guilder.domains.ledger.models import (
     batches,
@@ -24,66 +39,63 @@ _HALF: Final = 1 << 32
 
 
 class LineRow(NamedTuple):
-    """An account's side of a transfer: the entry and the transfer's facts."""
+    """An account's side of a transfer: of the entry, and of the transfer's facts."""
 
     delta: int
     balance_after: int
-    version: int
-    transfer: TransferRow
+    transfer_id: int
+    kind: int
+    debit_account: int
+    credit_account: int
+    amount: int
+    booked_at: int
+    asset: str
+    value_on: int | None
+    description: str | None
+    reference: str | None
 
 
-_OF_ENTRY: Final = LineRow._fields[:-1]
+_OF_ENTRY: Final = ("delta", "balance_after", "transfer_id")
 
 
-async def number_booked_by(view: View, before_us: int) -> int:
-    """The last transfer booked before an instant, 0 when there is none.
-
-    The batch is found by its index, the transfer inside it by number.
-    """
-    batch = await view.first(
+def _number_booked_by() -> Select[Any]:
+    """The batch is found by its index, the transfer inside it by number."""
+    before, c = bindparam("before", type_=Big), transfers.c
+    batch = (
         select(batches.c.first_no, batches.c.last_no)
-        .where(batches.c.first_booked_at < before_us)
+        .where(batches.c.first_booked_at < before)
         .order_by(batches.c.first_booked_at.desc())
         .limit(1)
+        .subquery()
     )
-    if batch is None:
-        return 0
-    c = transfers.c
-    number: int = await view.scalar(
-        select(func.max(c.id)).where(
-            c.id.between(batch.first_no, batch.last_no), c.booked_at < before_us
-        )
-    )
-    return number
+    inside = c.id.between(batch.c.first_no, batch.c.last_no), c.booked_at < before
+    return select(select(func.max(c.id)).where(*inside).scalar_subquery()).select_from(batch)
 
 
-async def balance_after(view: View, account: int, number: int) -> int:
+_NUMBER_BOOKED_BY: Final = Prepared(_number_booked_by(), itemgetter(0))
+
+
+async def number_booked_by(view: Reader, before_us: int) -> int:
+    """The last transfer booked before an instant, 0 when there is none."""
+    number: int | None = await view.row(_NUMBER_BOOKED_BY, before=before_us)
+    return number or 0
+
+
+_ACCOUNT: Final[ColumnElement[bool]] = entries.c.account_id == bindparam("account")
+_UNTIL: Final[ColumnElement[bool]] = entries.c.transfer_id <= bindparam("until")
+_BALANCE_AFTER: Final = Prepared(
+    select(entries.c.balance_after)
+    .where(_ACCOUNT, _UNTIL)
+    .order_by(entries.c.transfer_id.desc())
+    .limit(1),
+    itemgetter(0),
+)
+
+
+async def balance_after(view: Reader, account: int, number: int) -> int:
     """Credits minus debits of an account after transfer ``number``, 0 before its first entry."""
-    c = entries.c
-    found: int | None = await view.scalar(
-        select(c.balance_after)
-        .where(c.account_id == account, c.transfer_id <= number)
-        .order_by(c.transfer_id.desc())
-        .limit(1)
-    )
+    found: int | None = await view.row(_BALANCE_AFTER, account=account, until=number)
     return found or 0
-
-
-async def value_dated(view: View, account: int, number: int, day: int) -> int:
-    """What value dates move across the end of ``day``: added to the balance booked by then.
-
-    Entries booked later with a value date by then count, entries booked by then with a later
-    value date do not. Only entries with a value date of their own are looked at.
-    """
-    c = entries.c
-    late = and_(c.transfer_id > number, c.value_on <= day)
-    early = and_(c.transfer_id <= number, c.value_on > day)
-    moved = case((late, c.delta), (early, -c.delta), else_=0)
-    row = await view.first(
-        select(*_sum(moved)).where(c.account_id == account, c.value_on.is_not(None))
-    )
-    assert row is not None
-    return _whole(*row)
 
 
 def _sum(number: ColumnElement[int]) -> tuple[ColumnElement[int], ColumnElement[int]]:
@@ -96,78 +108,104 @@ def _whole(upper: int, lower: int) -> int:
     return int(upper) * _HALF + int(lower)
 
 
-def lines(account: int) -> Select[Any]:
-    """An account's lines with their transfers; without holds and releases, which move nothing."""
-    return (
-        select(*[entries.c[name] for name in _OF_ENTRY], *transfers.c)
-        .join(transfers, transfers.c.id == entries.c.transfer_id)
-        .where(entries.c.account_id == account, entries.c.delta != 0)
-    )
+def _value_dated() -> Select[*tuple[Any, ...]]:
+    c, number, day = entries.c, bindparam("number", type_=Big), bindparam("day", type_=Integer)
+    late = and_(c.transfer_id > number, c.value_on <= day)
+    early = and_(c.transfer_id <= number, c.value_on > day)
+    moved = case((late, c.delta), (early, -c.delta), else_=0)
+    return select(*_sum(moved)).where(_ACCOUNT, c.value_on.is_not(None))
 
 
-def filtered_lines(
-    account: int,
-    credit: bool | None,
-    amounts: tuple[int | None, int | None],
-    words: Sequence[str],
-    numbers: tuple[int | None, int | None],
-) -> Select[Any]:
-    """``lines`` narrowed by side, amount, words and a range of transfer numbers (after, until).
+_VALUE_DATED: Final = Prepared(_value_dated(), tuple)
 
-    Every one of the ``words`` (``guilder.core.text.search_words``) has to be there.
+
+async def value_dated(view: Reader, account: int, number: int, day: int) -> int:
+    """What value dates move across the end of ``day``: added to the balance booked by then.
+
+    Entries booked later with a value date by then count, entries booked by then with a later
+    value date do not. Only entries with a value date of their own are looked at.
     """
-    statement = lines(account)
-    after, until = numbers
-    if after is not None:
-        statement = statement.where(entries.c.transfer_id > after)
-    if until is not None:
-        statement = statement.where(entries.c.transfer_id <= until)
-    if credit is not None:
-        statement = statement.where(entries.c.delta > 0 if credit else entries.c.delta < 0)
-    if amounts[0] is not None:
-        statement = statement.where(transfers.c.amount >= amounts[0])
-    if amounts[1] is not None:
-        statement = statement.where(transfers.c.amount <= amounts[1])
-    if words:
-        statement = statement.join(search, search.c.transfer_id == transfers.c.id)
-        for word in words:
-            statement = statement.where(search.c.folded.contains(word, autoescape=True))
-    return statement
+    row = await view.row(_VALUE_DATED, account=account, number=number, day=day)
+    assert row is not None
+    return _whole(*row)
 
 
-def paged(
-    statement: Select[Any], after: int | None, count: int, offset: int, oldest_first: bool
-) -> Select[Any]:
-    """One page of a statement made from ``lines``, on from the transfer number ``after``."""
-    c = entries.c.transfer_id
-    if after is not None:
-        statement = statement.where(c > after if oldest_first else c < after)
-    order = c.asc() if oldest_first else c.desc()
-    return statement.order_by(order).limit(count).offset(offset)
+class LineShape(NamedTuple):
+    """What a page of lines is narrowed by, and its order; ``words`` are counted.
+
+    Each is a parameter of the statement by its name, words are ``word0`` and so on.
+    """
+
+    after: bool
+    until: bool
+    credit: bool | None
+    least: bool
+    most: bool
+    words: int
+    cursor: bool
+    oldest_first: bool
 
 
-async def line_rows(view: View, statement: Select[Any]) -> list[LineRow]:
-    """Run a statement made from ``lines``."""
-    return [
-        LineRow(row[0], row[1], row[2], TransferRow(*row[3:])) for row in await view.all(statement)
-    ]
-
-
-async def totals(view: View, account: int, after: int, until: int) -> tuple[int, int, int]:
-    """Credits, debits and number of lines of an account in transfers ``after < n <= until``."""
-    c = entries.c
-    row = await view.first(
-        select(
-            *_sum(case((c.delta > 0, c.delta), else_=0)),
-            *_sum(case((c.delta < 0, -c.delta), else_=0)),
-            func.count(),
-        ).where(
-            c.account_id == account,
-            c.transfer_id > after,
-            c.transfer_id <= until,
-            c.delta != 0,
+@cache
+def _lines(shape: LineShape) -> Prepared[LineRow]:
+    """Lines with their transfers; without holds and releases, which move nothing."""
+    e, t = entries.c, transfers.c
+    columns = [e[name] if name in _OF_ENTRY else t[name] for name in LineRow._fields]
+    statement = select(*columns).join(transfers, t.id == e.transfer_id).where(_ACCOUNT)
+    if shape.credit is None:
+        statement = statement.where(e.delta != 0)
+    else:
+        statement = statement.where(e.delta > 0 if shape.credit else e.delta < 0)
+    if shape.after:
+        statement = statement.where(e.transfer_id > bindparam("after"))
+    if shape.until:
+        statement = statement.where(_UNTIL)
+    if shape.least:
+        statement = statement.where(t.amount >= bindparam("least"))
+    if shape.most:
+        statement = statement.where(t.amount <= bindparam("most"))
+    if shape.words:
+        statement = statement.join(search, search.c.transfer_id == t.id)
+        for place in range(shape.words):
+            statement = statement.where(search.c.folded.like(bindparam(f"word{place}"), escape="/"))
+    if shape.cursor:
+        going_on = bindparam("cursor", type_=Big)
+        statement = statement.where(
+            e.transfer_id > going_on if shape.oldest_first else e.transfer_id < going_on
         )
-    )
+    order = e.transfer_id.asc() if shape.oldest_first else e.transfer_id.desc()
+    paged = statement.order_by(order).limit(bindparam("count")).offset(bindparam("skipped"))
+    return Prepared(paged, LineRow._make)
+
+
+async def lines(
+    view: Reader, shape: LineShape, words: Sequence[str], **values: int | None
+) -> list[LineRow]:
+    """Lines of a shape; every one of the ``words`` (``search_words``) has to be there."""
+    patterns = {f"word{place}": _containing(word) for place, word in enumerate(words)}
+    return await view.rows(_lines(shape), **values, **patterns)
+
+
+def _containing(word: str) -> str:
+    escaped = word.replace("/", "//").replace("%", "/%").replace("_", "/_")
+    return f"%{escaped}%"
+
+
+def _totals() -> Select[*tuple[Any, ...]]:
+    c = entries.c
+    return select(
+        *_sum(case((c.delta > 0, c.delta), else_=0)),
+        *_sum(case((c.delta < 0, -c.delta), else_=0)),
+        func.count(),
+    ).where(_ACCOUNT, c.transfer_id > bindparam("after"), _UNTIL, c.delta != 0)
+
+
+_TOTALS: Final = Prepared(_totals(), tuple)
+
+
+async def totals(view: Reader, account: int, after: int, until: int) -> tuple[int, int, int]:
+    """Credits, debits and number of lines of an account in transfers ``after < n <= until``."""
+    row = await view.row(_TOTALS, account=account, after=after, until=until)
     assert row is not None
     return _whole(row[0], row[1]), _whole(row[2], row[3]), int(row[4])
 

@@ -1,0 +1,195 @@
+"""Sources of light reads: SQLite within the event loop's own thread, PostgreSQL in one round trip.
+
+On SQLite a look-up takes less than the way to another thread and back. What turns out to be longer
+is stopped and done there: no statement holds the loop for more than some milliseconds.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import Dialect
+
+from guilder.db.prepared import MOST_KEYS, Compiled, Keyed
+
+STEPS_AT_ONCE: Final = 50_000
+"""Instructions of SQLite's machine that a statement may take in the loop: 2 to 4 ms."""
+_THREADS: Final = 4
+_LATER: Final = {sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+POSTGRES_CONNECTIONS: Final = 4
+ACQUIRE_SECONDS: Final = 5.0
+"""How long PostgreSQL may take to give a connection, and to answer a look-up by keys."""
+_GONE: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+)
+
+
+class SqliteSource:
+    """Light reads of an SQLite database; ``connect`` opens a connection that cannot write."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], dialect: Dialect) -> None:
+        self.dialect = dialect
+        self._connect = connect
+        self._here: sqlite3.Connection | None = None
+        self._opening = asyncio.Lock()
+        self._there = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def fetch(self, statement: Compiled, arguments: Sequence[Any]) -> list[Any]:
+        """What is found, here and now or by a thread."""
+        here = self._here or await self._open_here()
+        try:
+            return here.execute(statement.sql, arguments).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _LATER:
+                raise
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, "sqlite reads")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._slow, statement.sql, arguments)
+
+    async def keyed[K, R](
+        self, keyed: Keyed[K, R], keys: Sequence[K], values: dict[str, Any]
+    ) -> dict[K, R]:
+        """The rows of some keys."""
+        statement, arguments = keyed.on(self.dialect, keys, values)
+        return keyed.found(statement, await self.fetch(statement, arguments))
+
+    async def _open_here(self) -> sqlite3.Connection:
+        """The loop's own connection, which waits for nobody; to be opened it may have to."""
+        async with self._opening:
+            if self._here is None:
+                opened = await asyncio.to_thread(self._connect)
+                opened.execute("PRAGMA busy_timeout=0")
+                opened.set_progress_handler(lambda: 1, STEPS_AT_ONCE)
+                self._here = opened
+            return self._here
+
+    def _slow(self, sql: str, arguments: Sequence[Any]) -> list[Any]:
+        connection: sqlite3.Connection | None = getattr(self._there, "connection", None)
+        if connection is None:
+            connection = self._there.connection = self._connect()
+            self._opened.append(connection)
+        return connection.execute(sql, arguments).fetchall()
+
+    async def close(self) -> None:
+        """Close every connection, once what runs is done."""
+        if self._threads is not None:
+            await asyncio.to_thread(self._threads.shutdown)
+        for connection in (*self._opened, *([self._here] if self._here else [])):
+            connection.close()
+        self._here, self._threads, self._there = None, None, threading.local()
+        self._opened.clear()
+
+
+class PostgresSource:
+    """Light reads of a PostgreSQL database; ``connect`` opens a connection that cannot write."""
+
+    def __init__(self, connect: Callable[..., Any], dialect: Dialect) -> None:
+        self.dialect = dialect
+        self._connect = connect
+        self._pool: Any = None
+        self._gatherings: dict[object, _Gathering[Any, Any]] = {}
+
+    async def fetch(
+        self, statement: Compiled, arguments: Sequence[Any], seconds: float | None = None
+    ) -> list[Any]:
+        """What the server finds; a connection that it has ended meanwhile is replaced once."""
+        try:
+            return await self._fetch(statement.sql, arguments, seconds)
+        except _GONE:
+            return await self._fetch(statement.sql, arguments, seconds)
+
+    async def keyed[K, R](
+        self, keyed: Keyed[K, R], keys: Sequence[K], values: dict[str, Any]
+    ) -> dict[K, R]:
+        """The rows of some keys; by keys alone, together with what others want at the same time."""
+        if values:
+            statement, arguments = keyed.on(self.dialect, keys, values)
+            return keyed.found(statement, await self.fetch(statement, arguments))
+        gathering = self._gatherings.get(keyed)
+        if gathering is None:
+            gathering = self._gatherings[keyed] = _Gathering(self, keyed)
+        return await gathering.ask(keys)
+
+    async def _fetch(self, sql: str, arguments: Sequence[Any], seconds: float | None) -> list[Any]:
+        if self._pool is None:
+            self._pool = asyncpg.create_pool(
+                min_size=0,
+                max_size=POSTGRES_CONNECTIONS,
+                connect=self._connect,
+                reset=_as_it_is,
+            )
+        pool = self._pool
+        await pool  # opens it, the first time
+        async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            found: list[Any] = await connection.fetch(sql, *arguments, timeout=seconds)
+            return found
+
+    async def close(self) -> None:
+        """Close every connection."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+
+
+async def _as_it_is(_connection: Any) -> None:
+    """Statements that are transactions of their own leave nothing to be reset."""
+
+
+class _Group[K, R]:
+    """Keys of several callers, and the statement that looks for them."""
+
+    task: asyncio.Task[dict[K, R]]
+
+    def __init__(self) -> None:
+        self.keys: dict[K, None] = {}
+
+
+class _Gathering[K, R]:
+    """Look-ups by one statement, of which one is on its way: the next asks for all that came."""
+
+    def __init__(self, source: PostgresSource, keyed: Keyed[K, R]) -> None:
+        self._source = source
+        self._keyed = keyed
+        self._open: _Group[K, R] | None = None
+        self._last: asyncio.Task[dict[K, R]] | None = None
+
+    async def ask(self, keys: Sequence[K]) -> dict[K, R]:
+        """The rows of some keys."""
+        group = self._open
+        if group is None or len(group.keys) + len(keys) > MOST_KEYS:
+            group = self._open = _Group()
+            group.task = asyncio.create_task(self._look_up(group, self._last), name="look-ups")
+            group.task.add_done_callback(_seen)
+            self._last = group.task
+        group.keys.update(dict.fromkeys(keys))
+        found = await asyncio.shield(group.task)
+        return {key: found[key] for key in keys if key in found}
+
+    async def _look_up(
+        self, group: _Group[K, R], before: asyncio.Task[dict[K, R]] | None
+    ) -> dict[K, R]:
+        if before is not None:
+            await asyncio.wait([before])
+        if self._open is group:
+            self._open = None
+        statement, arguments = self._keyed.on(self._source.dialect, tuple(group.keys), {})
+        found = await self._source.fetch(statement, arguments, ACQUIRE_SECONDS)
+        return self._keyed.found(statement, found)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Nobody may be left to await it."""
+    if not task.cancelled():
+        task.exception()
