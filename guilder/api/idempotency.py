@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
 
-from guilder.api.deps import Part, TheExchange, TheRunner
+from guilder.api.deps import TheExchange
 from guilder.api.exchange import Exchange, exchange_of
 from guilder.api.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from guilder.api.replies import JSON, Reply, created, to_json
@@ -133,13 +133,13 @@ class Once:
         return Reply(answer.status, answer.body, JSON, headers)
 
 
-async def _once(
-    exchange: TheExchange,
-    runner: TheRunner,
-    macs: Annotated[SecretMac, Depends(Part(SecretMac))],
-    _key: IdempotencyKey,
-) -> Once:
-    return Once(runner, exchange, macs)
+def once_of(exchange: Exchange) -> Once:
+    """What runs the command of this request at most once."""
+    return Once(exchange.parts[Runner], exchange, exchange.parts[SecretMac])
+
+
+async def _once(exchange: TheExchange, _key: IdempotencyKey) -> Once:
+    return once_of(exchange)
 
 
 TheOnce = Annotated[Once, Depends(_once)]

@@ -46,8 +46,8 @@ type Outcome = Done[Any] | Replayed | Err[Any]
 class Call[C: Command, T]:
     """A command to run: by which function, for whom, and under which key it may be answered.
 
-    ``attempt`` is its id in the trail, ``details`` are what its last run has told of itself, and
-    ``commits`` tells that that run came as far as its commit.
+    ``attempt`` is its id in the trail, and ``is_told`` that the row before it is there.
+    ``details`` are what its last run has told of itself, ``commits`` that it came to its commit.
     """
 
     handler: Callable[[UnitOfWork, C], Awaitable[T]]
@@ -57,6 +57,7 @@ class Call[C: Command, T]:
     key: Key | None = None
     answer: Callable[[T], Answer] | None = None
     details: AuditDetails = field(default_factory=AuditDetails)
+    is_told: bool = False
     commits: bool = False
 
     def entry(

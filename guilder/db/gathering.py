@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from itertools import islice
 from typing import Final
 
 MOST: Final = 128
@@ -17,11 +18,17 @@ MOST: Final = 128
 class Gatherer[A, B]:
     """Hands what arrives together to ``work``, which answers in order.
 
-    An answer that is an exception is raised for its caller alone.
+    An answer that is an exception is raised for its caller alone. Where some of those that wait
+    are ``ready`` the others let them go first.
     """
 
-    def __init__(self, work: Callable[[list[A]], Awaitable[Sequence[B | Exception]]]) -> None:
+    def __init__(
+        self,
+        work: Callable[[list[A]], Awaitable[Sequence[B | Exception]]],
+        ready: Callable[[A], bool] = lambda _: True,
+    ) -> None:
         self._work = work
+        self._ready = ready
         self._waiting: deque[tuple[A, asyncio.Future[B]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -35,6 +42,11 @@ class Gatherer[A, B]:
             self._task = loop.create_task(self._rounds(), name="gatherer", context=Context())
         return await future
 
+    @property
+    def waiting(self) -> list[A]:
+        """What is not in flight, as much of it as a round takes."""
+        return [item for item, _ in islice(self._waiting, MOST)]
+
     async def drain(self) -> None:
         """Wait until nothing is in flight or waits, whoever has gone away meanwhile."""
         while self._task is not None and not self._task.done():
@@ -44,12 +56,22 @@ class Gatherer[A, B]:
         taken: list[tuple[A, asyncio.Future[B]]] = []
         try:
             while self._waiting:
-                taken = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+                taken = self._taken()
                 _answer([future for _, future in taken], await self._tried([a for a, _ in taken]))
         finally:  # only a stop that is given up cancels this: nobody may wait for ever
             for _, future in (*taken, *self._waiting):
                 future.cancel()
             self._waiting.clear()
+
+    def _taken(self) -> list[tuple[A, asyncio.Future[B]]]:
+        """Those of the next round: the ready ones, or all where none is."""
+        first = list(islice(self._waiting, MOST))
+        taken = [one for one in first if self._ready(one[0])] or first
+        left = [one for one in first if one not in taken] if len(taken) < len(first) else []
+        for _ in first:
+            self._waiting.popleft()
+        self._waiting.extendleft(reversed(left))
+        return taken
 
     async def _tried(self, items: list[A]) -> Sequence[B | Exception]:
         try:

@@ -12,7 +12,8 @@ no other outcome.
 
 Attempts and failures that arrive together are one commit, see ``Trail``. So are calls of a command
 that is ``SetBased``: one group of them in flight a process, and all that has arrived meanwhile is
-the next. Each has its own outcome, its own row of the trail and its own answer.
+the next. Each has its own outcome, its own row of the trail and its own answer. The commit of a
+group has the attempts of the next in it, so that there is one for each group.
 """
 
 import asyncio
@@ -49,6 +50,7 @@ RERUN_SECONDS: Final = 8.0
 
 
 type _Call = Call[Any, Any]
+type _Group = Gatherer[_Call, Outcome | None]
 
 
 class Runner:
@@ -73,7 +75,7 @@ class Runner:
         self._routes = check_event_routes(routes)
         self._digester: Digester | None = None
         self._trail = Trail(database, clock, signer)
-        self._groups: dict[SetBased[Any, Any], Gatherer[_Call, Outcome | None]] = {}
+        self._groups: dict[object, _Group] = {}
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run[C: Command, T](
@@ -198,33 +200,64 @@ class Runner:
             task.exception()  # marks it as seen: nobody may be left to await it
 
     async def _audited[C: Command, T](self, call: Call[C, T]) -> Done[T] | Replayed:
-        await self._trail.tell(call.entry(Phase.ATTEMPTED, self.clock.now_us()))
         try:
             outcome = await self._outcome(call)
         except Exception as error:
-            code = error.code if isinstance(error, Refusal) else "internal_error"
-            await self._trail.tell(call.entry(Phase.FAILED, self.clock.now_us(), code))
+            if call.is_told:
+                code = error.code if isinstance(error, Refusal) else "internal_error"
+                await self._trail.tell(call.entry(Phase.FAILED, self.clock.now_us(), code))
             raise
         return outcome.unwrap() if isinstance(outcome, Err) else outcome
 
     async def _outcome(self, call: _Call) -> Outcome:
         if isinstance(call.handler, SetBased):
-            if (group := self._groups.get(call.handler)) is None:
-                group = self._groups[call.handler] = Gatherer(self._grouped)
-            if (outcome := await group.submit(call)) is not None:
+            outcome = await self._group_of(call.handler).submit(call)
+            if outcome is not None:
                 return outcome
+        else:
+            await self._tell(call)
         (outcome,) = await self._retried([call])
         return outcome
 
+    async def _tell(self, call: _Call) -> None:
+        await self._trail.tell(call.entry(Phase.ATTEMPTED, self.clock.now_us()))
+        call.is_told = True
+
+    def _group_of(self, handler: object) -> _Group:
+        if (group := self._groups.get(handler)) is None:
+            group = Gatherer(self._grouped, lambda call: call.is_told)
+            self._groups[handler] = group
+        return group
+
     async def _grouped(self, calls: list[_Call]) -> Sequence[Outcome | Exception | None]:
+        """Run calls once their attempts are told, which the group before has done if there was one.
+
+        Whose attempt cannot be told is answered with why, and does not run.
+        """
+        untold = [call for call in calls if not call.is_told]
+        reasons = await asyncio.gather(*map(self._cannot_tell, untold)) if untold else ()
+        answers: dict[_Call, Outcome | Exception | None] = dict(zip(untold, reasons, strict=True))
+        told = [call for call in calls if call.is_told]
+        answers |= zip(told, await self._together(told), strict=True) if told else ()
+        return [answers[call] for call in calls]
+
+    async def _cannot_tell(self, call: _Call) -> Exception | None:
+        try:
+            await self._tell(call)
+        except Exception as error:  # noqa: BLE001 - answered to whom it concerns
+            return error
+        return None
+
+    async def _together(self, calls: list[_Call]) -> Sequence[Outcome | Exception | None]:
         """Run calls in one transaction; None for each that is to run alone, and has not.
 
         That are all where the group fails before its commit for what one of them may have done,
         and whoever comes second with a key.
         """
-        together = _first_of_each_key(calls)
+        first = _first_of_each_key(calls)
+        group = self._group_of(calls[0].handler)
         try:
-            outcomes = dict(zip(together, await self._retried(together), strict=True))
+            outcomes = dict(zip(first, await self._retried(first, group), strict=True))
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
@@ -232,22 +265,24 @@ class Runner:
         except Unavailable as error:
             return [unavailable(error.__cause__ or error) for _ in calls]
         except Exception as error:  # noqa: BLE001 - raised again, or met again by who runs alone
-            is_last_word = len(calls) == 1 or calls[0].commits
+            was_alone = len(calls) == 1 and not group.waiting
+            is_last_word = was_alone or calls[0].commits
             return [error if is_last_word else None for _ in calls]
         return [outcomes.get(call) for call in calls]
 
-    async def _retried(self, calls: Sequence[_Call]) -> list[Outcome]:
+    async def _retried(self, calls: Sequence[_Call], group: _Group | None = None) -> list[Outcome]:
         deadline = monotonic() + RERUN_SECONDS
         for attempts_left in reversed(range(COMMAND_ATTEMPTS)):
             try:
-                return await self._once(calls)
+                return await self._once(calls, group)
             except Exception as error:  # noqa: BLE001 - raised again, or run again
                 if attempts_left == 0 or not is_transient(error) or monotonic() > deadline:
                     raise_translated(error)
             await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
 
-    async def _once(self, calls: Sequence[_Call]) -> list[Outcome]:
+    async def _once(self, calls: Sequence[_Call], group: _Group | None) -> list[Outcome]:
+        """Run calls and commit, with the attempts of those that wait for the next of a group."""
         async with self.database.begin() as connection:
             now_us = self.clock.now_us()
             units = [UnitOfWork(connection, call.actor, now_us, self._routes) for call in calls]
@@ -256,9 +291,13 @@ class Runner:
             outcomes = await run_together(calls, units)
             told = zip(calls, units, outcomes, strict=True)
             entries = [await self._entry(*one) for one in told]
+            next_ones = [] if group is None else [one for one in group.waiting if not one.is_told]
+            entries += [one.entry(Phase.ATTEMPTED, now_us) for one in next_ones]
             await append(connection, entries, self.signer)
             for call in calls:
                 call.commits = True
+        for one in next_ones:
+            one.is_told = True
         return outcomes
 
     async def _entry(self, call: _Call, uow: UnitOfWork, outcome: Outcome) -> AuditEntry:

@@ -80,6 +80,28 @@ async def test_a_round_has_an_end_however_many_come() -> None:
     assert [len(items) for items in shop.rounds] == [MOST, 1]
 
 
+async def test_those_that_are_ready_are_the_next_round_in_their_order() -> None:
+    shop = Workshop()
+    shop.gatherer = Gatherer(shop.work, lambda item: item % 2 == 0)
+    shop.open.set()
+    asked = [asyncio.create_task(shop.gatherer.submit(item)) for item in (1, 2, 3, 4)]
+    assert await asyncio.gather(*asked) == [2, 4, 6, 8]
+    assert shop.rounds == [[2, 4], [1, 3]]
+
+
+async def test_what_waits_is_seen_as_far_as_a_round_takes_it() -> None:
+    shop = Workshop()
+    asked = [asyncio.create_task(shop.gatherer.submit(20))]
+    await settle()
+    later = range(21, 23 + MOST)
+    asked += [asyncio.create_task(shop.gatherer.submit(item)) for item in later]
+    await settle()
+    assert shop.gatherer.waiting == list(later)[:MOST]
+    shop.open.set()
+    await asyncio.gather(*asked)
+    assert shop.gatherer.waiting == []
+
+
 async def test_nobody_waits_for_work_that_is_given_up() -> None:
     shop = Workshop()
     asked = [asyncio.create_task(shop.gatherer.submit(1))]

@@ -26,6 +26,7 @@ from guilder.db.unit_of_work import UnitOfWork
 from guilder.domains.audit.verify import verify_audit
 from tests.db import owner
 from tests.db.house import TELLER, House, Note, created, key, write_note
+from tests.support.statements import statements
 
 type Answers = Sequence[Ok[str] | Err[Refusal]]
 
@@ -118,6 +119,83 @@ async def test_who_comes_while_a_group_is_at_work_is_the_next_group(house: House
     leave.set()
     assert [*await first, *await rest] == ["a", "b", "c", "d"]
     assert [sorted(one) for one in notes.rounds] == [["a"], ["b", "c", "d"]]
+
+
+async def in_turn(
+    house: House, notes: Notes, first: str, *rest: str
+) -> tuple[list[Any], list[str]]:
+    """Calls that come while the first is at work; and the statements that tell of all."""
+    inside, leave = asyncio.Event(), asyncio.Event()
+    work = notes.write.many
+
+    async def hold(asked: Sequence[Asked[Note]]) -> Answers:
+        inside.set()
+        await leave.wait()
+        return await work(asked)
+
+    notes.write = SetBased(hold)
+    with statements(house.database) as said:
+        begun = asyncio.create_task(together(house, notes, first))
+        await inside.wait()
+        follow = asyncio.create_task(together(house, notes, *rest))
+        await asyncio.sleep(0.02)
+        leave.set()
+        ended = [*await begun, *await follow]
+    return ended, [sql for sql, _ in said if "INSERT INTO audit_events" in sql]
+
+
+async def test_the_commit_of_a_group_has_the_attempts_of_the_next(house: House) -> None:
+    ended, said = await in_turn(house, Notes(), "a", "b", "c", "d")
+    assert ended == ["a", "b", "c", "d"]
+    assert len(said) == 3  # of the first attempt, of what the first did with the others, of these
+    assert await told(house) == dict.fromkeys("abcd", DONE)
+    phases = [(row.request_id, row.phase) for row in await house.audit()]
+    assert phases[:2] == [("a", "attempted"), ("a", "succeeded")]
+    assert [phase for _, phase in phases[2:]] == ["attempted"] * 3 + ["succeeded"] * 3
+
+
+async def test_attempts_that_went_down_with_another_group_are_told_again(house: House) -> None:
+    ended, _ = await in_turn(house, Notes(), "bad", "b", "c")
+    assert isinstance(ended[0], ZeroDivisionError)
+    assert ended[1:] == ["b", "c"]
+    failed = ["attempted", "internal_error"]
+    assert await told(house) == {"bad": failed, "b": DONE, "c": DONE}
+
+
+async def test_who_cannot_be_told_of_does_not_begin_and_keeps_no_group_from_its_commit(
+    house: House,
+) -> None:
+    wrong = "NEW.request_id = 'b' AND NEW.phase = 'attempted'"
+    await owner.refuse_inserts(house.url, "audit_events", wrong)
+    notes = Notes()
+    ended, _ = await in_turn(house, notes, "a", "b", "c")
+    assert [ended[0], ended[2]] == ["a", "c"]
+    assert isinstance(ended[1], DBAPIError)
+    assert "b" not in [words for one in notes.rounds for words in one]
+    assert await told(house) == {"a": DONE, "c": DONE}
+
+
+async def test_no_call_of_a_group_begins_before_its_attempt_is_committed(
+    house: House, neighbour: House
+) -> None:
+    seen: list[int] = []
+
+    async def look(asked: Sequence[Asked[Note]]) -> Answers:
+        there = {row.request_id for row in await neighbour.audit() if row.phase == "attempted"}
+        assert {one.uow.actor.request_id for one in asked} <= there
+        seen.append(len(asked))
+        return [Ok(await write_note(*one)) for one in asked]
+
+    looking = SetBased(look)
+
+    async def often(name: str) -> None:
+        for number in range(4):
+            words = f"{name}{number}"
+            await house.runner.run(looking, Note(words), caller(words))
+
+    await asyncio.gather(*[often(name) for name in "abcdef"])
+    assert sum(seen) == len(await house.notes()) == 24
+    assert {len(phases) for phases in (await told(house)).values()} == {2}
 
 
 async def test_a_refusal_in_a_group_is_one_callers_own(house: House) -> None:

@@ -73,7 +73,7 @@ open_account: Final = SetBased(open_accounts)
 
 
 def _refusal(one: Asked[OpenAccount], today: date, active: Collection[UUID]) -> Refusal | None:
-    if one.command.currency not in PRODUCTS[one.command.product_code].currencies_on(today):
+    if not PRODUCTS[one.command.product_code].offers(one.command.currency, today):
         return at("/currency", CurrencyNotOffered)
     user_id = one.uow.actor.acts_for
     if user_id is None:

@@ -7,10 +7,12 @@ from fastapi import APIRouter, Depends, Query
 from guilder.api.auth import requires
 from guilder.api.compression import compressed
 from guilder.api.deps import Part, TheCipher, TheRunner
-from guilder.api.idempotency import TheOnce
+from guilder.api.exchange import Exchange
+from guilder.api.idempotency import IdempotencyKey, once_of
 from guilder.api.openapi import refusals
 from guilder.api.pagination import PageOut, PageQuery, page_body
 from guilder.api.replies import Reply, json_response
+from guilder.api.routing import lean
 from guilder.api.schema import (
     A_RANGES_EDGE,
     Day,
@@ -22,6 +24,7 @@ from guilder.api.schema import (
     RangeStart,
     Uuid,
 )
+from guilder.api.validation import read_body
 from guilder.core.actor import Actor
 from guilder.core.clock import day_date, day_number, day_of, day_start
 from guilder.core.errors import FieldError, Invalid, Place
@@ -75,22 +78,27 @@ async def list_products(_actor: AccountsReader, runner: TheRunner) -> Reply:
     return json_response(200, page_body(page, lambda product: product_body(product, today)))
 
 
+async def post_account(exchange: Exchange) -> Reply:
+    """Answers ``POST /accounts``."""
+    body = read_body(AccountCreate, exchange.document)
+    return await once_of(exchange).run(
+        open_account,
+        OpenAccount(body.type, body.currency, body.name),
+        exchange.actor,
+        lambda row: account_body(new_account(row)),
+        place="/accounts/{id}",
+    )
+
+
 @router.post(
     "/accounts",
     status_code=201,
     response_model=AccountOut,
     responses=refusals(Invalid, CurrencyNotOffered),
 )
-async def create_account(body: AccountCreate, actor: AccountsWriter, once: TheOnce) -> Reply:
+@lean(post_account)
+async def create_account(body: AccountCreate, actor: AccountsWriter, _key: IdempotencyKey) -> None:
     """Open an account of one's own. Its balance is zero."""
-    command = OpenAccount(body.type, body.currency, body.name)
-    return await once.run(
-        open_account,
-        command,
-        actor,
-        lambda row: account_body(new_account(row)),
-        place="/accounts/{id}",
-    )
 
 
 @router.get("/accounts", response_model=PageOut[AccountOut])

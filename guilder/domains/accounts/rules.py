@@ -38,6 +38,10 @@ class Product:
         """In which currencies an account can be opened on a day."""
         return tuple(code for code in self.currencies if is_valid(code, day))
 
+    def offers(self, currency: str, day: date) -> bool:
+        """Whether an account in the currency can be opened on a day."""
+        return currency in self.currencies and is_valid(currency, day)
+
 
 _CURRENCIES: Final = tuple(sorted(EXPONENTS))
 

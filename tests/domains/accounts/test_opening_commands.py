@@ -163,7 +163,9 @@ async def test_what_is_opened_in_a_group_is_opened_before_its_first_booking(
     runner: Runner, neighbour: Runner
 ) -> None:
     who = await an_owner(runner)
-    rows = [row for row in await opened(runner, who, who) if isinstance(row, AccountRow)]
+    await an_account(runner, who)
+    later = Runner(runner.database, FixedClock(NOW + 5_000_000))
+    rows = [row for row in await opened(later, who, who) if isinstance(row, AccountRow)]
     store = open_store(runner.database.url, neighbour.clock)
     poster = Poster(store)
     poster.start()
