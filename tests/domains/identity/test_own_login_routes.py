@@ -383,6 +383,9 @@ async def test_a_login_is_closed_once_no_account_holds_money(
     assert (await asked("POST", "transfers", paid)).status_code == 201
     assert other["balance"] == 0
     assert (await asked("DELETE", "users/me")).status_code == 204
+    url = bank_of(app).settings.database
+    hers = f"SELECT ending FROM identity_sessions WHERE user_id = '{ada['user']['id']}'"
+    assert set(await owner.rows(url, hers)) == {("login_closed",)}
     assert await status_of(client, ada) == 401
     assert_problem(await refresh(client, ada["refresh_token"]), 401, "refresh_invalid")
     gone = await post(client, "sessions", email=EMAIL, password=PASSWORD)
