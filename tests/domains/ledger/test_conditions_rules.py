@@ -50,6 +50,17 @@ def test_a_transfer_counts_only_under_its_conditions(
     assert state.accounts[ALICE].version == (8 if expected == "created" else 7)
 
 
+def test_a_balance_is_compared_to_the_unit_beyond_what_a_float_can_tell() -> None:
+    most = 2**53
+    for conditions, expected in (
+        (wanted(min_balance=most + 1), "created"),
+        (wanted(min_balance=most + 2), "balance_condition"),
+        (wanted(max_balance=most), "balance_condition"),
+    ):
+        state = books(account(ALICE, most + 2), account(BOB))
+        assert ask(state, pay(ALICE, BOB, 1, **conditions)) == [expected]
+
+
 def test_the_balance_of_a_debit_normal_account_is_its_natural_one() -> None:
     for conditions, expected in (
         (wanted(min_balance=140), "created"),
