@@ -69,11 +69,16 @@ def from_datetime(at: datetime) -> int:
 
 def iso_instant(at_us: int) -> str:
     """RFC 3339 in UTC with microseconds and ``Z``."""
-    day, us = divmod(at_us, DAY_US)
-    seconds, us = divmod(us, SECOND_US)
+    seconds, us = divmod(at_us, SECOND_US)
+    return f"{_iso_second(seconds)}.{us:06}Z"
+
+
+@lru_cache(4_096)
+def _iso_second(seconds: int) -> str:
     minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{iso_day(day)}T{hour:02}:{minute:02}:{second:02}.{us:06}Z"
+    hours, minute = divmod(minutes, 60)
+    day, hour = divmod(hours, 24)
+    return f"{iso_day(day)}T{hour:02}:{minute:02}:{second:02}"
 
 
 @lru_cache(4_096)

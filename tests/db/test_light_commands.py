@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, func, literal_column, select
 from guilder.core.errors import Unavailable
 from guilder.db.audit import audit_events
 from guilder.db.engine import sqlite_path
-from guilder.db.light import PostgresSource
+from guilder.db.light import STEPS_AT_ONCE, PostgresSource, SqliteSource
 from guilder.db.postgres import postgres_dsn
 from guilder.db.prepared import ANY_KEY, MOST_KEYS, Compiled, Keyed, Prepared
 from guilder.db.reader import Reader
@@ -48,6 +48,10 @@ LONG: Prepared[int] = Prepared(select(func.max(_steps.c.n)), itemgetter(0))
 
 def looking_up(*keys: int) -> Callable[[Reader], Awaitable[dict[int, Row]]]:
     return lambda view: view.keyed(BY_ID, keys)
+
+
+def counting_to(last: int) -> Callable[[Reader], Awaitable[int | None]]:
+    return lambda view: view.row(LONG, last=last)
 
 
 async def notes(house: House, count: int) -> None:
@@ -106,13 +110,25 @@ async def test_what_a_read_tells_of_itself_is_in_the_trail_before_it_is_answered
 
 async def test_a_long_statement_leaves_the_loop_to_others(sqlite_url: str) -> None:
     house = House(sqlite_url)
-    reading = asyncio.create_task(house.runner.read(lambda view: view.row(LONG, last=3_000_000)))
+    reading = asyncio.create_task(house.runner.read(counting_to(3_000_000)))
     turns = 0
     while not reading.done():
         await asyncio.sleep(0.001)
         turns += 1
     assert (await reading, turns > 20) == (3_000_000, True)
-    assert await house.runner.read(lambda view: view.row(LONG, last=10)) == 10
+    assert await house.runner.read(counting_to(10)) == 10
+    await house.database.close()
+
+
+async def test_a_short_statement_is_not_taken_for_a_long_one_however_often_it_runs(
+    sqlite_url: str,
+) -> None:
+    house = House(sqlite_url)
+    source = house.database.light
+    assert isinstance(source, SqliteSource)
+    for last in [10] * 3_000 + [STEPS_AT_ONCE // 20] * 100:
+        assert await house.runner.read(counting_to(last)) == last
+    assert source._threads is None
     await house.database.close()
 
 
@@ -121,7 +137,7 @@ async def test_a_light_read_waits_in_a_thread_for_a_locked_database(sqlite_url: 
     blocker = sqlite3.connect(sqlite_path(sqlite_url), isolation_level=None)
     blocker.execute("PRAGMA locking_mode=EXCLUSIVE")
     blocker.execute("BEGIN EXCLUSIVE")
-    reading = asyncio.create_task(house.runner.read(lambda view: view.row(LONG, last=10)))
+    reading = asyncio.create_task(house.runner.read(counting_to(10)))
     turns = 0
     for _ in range(50):
         await asyncio.sleep(0.001)
