@@ -9,11 +9,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import batched, chain
 from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import Dialect
 
+from guilder.db.gathering import Gatherer
 from guilder.db.prepared import MOST_KEYS, Compiled, Keyed
 
 STEPS_AT_ONCE: Final = 25_000
@@ -107,7 +110,7 @@ class PostgresSource:
         self.dialect = dialect
         self._connect = connect
         self._pool: Any = None
-        self._gatherings: dict[object, _Gathering[Any, Any]] = {}
+        self._gatherers: dict[object, Gatherer[Any, Any]] = {}
 
     async def fetch(
         self, statement: Compiled, arguments: Sequence[Any], seconds: float | None = None
@@ -125,10 +128,20 @@ class PostgresSource:
         if values:
             statement, arguments = keyed.on(self.dialect, keys, values)
             return keyed.found(statement, await self.fetch(statement, arguments))
-        gathering = self._gatherings.get(keyed)
-        if gathering is None:
-            gathering = self._gatherings[keyed] = _Gathering(self, keyed)
-        return await gathering.ask(keys)
+        gatherer: Gatherer[Sequence[K], dict[K, R]] | None = self._gatherers.get(keyed)
+        if gatherer is None:
+            gatherer = self._gatherers[keyed] = Gatherer(partial(self._look_up, keyed))
+        return await gatherer.submit(keys)
+
+    async def _look_up[K, R](
+        self, keyed: Keyed[K, R], asked: list[Sequence[K]]
+    ) -> list[dict[K, R]]:
+        found: dict[K, R] = {}
+        for some in batched(dict.fromkeys(chain.from_iterable(asked)), MOST_KEYS):
+            statement, arguments = keyed.on(self.dialect, some, {})
+            rows = await self.fetch(statement, arguments, ACQUIRE_SECONDS)
+            found |= keyed.found(statement, rows)
+        return [{key: found[key] for key in keys if key in found} for keys in asked]
 
     async def _fetch(self, sql: str, arguments: Sequence[Any], seconds: float | None) -> list[Any]:
         if self._pool is None:
@@ -153,51 +166,3 @@ class PostgresSource:
 
 async def _as_it_is(_connection: Any) -> None:
     """Statements that are transactions of their own leave nothing to be reset."""
-
-
-class _Group[K, R]:
-    """Keys of several callers, and the statement that looks for them."""
-
-    task: asyncio.Task[dict[K, R]]
-
-    def __init__(self) -> None:
-        self.keys: dict[K, None] = {}
-
-
-class _Gathering[K, R]:
-    """Look-ups by one statement, of which one is on its way: the next asks for all that came."""
-
-    def __init__(self, source: PostgresSource, keyed: Keyed[K, R]) -> None:
-        self._source = source
-        self._keyed = keyed
-        self._open: _Group[K, R] | None = None
-        self._last: asyncio.Task[dict[K, R]] | None = None
-
-    async def ask(self, keys: Sequence[K]) -> dict[K, R]:
-        """The rows of some keys."""
-        group = self._open
-        if group is None or len(group.keys) + len(keys) > MOST_KEYS:
-            group = self._open = _Group()
-            group.task = asyncio.create_task(self._look_up(group, self._last), name="look-ups")
-            group.task.add_done_callback(_seen)
-            self._last = group.task
-        group.keys.update(dict.fromkeys(keys))
-        found = await asyncio.shield(group.task)
-        return {key: found[key] for key in keys if key in found}
-
-    async def _look_up(
-        self, group: _Group[K, R], before: asyncio.Task[dict[K, R]] | None
-    ) -> dict[K, R]:
-        if before is not None:
-            await asyncio.wait([before])
-        if self._open is group:
-            self._open = None
-        statement, arguments = self._keyed.on(self._source.dialect, tuple(group.keys), {})
-        found = await self._source.fetch(statement, arguments, ACQUIRE_SECONDS)
-        return self._keyed.found(statement, found)
-
-
-def _seen(task: asyncio.Task[Any]) -> None:
-    """Nobody may be left to await it."""
-    if not task.cancelled():
-        task.exception()
