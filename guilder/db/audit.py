@@ -18,11 +18,9 @@ from uuid import UUID
 from sqlalchemy import (
     CheckConstraint,
     Column,
-    Executable,
     Index,
     Insert,
     Table,
-    TextClause,
     bindparam,
     func,
     select,
@@ -32,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
 from guilder.core.ports import AuditSigner
+from guilder.db.arrays import arrays, arrays_sql
 from guilder.db.base import (
     APPEND_ONLY,
     STRICT,
@@ -202,10 +201,10 @@ async def append(
     The MACs go to the database only to be hashed: each holds for its row and nowhere else.
     """
     rows = [_signed(entry, signer) for entry in entries]
-    values: Any = rows
     if connection.dialect.name == "postgresql":
-        values = {name: [row[name] for row in rows] for name in (*_GIVEN, "content")}
-    added = await connection.execute(_APPEND[connection.dialect.name], values)
+        added = await connection.exec_driver_sql(_POSTGRES_APPEND, arrays(rows, _TOLD))
+    else:
+        added = await connection.execute(_SQLITE_APPEND, rows)
     if added.rowcount != len(rows):
         raise RuntimeError("audit_head has no row")
 
@@ -218,25 +217,24 @@ def _signed(entry: AuditEntry, signer: AuditSigner | None) -> dict[str, Any]:
 
 
 _GIVEN: Final = (*COVERED, "digests", "key_id")
+_TOLD: Final = (*_GIVEN, "content")
 
 
-def _postgres_append() -> TextClause:
+def _postgres_append() -> str:
     """Lock the head, hash from row to row, write them and move the head on, in one statement.
 
     A second transaction waits for the lock and then goes on from the head as the first left it.
     """
-    types = {"at": "bigint", "attempt_id": "uuid", "session_id": "uuid", "key_id": "bytea"}
-    arrays = ", ".join(f"CAST(:{name} AS {types.get(name, 'text')}[])" for name in _GIVEN)
-    given = ", ".join(_GIVEN)
-    return text(f"""
+    given, content_ = ", ".join(_GIVEN), f"${len(_TOLD)}::bytea[]"
+    return f"""
 WITH RECURSIVE head AS (
   SELECT last_id, chain FROM audit_head WHERE lane = 0 FOR UPDATE
 ), links (place, number, chain) AS (
   SELECT 0, last_id, chain FROM head
   UNION ALL
-  SELECT place + 1, number + 1, sha256(chain || int8send(number + 1) || content[place + 1])
-    FROM links, (SELECT CAST(:content AS bytea[]) AS content) told
-   WHERE place < cardinality(content)
+  SELECT place + 1, number + 1, sha256(chain || int8send(number + 1) || ({content_})[place + 1])
+    FROM links
+   WHERE place < cardinality({content_})
 ), moved AS (
   UPDATE audit_head SET last_id = number, chain = last.chain
     FROM (SELECT number, chain FROM links ORDER BY place DESC LIMIT 1) last
@@ -244,8 +242,9 @@ WITH RECURSIVE head AS (
 )
 INSERT INTO audit_events (id, {given}, chain)
 SELECT number, {given}, chain
-  FROM links JOIN unnest({arrays}) WITH ORDINALITY AS told ({given}, place) USING (place)
- ORDER BY place""")  # noqa: S608 - names of columns
+  FROM links JOIN unnest({arrays_sql(audit_events, _GIVEN)}) WITH ORDINALITY
+       AS told ({given}, place) USING (place)
+ ORDER BY place"""  # noqa: S608 - names of columns
 
 
 def _sqlite_append() -> Insert:
@@ -274,7 +273,5 @@ def _row_hash(row: Mapping[str, object]) -> str:
     return hashlib.sha256(_json(row).encode()).hexdigest()
 
 
-_APPEND: Final[dict[str, Executable]] = {
-    "postgresql": _postgres_append(),
-    "sqlite": _sqlite_append(),
-}
+_POSTGRES_APPEND: Final = _postgres_append()
+_SQLITE_APPEND: Final = _sqlite_append()

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Column, Table, bindparam
 
 from guilder.core.errors import IdempotencyConflict, IdempotencyInProgress, Refusal
+from guilder.db.arrays import arrays, insert_sql
 from guilder.db.base import STRICT, Big, Bytes, Small, metadata, only_changes
 from guilder.db.digests import no_digests
 from guilder.db.unit_of_work import UnitOfWork
@@ -97,6 +98,7 @@ async def replay(uow: UnitOfWork, keys: Sequence[Key]) -> dict[bytes, Answer | R
 
 async def keep(uow: UnitOfWork, answers: Sequence[tuple[Key, Answer]]) -> None:
     """Store answers in the transaction of what they tell."""
+    connection = uow.connection
     rows = [
         {
             "key": key.digest,
@@ -107,4 +109,9 @@ async def keep(uow: UnitOfWork, answers: Sequence[tuple[Key, Answer]]) -> None:
         }
         for key, answer in answers
     ]
-    await uow.execute(_KEEP, rows)
+    if uow.dialect == "postgresql":
+        columns = tuple(rows[0])
+        sql = insert_sql(idempotency_keys, columns)
+        await connection.exec_driver_sql(sql, arrays(rows, columns))
+    else:
+        await connection.execute(_KEEP, rows)

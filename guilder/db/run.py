@@ -292,7 +292,7 @@ class Runner:
             told = zip(calls, units, outcomes, strict=True)
             entries = [await self._entry(*one) for one in told]
             next_ones = [] if group is None else [one for one in group.waiting if not one.is_told]
-            entries += [one.entry(Phase.ATTEMPTED, now_us) for one in next_ones]
+            entries += [one.entry(Phase.ATTEMPTED, self.clock.now_us()) for one in next_ones]
             await append(connection, entries, self.signer)
             for call in calls:
                 call.commits = True

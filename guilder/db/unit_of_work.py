@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from guilder.core.actor import Actor
 from guilder.core.events import Event, EventRoutes
+from guilder.db.arrays import arrays, insert_sql
 from guilder.db.audit import AuditDetails
 from guilder.db.deliveries import deliveries, delivery_rows, stream_lock
 from guilder.db.digests import (
@@ -208,10 +209,16 @@ async def insert_for_each(
     Gives the rows as stored, in order; each unit notes its own. ``by`` tells them apart: a unique
     column that every row gives.
     """
-    statement = table.insert().returning(*digested_columns(table))
-    values = [row for _, row in rows]
-    found = await rows[0][0].connection.execute(statement, values)
-    stored = {row._mapping[by]: row for row in found}
+    connection, values = rows[0][0].connection, [row for _, row in rows]
+    told = digested_columns(table)
+    found: Result[Any]
+    if connection.dialect.name == "postgresql":
+        sql = insert_sql(table, tuple(values[0]), tuple(column.name for column in told))
+        found = await connection.exec_driver_sql(sql, arrays(values, values[0]))
+    else:
+        found = await connection.execute(table.insert().returning(*told), values)
+    place = told.index(by)
+    stored = {row[place]: row for row in found}
     inserted = [stored[row[by.name]] for row in values]
     for (uow, _), row in zip(rows, inserted, strict=True):
         uow.row_changes.note(table, None, row_state(table, row))

@@ -12,10 +12,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import Table, make_url
+from sqlalchemy import Table
 
 from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
+from guilder.db.arrays import arrays_sql
 from guilder.db.postgres import connect_postgres
 from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch
@@ -104,7 +105,6 @@ _AGAIN = (
 )
 
 _log = logging.getLogger(__name__)
-_DIALECT: Final = make_url("postgresql+asyncpg://").get_dialect()()
 _LOCK = LOCK_SQL + " FOR UPDATE"
 _KEYS = KEYS_SQL + "= ANY($1::bytea[])"
 _REFS = REFS_SQL + "= ANY($1::bigint[])"
@@ -114,16 +114,10 @@ _LAPSING = LAPSING_SQL + _OF_ANY
 _LIMITS = LIMITS_SQL + "= ANY($1::bigint[])"
 
 
-def _arrays_sql(table: Table, columns: Iterable[str]) -> str:
-    """One array a column, as parameters from $1 on."""
-    types = [table.c[name].type.compile(dialect=_DIALECT).lower() for name in columns]
-    return ", ".join(f"${i}::{type_}[]" for i, type_ in enumerate(types, 1))
-
-
 def _insert_sql(table: Table) -> str:
     """An insert from one array a column."""
     columns = table.c.keys()
-    arrays = _arrays_sql(table, columns)
+    arrays = arrays_sql(table, columns)
     return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
 
 
@@ -133,14 +127,14 @@ def _set(columns: Iterable[str]) -> str:
 
 _BALANCES = f"""
 UPDATE ledger_balances b SET {_set(COUNTERS)}
-  FROM unnest({_arrays_sql(models.balances, ("account_id", *COUNTERS, "version"))})
+  FROM unnest({arrays_sql(models.balances, ("account_id", *COUNTERS, "version"))})
        AS u(id, {", ".join(COUNTERS)}, loaded)
  WHERE b.account_id = u.id AND b.version = u.loaded"""
 _HOLDS = f"""{_insert_sql(models.holds)}
     ON CONFLICT (id) DO UPDATE SET remaining = excluded.remaining, state = excluded.state"""
 _USED = f"""
 UPDATE ledger_limits l SET {_set(USED)}
-  FROM unnest({_arrays_sql(models.limits, LIMIT)}) AS u({", ".join(LIMIT)})
+  FROM unnest({arrays_sql(models.limits, LIMIT)}) AS u({", ".join(LIMIT)})
  WHERE l.account_id = u.account_id AND l.period = u.period"""
 
 _BATCH: Final = {name: f"${i}" for i, name in enumerate(models.batches.c.keys(), 1)}
