@@ -84,22 +84,25 @@ class Keyed[K, R]:
     def on(
         self, dialect: Dialect, keys: Sequence[K], values: dict[str, Any]
     ) -> tuple[Compiled, list[Any]]:
-        """The statement in a dialect for so many keys, and its arguments.
-
-        The last key is repeated until they are a power of two, so that there are few statements.
-        """
-        count = 1 << (len(keys) - 1).bit_length()
+        """The statement in a dialect for so many keys, and its arguments."""
+        every = padded(keys)
+        count = len(every)
         found = self._compiled.get((dialect.name, count))
         if found is None:
             found = _compiled(self.statement, dialect, {ANY_KEY.key: [keys[0]] * count})
             self._compiled[dialect.name, count] = found
-        padded = [*keys, *[keys[-1]] * (count - len(keys))]
-        given = dict(zip(_key_names(count), padded, strict=True))
+        given = dict(zip(_key_names(count), every, strict=True))
         return found, found.arguments(given | values if values else given)
 
     def found(self, statement: Compiled, rows: Iterable[Sequence[Any]]) -> dict[K, R]:
         """Rows by their keys, made of what the driver has found."""
         return {self.key(row): row for row in statement.rows(self.row, rows)}
+
+
+def padded[T](values: Sequence[T]) -> list[T]:
+    """The last is repeated until they are a power of two, so that there are few statements."""
+    count = 1 << (len(values) - 1).bit_length()
+    return [*values, *[values[-1]] * (count - len(values))]
 
 
 @cache

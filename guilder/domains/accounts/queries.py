@@ -45,7 +45,7 @@ async def get_row(view: Reader, actor: Actor, account_id: UUID) -> AccountRow:
     return row
 
 
-async def list_accounts(view: View, actor: Actor, page: PageRequest) -> Page[Account]:
+async def list_accounts(view: Reader, actor: Actor, page: PageRequest) -> Page[Account]:
     """A page of the actor's own accounts, newest first."""
     before = cursor_number(page)
     rows = await repository.newest_accounts(view, actor, before, page.limit + 1, page.offset)
@@ -55,12 +55,12 @@ async def list_accounts(view: View, actor: Actor, page: PageRequest) -> Page[Acc
     )
 
 
-async def numbers_of(view: View, actor: Actor) -> list[int]:
+async def numbers_of(view: Reader, actor: Actor) -> list[int]:
     """Ledger numbers of the actor's own accounts, for reads that span them all."""
     return await repository.numbers_of(view, actor)
 
 
-async def own_numbers(view: View, actor: Actor, numbers: Collection[int]) -> set[int]:
+async def own_numbers(view: Reader, actor: Actor, numbers: Collection[int]) -> set[int]:
     """Which of some ledger numbers are accounts of the actor's own."""
     rows = await repository.facts(view, numbers)
     return {number for number, row in rows.items() if owns(actor, row.owner_user_id)}
@@ -185,7 +185,7 @@ async def bank_fact(view: View, asset: str, role: str) -> AccountRef:
     return AccountRef(str(row.public_id), number, None, asset)
 
 
-async def payer_of(view: View, number: int) -> str:
+async def payer_of(view: Reader, number: int) -> str:
     """The id of the account that a transfer was debited to."""
     row = await ledger.transfer(view, number)
     assert row is not None

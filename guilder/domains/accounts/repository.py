@@ -5,18 +5,19 @@ transfer, never shown to a caller before ownership is proven or because they are
 """
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from guilder.core.actor import Actor
 from guilder.core.ownership import may_read, owns
-from guilder.db.ownership import owned_by
-from guilder.db.prepared import ANY_KEY, Keyed
+from guilder.db.ownership import owned, owned_by
+from guilder.db.prepared import ANY_KEY, Keyed, Prepared
 from guilder.db.reader import Reader
-from guilder.db.unit_of_work import UnitOfWork, View, insert_for_each
+from guilder.db.unit_of_work import UnitOfWork, insert_for_each
 from guilder.domains.accounts.models import accounts
 from guilder.domains.accounts.rules import CLOSED
 
@@ -69,21 +70,37 @@ async def account(view: Reader, actor: Actor, account_id: UUID) -> AccountRow | 
     return row
 
 
+@cache
+def _newest(cursor: bool) -> Prepared[AccountRow]:
+    statement = select(accounts).where(owned(_OWNER))
+    if cursor:
+        statement = statement.where(_c.ledger_number < bindparam("before"))
+    statement = statement.order_by(_c.ledger_number.desc())
+    paged = statement.limit(bindparam("count")).offset(bindparam("skipped"))
+    return Prepared(paged, AccountRow._make)
+
+
 async def newest_accounts(
-    view: View, actor: Actor, before: int | None, count: int, offset: int
+    view: Reader, actor: Actor, before: int | None, count: int, offset: int
 ) -> list[AccountRow]:
     """The actor's own accounts, the newest first, on from the ledger number ``before``."""
-    statement = select(accounts).where(owned_by(actor, _OWNER))
-    if before is not None:
-        statement = statement.where(accounts.c.ledger_number < before)
-    statement = statement.order_by(accounts.c.ledger_number.desc()).limit(count).offset(offset)
-    return [AccountRow(*row) for row in await view.all(statement)]
+    return await view.rows(
+        _newest(before is not None),
+        owner=actor.acts_for,
+        before=before,
+        count=count,
+        skipped=offset,
+    )
 
 
-async def numbers_of(view: View, actor: Actor) -> list[int]:
+_NUMBERS: Final[Prepared[int]] = Prepared(
+    select(_c.ledger_number).where(owned(_OWNER)), itemgetter(0)
+)
+
+
+async def numbers_of(view: Reader, actor: Actor) -> list[int]:
     """Ledger numbers of the actor's own accounts."""
-    rows = await view.all(select(accounts.c.ledger_number).where(owned_by(actor, _OWNER)))
-    return [row.ledger_number for row in rows]
+    return await view.rows(_NUMBERS, owner=actor.acts_for)
 
 
 async def close_all(uow: UnitOfWork, actor: Actor) -> None:

@@ -105,7 +105,7 @@ async def create_account(body: AccountCreate, actor: AccountsWriter, _key: Idemp
 @compressed
 async def list_accounts(actor: AccountsReader, runner: TheRunner, page: PageQuery) -> Reply:
     """One's own accounts, newest first."""
-    found = await runner.view(queries.list_accounts, actor, page)
+    found = await runner.read(queries.list_accounts, actor, page)
     return json_response(200, page_body(found, account_body))
 
 

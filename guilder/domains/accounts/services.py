@@ -80,7 +80,7 @@ class AccountDirectory:
 
     async def payer(self, transfer: int) -> str:
         """The id of the account that a transfer was debited to, whatever it was."""
-        return await self._runner.view(payer_of, transfer)
+        return await self._runner.read(payer_of, transfer)
 
     async def _load(self, names: list[str]) -> dict[str, AccountRef]:
         numbers = {name for name in names if is_account_number(name)}

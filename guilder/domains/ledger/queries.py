@@ -215,13 +215,15 @@ async def _lines(
     return paginate(rows, page, lambda row: str(row.transfer_id))
 
 
-async def transfer(view: View, number: int) -> TransferRow | None:
+async def transfer(view: Reader, number: int) -> TransferRow | None:
     """A transfer that moved money, None when that number has none."""
     row = (await history.transfer_rows(view, [number])).get(number)
     return row if row is not None and row.kind in POSTED_KINDS else None
 
 
-async def transfers_of(view: View, numbers: Sequence[int], page: PageRequest) -> Page[TransferRow]:
+async def transfers_of(
+    view: Reader, numbers: Sequence[int], page: PageRequest
+) -> Page[TransferRow]:
     """A page of the transfers that touch any of the accounts, newest first."""
     after = cursor_number(page)
     wanted = page.limit + 1 + page.offset
@@ -232,7 +234,7 @@ async def transfers_of(view: View, numbers: Sequence[int], page: PageRequest) ->
 
 
 async def balances_after(
-    view: View, pairs: Sequence[tuple[int, int]]
+    view: Reader, pairs: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], int]:
     """Credits minus debits after each (account, transfer) pair."""
     return await history.balances_after(view, pairs)

@@ -8,7 +8,7 @@ from guilder.core.actor import Actor
 from guilder.core.ids import NumberCipher
 from guilder.core.ownership import owns, sees_everything
 from guilder.core.page import Page, PageRequest
-from guilder.db.unit_of_work import View
+from guilder.db.reader import Reader
 from guilder.domains.accounts import queries as accounts
 from guilder.domains.ledger import queries as ledger
 from guilder.domains.ledger.errors import TransferNotFound
@@ -29,7 +29,9 @@ class Transfer(NamedTuple):
     metadata: str | None
 
 
-async def get_transfer(view: View, actor: Actor, public_id: UUID, cipher: NumberCipher) -> Transfer:
+async def get_transfer(
+    view: Reader, actor: Actor, public_id: UUID, cipher: NumberCipher
+) -> Transfer:
     """A transfer from or to an account of the actor. Raises ``TransferNotFound`` for any other."""
     number = cipher.number_of(public_id)
     row = None if number is None else await ledger.transfer(view, number)
@@ -43,7 +45,7 @@ async def get_transfer(view: View, actor: Actor, public_id: UUID, cipher: Number
     return (await _seen(view, actor, [row], own))[0]
 
 
-async def list_transfers(view: View, actor: Actor, page: PageRequest) -> Page[Transfer]:
+async def list_transfers(view: Reader, actor: Actor, page: PageRequest) -> Page[Transfer]:
     """A page of the transfers that touch any of the actor's accounts, newest first."""
     own = set(await accounts.numbers_of(view, actor))
     found = await ledger.transfers_of(view, sorted(own), page)
@@ -51,7 +53,7 @@ async def list_transfers(view: View, actor: Actor, page: PageRequest) -> Page[Tr
 
 
 async def _seen(
-    view: View, actor: Actor, rows: Sequence[TransferRow], own: Collection[int]
+    view: Reader, actor: Actor, rows: Sequence[TransferRow], own: Collection[int]
 ) -> list[Transfer]:
     numbers = {n for row in rows for n in (row.debit_account, row.credit_account)}
     facts = await ledger.account_facts(view, sorted(numbers))

@@ -141,7 +141,7 @@ async def list_transfers(
     actor: TransfersReader, runner: TheRunner, cipher: TheCipher, page: PageQuery
 ) -> Reply:
     """Transfers from or to any of one's own accounts, newest first."""
-    found = await runner.view(queries.list_transfers, actor, page)
+    found = await runner.read(queries.list_transfers, actor, page)
     return json_response(200, page_body(found, lambda transfer: transfer_body(transfer, cipher)))
 
 
@@ -154,7 +154,7 @@ async def get_transfer(
     transfer_id: Uuid, actor: TransfersReader, runner: TheRunner, cipher: TheCipher
 ) -> Reply:
     """A transfer from or to one of one's own accounts."""
-    found = await runner.view(queries.get_transfer, actor, transfer_id, cipher)
+    found = await runner.read(queries.get_transfer, actor, transfer_id, cipher)
     return json_response(200, transfer_body(found, cipher))
 
 

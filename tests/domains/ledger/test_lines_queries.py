@@ -239,7 +239,7 @@ async def test_transfers_of_more_accounts_than_a_statement_takes(
     every = await transfers(branch, people)
     strangers = list(range(1_000, 1_700))
     assert await transfers(branch, [*strangers[:350], *people, *strangers[350:]]) == every
-    monkeypatch.setattr(history, "ACCOUNTS_A_STATEMENT", 1)
+    monkeypatch.setattr(history, "PARTS_A_STATEMENT", 1)
     assert await transfers(branch, people) == every
     page = await transfers(branch, people, PageRequest(4, str(every.items[2].id), 3))
     assert list(page.items) == list(every.items[6:10])

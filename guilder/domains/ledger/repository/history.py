@@ -1,9 +1,9 @@
 """History: lines, transfers, sums, and which number an instant falls on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from itertools import batched
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -19,9 +19,8 @@ from sqlalchemy import (
 )
 
 from guilder.db.base import Big
-from guilder.db.prepared import Prepared
+from guilder.db.prepared import ANY_KEY, Keyed, Prepared, padded
 from guilder.db.reader import Reader
-from guilder.db.unit_of_work import View
 from guilder.domains.ledger.models import (
     batches,
     entries,
@@ -30,7 +29,7 @@ from guilder.domains.ledger.models import (
 )
 from guilder.domains.ledger.rules.rows import TransferRow
 
-ACCOUNTS_A_STATEMENT: Final = 100
+PARTS_A_STATEMENT: Final = 64
 """Both engines bound the parts and the parameters of one statement."""
 
 
@@ -210,43 +209,64 @@ async def totals(view: Reader, account: int, after: int, until: int) -> tuple[in
     return _whole(row[0], row[1]), _whole(row[2], row[3]), int(row[4])
 
 
-async def transfer_rows(view: View, numbers: Sequence[int]) -> dict[int, TransferRow]:
+_TRANSFERS: Final = Keyed(
+    select(transfers).where(transfers.c.id.in_(ANY_KEY)), TransferRow._make, attrgetter("id")
+)
+
+
+async def transfer_rows(view: Reader, numbers: Collection[int]) -> dict[int, TransferRow]:
     """Transfers by number."""
-    rows = await view.all(select(transfers).where(transfers.c.id.in_(numbers)))
-    return {row.id: TransferRow(*row) for row in rows}
+    return await view.keyed(_TRANSFERS, numbers)
+
+
+@cache
+def _newest(accounts: int, cursor: bool) -> Prepared[int]:
+    """The newest transfers of so many accounts, each read through its key."""
+    c, parts = entries.c, []
+    for place in range(accounts):
+        newest = select(c.transfer_id).where(c.account_id == bindparam(f"a{place}"), c.delta != 0)
+        if cursor:
+            newest = newest.where(c.transfer_id < bindparam("before"))
+        newest = newest.order_by(c.transfer_id.desc()).limit(bindparam("count"))
+        parts.append(select(newest.subquery().c.transfer_id))
+    every = union_all(*parts).subquery()
+    return Prepared(select(every.c.transfer_id), itemgetter(0))
 
 
 async def newest_numbers(
-    view: View, account_numbers: Sequence[int], before: int | None, count: int
+    view: Reader, account_numbers: Sequence[int], before: int | None, count: int
 ) -> list[int]:
-    """The newest transfers that touch any of the accounts, each account read through its key."""
+    """The newest transfers that touch any of the accounts."""
     found: set[int] = set()
-    for some in batched(account_numbers, ACCOUNTS_A_STATEMENT):
-        every = union_all(*[_newest_of(number, before, count) for number in some])
-        found.update(row.transfer_id for row in await view.all(every))
+    for some in batched(account_numbers, PARTS_A_STATEMENT):
+        named = {f"a{place}": number for place, number in enumerate(padded(some))}
+        statement = _newest(len(named), before is not None)
+        found.update(await view.rows(statement, **named, before=before, count=count))
     return sorted(found, reverse=True)[:count]
 
 
-def _newest_of(account: int, before: int | None, count: int) -> Select[Any]:
+@cache
+def _balances(pairs: int) -> Prepared[tuple[int, int, int]]:
     c = entries.c
-    newest = select(c.transfer_id).where(c.account_id == account, c.delta != 0)
-    if before is not None:
-        newest = newest.where(c.transfer_id < before)
-    newest = newest.order_by(c.transfer_id.desc()).limit(count)
-    return select(newest.subquery().c.transfer_id)
+    parts = [
+        select(c.account_id, c.transfer_id, c.balance_after).where(
+            c.account_id == bindparam(f"a{place}"), c.transfer_id == bindparam(f"t{place}")
+        )
+        for place in range(pairs)
+    ]
+    every = union_all(*parts).subquery()
+    return Prepared(select(every), tuple)
 
 
 async def balances_after(
-    view: View, pairs: Sequence[tuple[int, int]]
+    view: Reader, pairs: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], int]:
-    """``balance_after`` of (account, transfer) pairs."""
-    if not pairs:
-        return {}
-    c = entries.c
-    rows = await view.all(
-        select(c.account_id, c.transfer_id, c.balance_after).where(
-            c.transfer_id.in_({number for _, number in pairs}),
-            c.account_id.in_({account for account, _ in pairs}),
-        )
-    )
-    return {(row.account_id, row.transfer_id): row.balance_after for row in rows}
+    """Credits minus debits after each (account, transfer) pair."""
+    found: dict[tuple[int, int], int] = {}
+    for some in batched(pairs, PARTS_A_STATEMENT):
+        named: dict[str, int] = {}
+        for place, (account, transfer) in enumerate(padded(some)):
+            named |= {f"a{place}": account, f"t{place}": transfer}
+        rows = await view.rows(_balances(len(named) // 2), **named)
+        found.update(((account, transfer), balance) for account, transfer, balance in rows)
+    return found
