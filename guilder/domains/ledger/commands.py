@@ -264,12 +264,16 @@ class CloseLedgerAccount:
 
 
 async def close_ledger_account(uow: UnitOfWork, cmd: CloseLedgerAccount) -> None:
-    """Close it. Raises ``BalanceNotZero`` while money is on the account or held."""
+    """Close it.
+
+    Raises ``BalanceNotZero`` while money is on the account or held, or ``AccountNotFound``.
+    """
     head = await lock_head(uow)
-    b = await _locked_balance(uow, cmd.number)
-    lapsed = await books.lapsed(uow, [cmd.number], uow.now_us + head.clock_offset_us)
-    pending = (b.debits_pending, b.credits_pending)
-    if b.debits != b.credits or pending != lapsed.get(cmd.number, (0, 0)):
+    found = await books.lapsing(uow, [cmd.number], uow.now_us + head.clock_offset_us)
+    if not found:
+        raise AccountNotFound()
+    ((b, lapsed),) = found
+    if b.debits != b.credits or (b.debits_pending, b.credits_pending) != lapsed:
         raise BalanceNotZero()
     await books.update_balance(uow, cmd.number, {"flags": int(b.flags | AccountFlag.CLOSED)})
 

@@ -106,9 +106,12 @@ async def bank_account(view: View, asset: str, role: str) -> int | None:
 async def balances_of(view: Reader, numbers: Collection[int]) -> dict[int, Balance]:
     """Balances by ledger number; unknown numbers are absent. A hold whose time is over is none."""
     rows = await books.balance_rows(view, numbers)
+    found = {number: _balance(row) for number, row in rows.items()}
     pending = [row.account_id for row in rows.values() if row.debits_pending or row.credits_pending]
-    lapsed = await books.lapsed(view, pending, await bank_now(view)) if pending else {}
-    return {number: _balance(row, lapsed.get(number, (0, 0))) for number, row in rows.items()}
+    if pending:  # once more, together with their holds: one taken back meanwhile lapses no more
+        for row, lapsed in await books.lapsing(view, pending, await bank_now(view)):
+            found[row.account_id] = _balance(row, lapsed)
+    return found
 
 
 async def balance_at(view: Reader, number: int, at_us: int) -> int:
@@ -122,9 +125,10 @@ async def balance_on(view: Reader, number: int, day: int) -> int:
 
     A transfer without a value date has that of its booking. Looks at everything known now.
     """
+    until = await _last_number(view)
     last = await history.number_booked_by(view, day_start(day + 1))
     booked = await history.balance_after(view, number, last)
-    return booked + await history.value_dated(view, number, last, day)
+    return booked + await history.value_dated(view, number, last, until, day)
 
 
 class Period(NamedTuple):
@@ -139,8 +143,8 @@ async def period(view: Reader, number: int, from_us: int, to_us: int, most: int)
 
     What is booked while it is read has later numbers, and so nothing of it is in the answer.
     """
+    until = await history.number_booked_by(view, to_us)  # first, as ``lines`` does
     before = await history.number_booked_by(view, from_us)
-    until = await history.number_booked_by(view, to_us)
     page, numbers = PageRequest(most), (before, until, None)
     lines = await _lines(view, number, LineFilter(), page, numbers, oldest_first=True)
     if lines.has_more:
@@ -169,10 +173,13 @@ async def lines(
     """A page of an account's posted lines, newest first unless told otherwise."""
     cursor = cursor_number(page)
     after = until = None
-    if wanted.from_us is not None:
-        after = await history.number_booked_by(view, wanted.from_us)
+    # The end first: what is committed behind it may be of before the beginning.
     if wanted.to_us is not None:
         until = await history.number_booked_by(view, wanted.to_us)
+    elif wanted.from_us is not None:
+        until = await _last_number(view)
+    if wanted.from_us is not None:
+        after = await history.number_booked_by(view, wanted.from_us)
     numbers = (after, until, cursor)
     return await _lines(view, number, wanted, page, numbers, oldest_first=oldest_first)
 
@@ -250,7 +257,11 @@ def value_day(row: TransferRow | LineRow) -> int:
     return row.value_on if row.value_on is not None else day_of(row.booked_at)
 
 
-def _balance(row: BalanceRow, lapsed: tuple[int, int]) -> Balance:
+async def _last_number(view: Reader) -> int:
+    return (await books.head_row(view)).last_no
+
+
+def _balance(row: BalanceRow, lapsed: tuple[int, int] = (0, 0)) -> Balance:
     posted = (row.credits - row.debits) * row.normal
     out, into = row.debits_pending - lapsed[0], row.credits_pending - lapsed[1]
     held = out if row.normal > 0 else into

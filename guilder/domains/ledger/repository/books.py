@@ -1,7 +1,7 @@
 """Accounts, balances, bounds, limits, holds and the head."""
 
 from collections.abc import Collection, Mapping, Sequence
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import (
@@ -199,8 +199,15 @@ def _due(now_us: ColumnElement[int] | int) -> tuple[ColumnElement[bool], ...]:
     return c.state == literal_column("0"), c.expires_at.is_not(None), c.expires_at <= now_us
 
 
-def _lapsed() -> Keyed[int, Any]:
-    c, t = holds.c, transfers.c
+class Lapsing(NamedTuple):
+    """A balance, and what of it stands as held and as coming in though its time is over."""
+
+    balance: BalanceRow
+    lapsed: tuple[int, int]
+
+
+def _lapsing() -> Keyed[int, Lapsing]:
+    c, t, b = holds.c, transfers.c, balances.c
     due = _due(bindparam("now"))
     held, none = c.remaining.label("held"), literal_column("0", Big)
     joined = transfers.c.id == c.id
@@ -212,17 +219,24 @@ def _lapsed() -> Keyed[int, Any]:
         .where(*due, t.credit_account.in_(ANY_KEY)),
     ).subquery()  # fmt: skip
     account = sides.c.account
-    sums = func.sum(sides.c.held), func.sum(sides.c.coming)
-    return Keyed(select(account, *sums).group_by(account), tuple, itemgetter(0))
+    sums = [func.sum(sides.c.held).label("held"), func.sum(sides.c.coming).label("coming")]
+    lapsed = select(account, *sums).group_by(account).subquery()
+    statement = select(balances, lapsed.c.held, lapsed.c.coming)
+    statement = statement.outerjoin(lapsed, lapsed.c.account == b.account_id)
+    return Keyed(statement.where(b.account_id.in_(ANY_KEY)), _made, lambda one: one.balance[0])
 
 
-_LAPSED: Final = _lapsed()
+def _made(row: Sequence[Any]) -> Lapsing:
+    *balance, held, coming = row
+    return Lapsing(BalanceRow._make(balance), (int(held or 0), int(coming or 0)))
 
 
-async def lapsed(view: Reader, numbers: Collection[int], now_us: int) -> dict[int, tuple[int, int]]:
-    """Of some accounts, what stands as held and as coming in though its time is over."""
-    found = await view.keyed(_LAPSED, numbers, now=now_us)
-    return {number: (int(held), int(coming)) for number, held, coming in found.values()}
+_LAPSING: Final = _lapsing()
+
+
+async def lapsing(view: Reader, numbers: Collection[int], now_us: int) -> Collection[Lapsing]:
+    """Balances of the accounts that exist, with what of their holds has lapsed, at one moment."""
+    return (await view.keyed(_LAPSING, numbers, now=now_us)).values()
 
 
 async def due_holds(view: View, now_us: int, count: int) -> list[int]:

@@ -112,19 +112,20 @@ def _value_dated() -> Select[*tuple[Any, ...]]:
     late = and_(c.transfer_id > number, c.value_on <= day)
     early = and_(c.transfer_id <= number, c.value_on > day)
     moved = case((late, c.delta), (early, -c.delta), else_=0)
-    return select(*_sum(moved)).where(_ACCOUNT, c.value_on.is_not(None))
+    return select(*_sum(moved)).where(_ACCOUNT, _UNTIL, c.value_on.is_not(None))
 
 
 _VALUE_DATED: Final = Prepared(_value_dated(), tuple)
 
 
-async def value_dated(view: Reader, account: int, number: int, day: int) -> int:
+async def value_dated(view: Reader, account: int, number: int, until: int, day: int) -> int:
     """What value dates move across the end of ``day``: added to the balance booked by then.
 
+    ``number`` is the last transfer booked by then, ``until`` the last that is looked at.
     Entries booked later with a value date by then count, entries booked by then with a later
     value date do not. Only entries with a value date of their own are looked at.
     """
-    row = await view.row(_VALUE_DATED, account=account, number=number, day=day)
+    row = await view.row(_VALUE_DATED, account=account, number=number, until=until, day=day)
     assert row is not None
     return _whole(*row)
 
