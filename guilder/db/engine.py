@@ -7,7 +7,7 @@ write; PostgreSQL has one pool whose views are READ ONLY transactions.
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Never
@@ -31,7 +31,8 @@ from guilder.db.files import (
 from guilder.db.light import ACQUIRE_SECONDS, PostgresSource, SqliteSource
 from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, LIMITS, PostgresAway, connect_postgres
 from guilder.db.reader import LightSource
-from guilder.db.sqlite_files import SqliteFiles
+from guilder.db.sqlite_files import SUFFIXES, SqliteFiles
+from guilder.db.write_queue import QUEUE_SUFFIXES, WriteQueue
 
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long one statement waits on SQLite while somebody else writes."""
@@ -106,9 +107,9 @@ def make_sqlite_file(url: str) -> None:
 
 
 def sqlite_files(url: str) -> tuple[Path, ...]:
-    """The files of an SQLite database: itself, its log and the log's index."""
+    """The files of an SQLite database: itself, its log, the log's index, and its writers' queue."""
     path = sqlite_path(url)
-    return path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    return tuple(path.with_name(path.name + end) for end in (*SUFFIXES, *QUEUE_SUFFIXES))
 
 
 def check_sqlite_library(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
@@ -144,9 +145,11 @@ class Database:
         self.url = url
         self.sqlite = is_sqlite(url)
         self.files: SqliteFiles | None = None
+        self._queue: WriteQueue | None = None
         if self.sqlite:
             check_sqlite_library()
             self.files = SqliteFiles(sqlite_path(url))
+            self._queue = WriteQueue(sqlite_path(url))
             self.writer = _sqlite_engine(url, self.files, "BEGIN IMMEDIATE", 1)
             self.reader = _sqlite_engine(url, self.files, "BEGIN", pool_size)
             self.light: LightSource = SqliteSource(
@@ -159,7 +162,8 @@ class Database:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A writing transaction: committed at the end of the block, rolled back on an exception."""
-        async with self._acquired(self.writer.begin()) as connection:
+        turn = nullcontext() if self._queue is None else self._queue.turn()
+        async with self._acquired(self.writer.connect()) as connection, turn, connection.begin():
             if not self.sqlite:
                 await connection.execute(_BEGUN)
             yield connection
@@ -226,6 +230,8 @@ class Database:
         await self.writer.dispose()
         await self.reader.dispose()
         await self.light.close()
+        if self._queue is not None:
+            self._queue.close()
 
 
 def is_transient(error: BaseException) -> bool:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from guilder.db.sqlite_files import SUFFIXES
+from guilder.db.write_queue import QUEUE_SUFFIXES
 from tests.cli.serving import environment, run, serving
 
 pytestmark = pytest.mark.integration
@@ -44,8 +46,9 @@ def test_the_data_folder_is_for_its_owner_only(tmp_path: Path, umask: int) -> No
         assert running.get("/health").status_code == 200
         found = modes(folder)
     wanted = {".": "0o700", "keys": "0o700", "run": "0o700"}
-    files = ("guilder.db", "guilder.db-wal", "guilder.db-shm", "keys/secret_key")
-    wanted |= dict.fromkeys((*files, "databases", "keys/encryption_key"), "0o600")
+    database = [f"guilder.db{end}" for end in (*SUFFIXES, *QUEUE_SUFFIXES)]
+    files = (*database, "databases", "keys/secret_key", "keys/encryption_key")
+    wanted |= dict.fromkeys(files, "0o600")
     assert found == wanted
     assert oct(stat.S_IMODE((tmp_path / "some").stat().st_mode)) == "0o700"
 

@@ -235,8 +235,8 @@ async def check_storm(url: str, crew: Crew, storm: Storm, defect: str | None = N
         crew,
         [
             Job("storm", url, list(bank.customers), SEED, clients=32, names=share, defect=defect,
-                seconds=seconds)
-            for share in shares
+                seconds=seconds, queues=i % 2 == 0)
+            for i, share in enumerate(shares)
         ],
     )  # fmt: skip
     try:
@@ -274,10 +274,10 @@ async def check_opposed(url: str, crew: Crew, transfers: int) -> None:
 
 
 def jobs(bank: Bank, workers: int, *, defect: str | None = None, clients: int = 4) -> list[Job]:
-    """Load without an end for each of ``workers``."""
+    """Load without an end for each of ``workers``; half of them know no queue of writers."""
     return [
         Job("load", bank.url, list(bank.customers), SEED, f"w{i}", clients=clients, seconds=3600,
-            defect=defect)
+            defect=defect, queues=i % 2 == 0)
         for i in range(workers)
     ]  # fmt: skip
 

@@ -9,10 +9,12 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from guilder.core.clock import Clock
 from guilder.db.engine import is_sqlite
+from guilder.db.write_queue import WriteQueue
 from guilder.domains.ledger.ports import Batch, Store
 from guilder.domains.ledger.rules.rows import NewKey
 from guilder.domains.ledger.rules.state import Decision
@@ -20,7 +22,7 @@ from guilder.domains.ledger.store import postgres as postgres_store
 from guilder.domains.ledger.store import sqlite as sqlite_store
 from guilder.domains.ledger.store.base import ACCOUNTS_SQL
 from guilder.domains.ledger.store.postgres import PostgresBooks
-from guilder.domains.ledger.store.sqlite import SqliteBooks
+from guilder.domains.ledger.store.sqlite import SqliteBooks, SqliteStore
 from tests.support.bank import open_store
 from tests.support.taps import (
     Tap,
@@ -242,20 +244,37 @@ WRAPPERS: dict[str, tuple[type[TappedPostgres], type[TappedSqlite]]] = {
 }
 
 
-def store(url: str, clock: Clock, defect: str | None) -> Store:
-    """The store, with a defect planted when one is named."""
+class NoQueue(WriteQueue):
+    """What a program does that knows no queue: it meets the others at SQLite's own lock."""
+
+    def _opened(self) -> tuple[int, ...]:
+        return ()
+
+
+def store(url: str, clock: Clock, defect: str | None, *, queues: bool = True) -> Store:
+    """The store, with a defect planted when one is named: then it never queues on SQLite.
+
+    In the queue writers do not meet, and what is wrong when they do would not be seen.
+    """
     late = defect == "late_key"
     # A worker takes one job after another, so what one planted the next takes out again.
     setattr(postgres_store, "PostgresBooks", LateKeyBooksPostgres if late else PostgresBooks)  # noqa: B010
     setattr(sqlite_store, "SqliteBooks", LateKeyBooksSqlite if late else SqliteBooks)  # noqa: B010
     if defect is None:
-        return open_store(url, clock)
+        sound = open_store(url, clock)
+        return sound if queues else _past_the_queue(sound)
     tap = TAPS[defect]()
     postgres, sqlite = WRAPPERS.get(defect, (TappedPostgres, TappedSqlite))
     if is_sqlite(url):
         broken = TappedSqliteStore(url, clock, tap)
         broken.wrapper = sqlite
-        return broken
+        return _past_the_queue(broken)
     defective = TappedPostgresStore(url, clock, tap)
     defective.wrapper = postgres
     return defective
+
+
+def _past_the_queue(store: Store) -> Store:
+    if isinstance(store, SqliteStore):
+        store._queue = NoQueue(Path())
+    return store

@@ -30,7 +30,7 @@ class Job:
 
     ``starts`` gives the number of the first operation of each client; ``ops`` the number after the
     last, 0 for no end but ``seconds`` or the signal to stop. Clients rest for ``pause`` seconds
-    between two operations. ``names`` is for a storm.
+    between two operations. ``names`` is for a storm. On SQLite it may go past the writers' queue.
     """
 
     task: str
@@ -46,6 +46,7 @@ class Job:
     pause: float = 0.0
     names: list[str] | None = None
     defect: str | None = None
+    queues: bool = True
 
     def bank(self) -> Bank:
         return Bank(self.url, tuple(self.customers), 0, 0)
@@ -106,7 +107,7 @@ async def work(job: Job) -> None:
     STOPPED.clear()
     deadline = loop.time() + job.seconds
     told = Told()
-    poster = Poster(defects.store(job.url, SystemClock(), job.defect))
+    poster = Poster(defects.store(job.url, SystemClock(), job.defect, queues=job.queues))
     poster.start()
     say(started=os.getpid())
     await TASKS[job.task](job, poster, lambda: STOPPED.is_set() or loop.time() > deadline, told)

@@ -1,7 +1,8 @@
 """The ledger on SQLite: a plain DB-API cursor, so that the poster's own connection and one lent by
 a unit of work run the same statements.
 
-The poster's connection lives in a thread of its own and one call runs the whole batch there.
+The poster's connection lives in a thread of its own and one call runs the whole batch there. Where
+other writers are first, the batch is filled once its turn has come.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db.engine import check_sqlite_library, existing_file, prepare_sqlite, sqlite_path
 from guilder.db.sqlite_files import OpenFiles, SqliteFiles
+from guilder.db.write_queue import WriteQueue
 from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch, run_sync
 from guilder.domains.ledger.ports import Batch, Head, NotCommitted, no_more
@@ -172,25 +174,40 @@ class SqliteStore:
         check_sqlite_library()
         self._path = sqlite_path(url)
         self._files = files or SqliteFiles(self._path)
+        self._queue = WriteQueue(self._path)
         self._opened: OpenFiles = ()
         self._clock = clock
         self._connection: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="guilder-poster")
 
     async def commit(
-        self, units: list[Unit], _more: Callable[[], None] = no_more
+        self, units: list[Unit], more: Callable[[], None] = no_more
     ) -> list[UnitResult]:
         """One transaction for ``units``.
 
         Raises ``NotCommitted``, ``OutcomeUnknown`` or ``Unavailable``: see ``Store``.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._commit, units)
+        if not self._queue.enter():
+            try:
+                await loop.run_in_executor(self._thread, self._queue.wait)
+            except asyncio.CancelledError:
+                self._thread.submit(self._queue.leave)
+                raise
+            more()
+        return await loop.run_in_executor(self._thread, self._commit_and_leave, units)
 
     async def close(self) -> None:
         """Close the connection and end the thread."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown()
+        self._queue.close()
+
+    def _commit_and_leave(self, units: list[Unit]) -> list[UnitResult]:
+        try:
+            return self._commit(units)
+        finally:
+            self._queue.leave()
 
     def _commit(self, units: list[Unit]) -> list[UnitResult]:
         try:
