@@ -153,7 +153,7 @@ class Database:
             self.writer = _sqlite_engine(url, self.files, "BEGIN IMMEDIATE", 1)
             self.reader = _sqlite_engine(url, self.files, "BEGIN", pool_size)
             self.light: LightSource = SqliteSource(
-                partial(_connect_light, url), self.reader.dialect
+                partial(_connect_light, url, self.files), self.reader.dialect
             )
         else:
             self.writer = self.reader = _postgres_engine(url, pool_size, as_owner=as_owner)
@@ -316,13 +316,15 @@ def _sqlite_engine(url: str, files: SqliteFiles, begin: str, pool_size: int) -> 
     return engine
 
 
-def _connect_light(url: str) -> sqlite3.Connection:
+def _connect_light(url: str, files: SqliteFiles) -> sqlite3.Connection:
+    files.expect_database()
     connection = sqlite3.connect(
         existing_file(sqlite_path(url)), uri=True, isolation_level=None, check_same_thread=False
     )
     try:
         prepare_sqlite(connection.cursor())
         connection.execute("PRAGMA query_only=ON")
+        files.opened()
     except BaseException:
         connection.close()
         raise

@@ -1,7 +1,8 @@
 """What arrives together is done together: one round of work in flight a process, and no timer.
 
 When idle, work begins at once; while some is in flight, all that arrives is the next round. A
-caller that goes away drops its answer, never the work.
+caller that goes away drops its answer, never the work. One whose round does not begin in time is
+told so, and nothing is done for it.
 """
 
 import asyncio
@@ -9,10 +10,17 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from itertools import islice
-from typing import Final
+from typing import Any, Final
+
+from guilder.core.errors import Unavailable
 
 MOST: Final = 128
 """Of what is done in one round: it bounds how long a round, and the locks it takes, may last."""
+LATE_SECONDS: Final = 5.0
+"""How long an item waits for its round to begin: longer, and it is late."""
+
+type _Waiting[A, B] = tuple[A, asyncio.Future[B], asyncio.TimerHandle]
+"""An item, who is told of it, and what tells them that it has waited for too long."""
 
 
 class Gatherer[A, B]:
@@ -29,14 +37,18 @@ class Gatherer[A, B]:
     ) -> None:
         self._work = work
         self._ready = ready
-        self._waiting: deque[tuple[A, asyncio.Future[B]]] = deque()
+        self._waiting: deque[_Waiting[A, B]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self, item: A) -> B:
-        """The answer, once the round that had the item in it is over."""
+        """The answer, once the round that had the item in it is over.
+
+        Raises ``Unavailable`` when that has not begun within ``LATE_SECONDS``.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[B] = loop.create_future()
-        self._waiting.append((item, future))
+        late = loop.call_later(LATE_SECONDS, _refuse, future)
+        self._waiting.append((item, future, late))
         if self._task is None or self._task.done():
             # A context of its own: no request's trace is to show what is done for many.
             self._task = loop.create_task(self._rounds(), name="gatherer", context=Context())
@@ -45,7 +57,8 @@ class Gatherer[A, B]:
     @property
     def waiting(self) -> list[A]:
         """What is not in flight, as much of it as a round takes."""
-        return [item for item, _ in islice(self._waiting, MOST)]
+        first = islice(self._waiting, MOST)
+        return [item for item, future, _ in first if not _was_refused(future)]
 
     async def drain(self) -> None:
         """Wait until nothing is in flight or waits, whoever has gone away meanwhile."""
@@ -53,24 +66,26 @@ class Gatherer[A, B]:
             await asyncio.wait([self._task])
 
     async def _rounds(self) -> None:
-        taken: list[tuple[A, asyncio.Future[B]]] = []
+        taken: list[_Waiting[A, B]] = []
         try:
             while self._waiting:
-                taken = self._taken()
-                _answer([future for _, future in taken], await self._tried([a for a, _ in taken]))
+                if taken := self._taken():
+                    answers = await self._tried([item for item, _, _ in taken])
+                    _answer([future for _, future, _ in taken], answers)
         finally:  # only a stop that is given up cancels this: nobody may wait for ever
-            for _, future in (*taken, *self._waiting):
+            for _, future, _ in (*taken, *self._waiting):
                 future.cancel()
             self._waiting.clear()
 
-    def _taken(self) -> list[tuple[A, asyncio.Future[B]]]:
+    def _taken(self) -> list[_Waiting[A, B]]:
         """Those of the next round: the ready ones, or all where none is."""
-        first = list(islice(self._waiting, MOST))
+        first = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+        first = [one for one in first if not _was_refused(one[1])]
         taken = [one for one in first if self._ready(one[0])] or first
         left = [one for one in first if one not in taken] if len(taken) < len(first) else []
-        for _ in first:
-            self._waiting.popleft()
         self._waiting.extendleft(reversed(left))
+        for _, _, late in taken:
+            late.cancel()
         return taken
 
     async def _tried(self, items: list[A]) -> Sequence[B | Exception]:
@@ -78,6 +93,18 @@ class Gatherer[A, B]:
             return await self._work(items)
         except Exception as error:  # noqa: BLE001 - raised for everyone
             return [error] * len(items)
+
+
+def _refuse(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        refusal = Unavailable()
+        refusal.__cause__ = TimeoutError("the round before this one does not end")
+        future.set_exception(refusal)
+
+
+def _was_refused(future: asyncio.Future[Any]) -> bool:
+    """And not only left alone by its caller."""
+    return future.done() and not future.cancelled()
 
 
 def _answer[B](futures: list[asyncio.Future[B]], answers: Sequence[B | Exception]) -> None:

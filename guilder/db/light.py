@@ -7,8 +7,9 @@ is stopped and done there: no statement holds the loop for more than some millis
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import batched, chain
 from typing import Any, Final
@@ -23,11 +24,15 @@ STEPS_AT_ONCE: Final = 25_000
 """Instructions of SQLite's machine, about 2 ms: after that many to twice as many a statement that
 is run in the loop is stopped."""
 _THREADS: Final = 4
+"""Which is how many long statements run at once."""
 _LATER: Final = {sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 POSTGRES_CONNECTIONS: Final = 4
+_SCANS: Final = 2
+"""How many of PostgreSQL's connections may look at any number of rows: the others are for
+look-ups, which nobody's search keeps waiting."""
 ACQUIRE_SECONDS: Final = 5.0
-"""How long PostgreSQL may take to give a connection, and to answer a look-up by keys."""
+"""How long a statement waits for its turn, and PostgreSQL may take to answer a look-up by keys."""
 _GONE: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -44,7 +49,8 @@ class SqliteSource:
         self.dialect = dialect
         self._connect = connect
         self._here: sqlite3.Connection | None = None
-        self._opening = asyncio.Lock()
+        self._opening = asyncio.Semaphore(1)
+        self._turns = asyncio.Semaphore(_THREADS)
         self._told = 0
         self._there = threading.local()
         self._opened: list[sqlite3.Connection] = []
@@ -61,8 +67,9 @@ class SqliteSource:
                 raise
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, "sqlite reads")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._slow, statement.sql, arguments)
+        async with _turn(self._turns):
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._slow, statement.sql, arguments)
 
     async def keyed[K, R](
         self, keyed: Keyed[K, R], keys: Sequence[K], values: dict[str, Any]
@@ -73,7 +80,7 @@ class SqliteSource:
 
     async def _open_here(self) -> sqlite3.Connection:
         """The loop's own connection, which waits for nobody; to be opened it may have to."""
-        async with self._opening:
+        async with _turn(self._opening):
             if self._here is None:
                 opened = await asyncio.to_thread(self._connect)
                 opened.execute("PRAGMA busy_timeout=0")
@@ -111,11 +118,20 @@ class PostgresSource:
         self._connect = connect
         self._pool: Any = None
         self._gatherers: dict[object, Gatherer[Any, Any]] = {}
+        self._scans = asyncio.Semaphore(_SCANS)
 
     async def fetch(
         self, statement: Compiled, arguments: Sequence[Any], seconds: float | None = None
     ) -> list[Any]:
         """What the server finds; a connection that it has ended meanwhile is replaced once."""
+        if statement.scans:
+            async with _turn(self._scans):
+                return await self._fetched(statement, arguments, seconds)
+        return await self._fetched(statement, arguments, seconds)
+
+    async def _fetched(
+        self, statement: Compiled, arguments: Sequence[Any], seconds: float | None
+    ) -> list[Any]:
         try:
             return await self._fetch(statement.sql, arguments, seconds)
         except _GONE:
@@ -162,6 +178,17 @@ class PostgresSource:
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
+
+
+@asynccontextmanager
+async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    """One of some turns. Raises ``TimeoutError`` when none comes within ``ACQUIRE_SECONDS``."""
+    async with asyncio.timeout(ACQUIRE_SECONDS):
+        await turns.acquire()
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 async def _as_it_is(_connection: Any) -> None:

@@ -5,7 +5,7 @@ costs more than most reads; here it is a compiler.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
@@ -25,11 +25,13 @@ class Compiled:
     """A statement in one dialect: its parameters in order, and what reads which columns.
 
     A parameter has a name, the value it has unless one is given, and what makes the driver's value.
+    ``scans`` tells that it may look at any number of rows.
     """
 
     sql: str
     parameters: tuple[tuple[str, Any, Callable[[Any], Any] | None], ...]
     readers: tuple[tuple[int, Callable[[Any], Any]], ...]
+    scans: bool = False
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         """The driver's positional arguments."""
@@ -52,18 +54,29 @@ class Compiled:
 
 
 class Prepared[R]:
-    """A SELECT with named parameters; ``row`` makes a row of its columns' values."""
+    """A SELECT with named parameters; ``row`` makes a row of its columns' values.
 
-    def __init__(self, statement: Select[*tuple[Any, ...]], row: Callable[[Any], R]) -> None:
+    One that ``scans`` may look at any number of rows, whatever it finds.
+    """
+
+    def __init__(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        row: Callable[[Any], R],
+        *,
+        scans: bool = False,
+    ) -> None:
         self.statement = statement
         self.row = row
+        self._scans = scans
         self._compiled: dict[str, Compiled] = {}
 
     def on(self, dialect: Dialect) -> Compiled:
         """The statement in a dialect."""
         found = self._compiled.get(dialect.name)
         if found is None:
-            found = self._compiled[dialect.name] = _compiled(self.statement, dialect)
+            found = replace(_compiled(self.statement, dialect), scans=self._scans)
+            self._compiled[dialect.name] = found
         return found
 
 

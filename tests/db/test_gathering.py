@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from guilder.core.errors import Unavailable
+from guilder.db import gathering
 from guilder.db.gathering import MOST, Gatherer
 
 
@@ -114,3 +116,23 @@ async def test_nobody_waits_for_work_that_is_given_up() -> None:
     assert all(isinstance(one, asyncio.CancelledError) for one in ended)
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_whose_round_does_not_begin_in_time_is_told_so_and_is_not_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gathering, "LATE_SECONDS", 0.02)
+    shop = Workshop()
+    begun = [asyncio.create_task(shop.gatherer.submit(item)) for item in (1, 2, 3)]
+    await settle()
+    assert shop.rounds == [[1, 2, 3]]  # who is in a round waits for its end
+    later = [asyncio.create_task(shop.gatherer.submit(item)) for item in (4, 5)]
+    await settle()
+    later[1].cancel()
+    with pytest.raises(Unavailable):
+        await later[0]
+    assert shop.gatherer.waiting == [5]
+    shop.open.set()
+    assert await asyncio.gather(*begun) == [2, 4, 6]
+    assert await shop.gatherer.submit(6) == 12
+    assert shop.rounds == [[1, 2, 3], [5], [6]]

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import bindparam, func, literal_column, select
 
 from guilder.core.errors import Unavailable
+from guilder.db import light
 from guilder.db.audit import audit_events
 from guilder.db.engine import sqlite_path
 from guilder.db.light import STEPS_AT_ONCE, PostgresSource, SqliteSource
@@ -145,6 +146,32 @@ async def test_a_light_read_waits_in_a_thread_for_a_locked_database(sqlite_url: 
     assert (turns, reading.done()) == (50, False)
     blocker.close()
     assert await reading == 10
+    await house.database.close()
+
+
+async def test_no_light_read_is_answered_by_another_file(sqlite_url: str) -> None:
+    """What the first connection has open is the database, and a later one has no other."""
+    house = House(sqlite_url)
+    await notes(house, 1)
+    assert (await house.runner.read(looking_up(1))).keys() == {1}
+    path = sqlite_path(sqlite_url)
+    path.with_name("other").write_bytes(path.read_bytes())
+    path.with_name("other").replace(path)
+    with pytest.raises(Unavailable):
+        await house.runner.read(counting_to(100_000))
+    await house.database.close()
+
+
+async def test_who_waits_for_a_thread_for_too_long_is_told_so(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(light, "ACQUIRE_SECONDS", 0.05)
+    house = House(sqlite_url)
+    assert await house.runner.read(counting_to(10)) == 10
+    busy = [asyncio.create_task(house.runner.read(counting_to(4_000_000))) for _ in range(5)]
+    ended = await asyncio.gather(*busy, return_exceptions=True)
+    assert [one for one in ended if one != 4_000_000] == [ended[4]]
+    assert isinstance(ended[4], Unavailable)
     await house.database.close()
 
 
