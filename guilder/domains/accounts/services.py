@@ -106,9 +106,11 @@ class Counterparties:
     async def of(self, actor: Actor, lines: Iterable[LineRow]) -> dict[int, Counterparty]:
         """The other sides of some lines as the actor may see them, by ledger number."""
         numbers, known = set(map(other_side, lines)), self._known
-        if unknown := numbers.difference(known):
-            known.update(await self._runner.read(counterparties, unknown))
-        found = {number: known[number] for number in numbers}
+        found = {number: known[number] for number in numbers if number in known}
+        if unknown := numbers.difference(found):
+            loaded = await self._runner.read(counterparties, unknown)
+            found.update(loaded)  # not from what is known: others have made room meanwhile
+            known.update(loaded)
         own = [number for number, one in found.items() if owns(actor, one.owner)]
         if own:
             for number, name in (await self._runner.read(names_of, own)).items():

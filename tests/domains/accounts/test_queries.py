@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Concatenate
@@ -225,3 +226,18 @@ async def test_counterparties_are_asked_for_once_and_own_names_each_time(bank: B
     seen = (await known.of(stranger, lines))[other.ledger_number]
     assert (seen.name, bank.runner.reads) == ("Checking account", before + 3)
     assert len(known._known) == 2
+
+
+async def test_the_other_sides_are_told_though_room_is_made_meanwhile(bank: Bank) -> None:
+    account = await bank.open()
+    await bank.deposit(account, 10)
+    first = (await bank.statement(account, MARCH)).lines
+    other = await bank.open()
+    await bank.post(account.ledger_number, other.ledger_number, 3)
+    both = (await bank.statement(account, MARCH)).lines
+    settled = await bank.settlement()
+    known = Counterparties(bank.runner, capacity=1)
+    await known.of(bank.owner, first)
+    known._capacity = 0
+    found, _ = await asyncio.gather(known.of(bank.owner, both), known.of(SYSTEM, first))
+    assert found.keys() == {settled, other.ledger_number}
