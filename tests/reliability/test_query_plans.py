@@ -90,7 +90,7 @@ async def reads(view: View) -> None:
         await queries.lines(view, number, LineFilter(now - 30 * DAY_US, now, True, 1, 9, "r"), PAGE)
         await queries.lines(view, number, LineFilter(), PAGE, oldest_first=True)
         await queries.transfer(view, number)
-        await queries.transfers_of(view, [number, number + 7], PAGE)
+        await queries.transfers_of(view, [number, number + 7], PAGE, 10**18)
         await queries.balances_after(view, [(number, number)])
     await queries.bank_account(view, ASSET, "settlement")
     await queries.due_holds(view)

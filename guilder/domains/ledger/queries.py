@@ -125,7 +125,7 @@ async def balance_on(view: Reader, number: int, day: int) -> int:
 
     A transfer without a value date has that of its booking. Looks at everything known now.
     """
-    until = await _last_number(view)
+    until = await last_number(view)
     last = await history.number_booked_by(view, day_start(day + 1))
     booked = await history.balance_after(view, number, last)
     return booked + await history.value_dated(view, number, last, until, day)
@@ -177,7 +177,7 @@ async def lines(
     if wanted.to_us is not None:
         until = await history.number_booked_by(view, wanted.to_us)
     elif wanted.from_us is not None:
-        until = await _last_number(view)
+        until = await last_number(view)
     if wanted.from_us is not None:
         after = await history.number_booked_by(view, wanted.from_us)
     numbers = (after, until, cursor)
@@ -229,12 +229,13 @@ async def transfer(view: Reader, number: int) -> TransferRow | None:
 
 
 async def transfers_of(
-    view: Reader, numbers: Sequence[int], page: PageRequest
+    view: Reader, numbers: Sequence[int], page: PageRequest, until: int
 ) -> Page[TransferRow]:
-    """A page of the transfers that touch any of the accounts, newest first."""
-    after = cursor_number(page)
+    """A page of the transfers up to ``until`` that touch any of the accounts, newest first."""
+    cursor = cursor_number(page)
+    before = until + 1 if cursor is None else cursor
     wanted = page.limit + 1 + page.offset
-    found = await history.newest_numbers(view, numbers, after, wanted)
+    found = await history.newest_numbers(view, numbers, before, wanted)
     rows = await history.transfer_rows(view, found[page.offset :])
     ordered = sorted(rows.values(), key=lambda row: -row.id)
     return paginate(ordered, page, lambda row: str(row.id))
@@ -257,7 +258,8 @@ def value_day(row: TransferRow | LineRow) -> int:
     return row.value_on if row.value_on is not None else day_of(row.booked_at)
 
 
-async def _last_number(view: Reader) -> int:
+async def last_number(view: Reader) -> int:
+    """The number of the last transfer, 0 before the first one."""
     return (await books.head_row(view)).last_no
 
 

@@ -47,8 +47,9 @@ async def get_transfer(
 
 async def list_transfers(view: Reader, actor: Actor, page: PageRequest) -> Page[Transfer]:
     """A page of the transfers that touch any of the actor's accounts, newest first."""
+    until = await ledger.last_number(view)  # first: what comes meanwhile is not in it with gaps
     own = set(await accounts.numbers_of(view, actor))
-    found = await ledger.transfers_of(view, sorted(own), page)
+    found = await ledger.transfers_of(view, sorted(own), page, until)
     return Page(await _seen(view, actor, found.items, own), found.next_cursor)
 
 

@@ -1,15 +1,19 @@
 """Reads without a transaction around them: whatever happens between two of their statements."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 
 from guilder.core.clock import day_of
 from guilder.core.page import PageRequest
+from guilder.db.postgres import postgres_dsn
 from guilder.db.reader import LightReader
 from guilder.domains.ledger import queries
 from guilder.domains.ledger.queries import LineFilter
+from guilder.domains.ledger.repository import history
 from guilder.domains.ledger.rules.state import Kind
 from tests.domains.ledger.branch import Branch
 from tests.domains.ledger.desk import about, hold, pay
@@ -126,3 +130,53 @@ async def test_the_end_of_a_day_that_goes_on_is_one_moment(branch: Branch, place
 
     reader = Interrupted(branch, place, go_on)
     assert await queries.balance_on(reader, alice, day) in {1_000, 700, 750}
+
+
+@pytest.mark.parametrize("place", range(6))
+async def test_a_list_of_transfers_has_no_gap(
+    branch: Branch, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two transfers that come meanwhile it has not the later one alone."""
+    monkeypatch.setattr(history, "PARTS_A_STATEMENT", 1)
+    alice, bob = await branch.open(1_000), await branch.open(1_000)
+
+    async def go_on() -> None:
+        for number in (alice, bob):
+            assert await branch.said(pay(number, branch.settlement, 1)) == ["created"]
+
+    reader = Interrupted(branch, place, go_on)
+    until = await queries.last_number(reader)
+    page = await queries.transfers_of(reader, [alice, bob], PageRequest(10), until)
+    numbers = [row.id for row in page.items]
+    assert numbers in ([4, 3, 2, 1], [2, 1])
+
+
+async def test_no_search_keeps_a_look_up_waiting(postgres_url: str) -> None:
+    """However long it takes, and however many search."""
+    branch = Branch(postgres_url)
+    await branch.start()
+    alice = await branch.open(1_000)
+    blocker = await asyncpg.connect(postgres_dsn(postgres_url))
+    await blocker.execute("BEGIN; LOCK TABLE ledger_search IN ACCESS EXCLUSIVE MODE")
+    wanted = LineFilter(text="rent")
+    searches = [
+        asyncio.create_task(branch.runner.read(queries.lines, alice, wanted, PageRequest(10)))
+        for _ in range(6)
+    ]
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(2):
+        found = await branch.runner.read(queries.balances_of, [alice])
+        assert found[alice].posted == 1_000
+        page = await branch.runner.read(queries.lines, alice, LineFilter(), PageRequest(10))
+        assert len(page.items) == 1
+    assert not any(search.done() for search in searches)
+    await blocker.close()
+    assert [list(page.items) for page in await asyncio.gather(*searches)] == [[]] * 6
+    await branch.close()
+
+
+async def test_what_lines_are_narrowed_by_fills_no_memory() -> None:
+    """Fifty words, and whatever else can be asked for, are thousands of statements."""
+    kept = history._lines.cache_info().maxsize
+    assert kept is not None
+    assert kept <= 256

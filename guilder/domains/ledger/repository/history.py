@@ -1,7 +1,7 @@
 """History: lines, transfers, sums, and which number an instant falls on."""
 
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import batched
 from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
@@ -115,7 +115,7 @@ def _value_dated() -> Select[*tuple[Any, ...]]:
     return select(*_sum(moved)).where(_ACCOUNT, _UNTIL, c.value_on.is_not(None))
 
 
-_VALUE_DATED: Final = Prepared(_value_dated(), tuple)
+_VALUE_DATED: Final = Prepared(_value_dated(), tuple, scans=True)
 
 
 async def value_dated(view: Reader, account: int, number: int, until: int, day: int) -> int:
@@ -128,6 +128,10 @@ async def value_dated(view: Reader, account: int, number: int, until: int, day: 
     row = await view.row(_VALUE_DATED, account=account, number=number, until=until, day=day)
     assert row is not None
     return _whole(*row)
+
+
+KEPT_SHAPES: Final = 256
+"""Each is some 60 KiB, and there are twenty times as many: words alone may be 50."""
 
 
 class LineShape(NamedTuple):
@@ -146,7 +150,7 @@ class LineShape(NamedTuple):
     oldest_first: bool
 
 
-@cache
+@lru_cache(KEPT_SHAPES)
 def _lines(shape: LineShape) -> Prepared[LineRow]:
     """Lines with their transfers; without holds and releases, which move nothing."""
     e, t = entries.c, transfers.c
@@ -175,7 +179,8 @@ def _lines(shape: LineShape) -> Prepared[LineRow]:
         )
     order = e.transfer_id.asc() if shape.oldest_first else e.transfer_id.desc()
     paged = statement.order_by(order).limit(bindparam("count")).offset(bindparam("skipped"))
-    return Prepared(paged, LineRow._make)
+    narrowed = shape.credit is not None or shape.least or shape.most or shape.words > 0
+    return Prepared(paged, LineRow._make, scans=narrowed)
 
 
 async def lines(
@@ -200,7 +205,7 @@ def _totals() -> Select[*tuple[Any, ...]]:
     ).where(_ACCOUNT, c.transfer_id > bindparam("after"), _UNTIL, c.delta != 0)
 
 
-_TOTALS: Final = Prepared(_totals(), tuple)
+_TOTALS: Final = Prepared(_totals(), tuple, scans=True)
 
 
 async def totals(view: Reader, account: int, after: int, until: int) -> tuple[int, int, int]:
@@ -221,13 +226,12 @@ async def transfer_rows(view: Reader, numbers: Collection[int]) -> dict[int, Tra
 
 
 @cache
-def _newest(accounts: int, cursor: bool) -> Prepared[int]:
+def _newest(accounts: int) -> Prepared[int]:
     """The newest transfers of so many accounts, each read through its key."""
     c, parts = entries.c, []
     for place in range(accounts):
         newest = select(c.transfer_id).where(c.account_id == bindparam(f"a{place}"), c.delta != 0)
-        if cursor:
-            newest = newest.where(c.transfer_id < bindparam("before"))
+        newest = newest.where(c.transfer_id < bindparam("before"))
         newest = newest.order_by(c.transfer_id.desc()).limit(bindparam("count"))
         parts.append(select(newest.subquery().c.transfer_id))
     every = union_all(*parts).subquery()
@@ -235,13 +239,13 @@ def _newest(accounts: int, cursor: bool) -> Prepared[int]:
 
 
 async def newest_numbers(
-    view: Reader, account_numbers: Sequence[int], before: int | None, count: int
+    view: Reader, account_numbers: Sequence[int], before: int, count: int
 ) -> list[int]:
-    """The newest transfers that touch any of the accounts."""
+    """The newest transfers of numbers under ``before`` that touch any of the accounts."""
     found: set[int] = set()
     for some in batched(account_numbers, PARTS_A_STATEMENT):
         named = {f"a{place}": number for place, number in enumerate(padded(some))}
-        statement = _newest(len(named), before is not None)
+        statement = _newest(len(named))
         found.update(await view.rows(statement, **named, before=before, count=count))
     return sorted(found, reverse=True)[:count]
 
