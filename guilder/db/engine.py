@@ -262,7 +262,7 @@ def translated(error: Exception) -> Exception:
         return Unavailable()
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return Unavailable()
-    if isinstance(error, InterfaceError | asyncpg.InterfaceError):
+    if isinstance(error, InterfaceError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return Unavailable()
     return Unavailable() if state[:2] in _AWAY_STATES or code in _AWAY_CODES else error
 

@@ -38,6 +38,7 @@ _GONE: Final = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # told of its end, and not hung up yet
     ConnectionError,
 )
 
@@ -170,7 +171,11 @@ class PostgresSource:
         pool = self._pool
         await pool  # opens it, the first time
         async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-            found: list[Any] = await connection.fetch(sql, *arguments, timeout=seconds)
+            try:
+                found: list[Any] = await connection.fetch(sql, *arguments, timeout=seconds)
+            except _GONE:
+                connection.terminate()  # it would be given to the next
+                raise
             return found
 
     async def close(self) -> None:

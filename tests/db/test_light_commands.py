@@ -193,6 +193,24 @@ async def test_an_ended_connection_is_replaced_unseen(postgres_url: str) -> None
     await house.database.close()
 
 
+async def test_a_connection_that_has_been_told_its_end_is_not_used_again(
+    postgres_url: str,
+) -> None:
+    """The server says why before it hangs up: between the two the driver is out of step."""
+    house = House(postgres_url)
+    source = house.database.light
+    assert isinstance(source, PostgresSource)
+    assert await house.runner.read(looking_up(1)) == {}
+    fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+    told = b"E" + (len(fields) + 4).to_bytes(4) + fields
+    for holder in source._pool._holders:
+        if holder._con is not None:
+            holder._con._protocol.data_received(told)
+    assert await house.runner.read(looking_up(1)) == {}
+    assert await house.runner.read(counting_to(10)) == 10
+    await house.database.close()
+
+
 async def test_without_a_server_a_light_read_is_unavailable(postgres_url: str) -> None:
     nobody = House(postgres_url.replace("host=", "host=/nowhere"))
     with pytest.raises(Unavailable):
