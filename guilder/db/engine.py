@@ -29,13 +29,20 @@ from guilder.db.files import (
     refuse_foreign_folder,
 )
 from guilder.db.light import ACQUIRE_SECONDS, PostgresSource, SqliteSource
-from guilder.db.postgres import CONNECT_TIMEOUT_SECONDS, LIMITS, PostgresAway, connect_postgres
+from guilder.db.postgres import (
+    CONNECT_TIMEOUT_SECONDS,
+    LIMITS,
+    PINNED_PLANS,
+    PostgresAway,
+    connect_postgres,
+)
 from guilder.db.reader import LightSource
 from guilder.db.sqlite_files import SUFFIXES, SqliteFiles
 from guilder.db.write_queue import QUEUE_SUFFIXES, WriteQueue
 
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long one statement waits on SQLite while somebody else writes."""
+_APPLICATION: Final = {"application_name": "guilder"}
 VIEW_SECONDS: Final = 30.0
 """How long one statement of a view may take on PostgreSQL."""
 
@@ -332,12 +339,12 @@ def _connect_light(url: str, files: SqliteFiles) -> sqlite3.Connection:
 
 
 async def _connect_light_postgres(url: str, *_of_the_pool: Any, **_its: Any) -> Any:
-    settings = {"application_name": "guilder", "jit": "off", "default_transaction_read_only": "on"}
+    settings = {**PINNED_PLANS, **_APPLICATION, "default_transaction_read_only": "on"}
     return await connect_postgres(url, settings, command_seconds=VIEW_SECONDS)
 
 
 def _postgres_engine(url: str, pool_size: int, *, as_owner: bool) -> AsyncEngine:
-    settings = {"application_name": "guilder", "jit": "off"}
+    settings = {**_APPLICATION, "jit": "off"}
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=lambda: connect_postgres(

@@ -33,6 +33,16 @@ SELECT set_config(name, value, true) FROM (VALUES
 ) setting (name, value, since) WHERE current_setting('server_version_num')::int >= since"""  # noqa: S608 - a constant
 """Bounds a writing transaction in its first statement: nobody may hold locks without an end."""
 
+PINNED_PLANS: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""For prepared hot statements: each is an index look-up whatever the statistics say, planned once
+a connection."""
+
 PASSED_ON: Final = frozenset({
     "host", "port", "dbname", "user", "password", "passfile", "service", "options", "sslmode",
     "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "sslnegotiation",

@@ -74,29 +74,44 @@ async def test_a_request_is_a_span_with_its_steps_in_the_trace_of_who_asks(
 ) -> None:
     ada = await signed_up(client)
     kept.clear()
-    body = {"type": "checking", "currency": "EUR"}
-    made = await client.post(f"{API}/accounts", json=body, headers=bearer(ada) | GIVEN)
-    assert made.status_code == 201
+    body = {"full_name": "Ada Lovelace"}
+    made = await client.patch(f"{API}/users/me", json=body, headers=bearer(ada) | GIVEN)
+    assert made.status_code == 200
     spans = kept.get_finished_spans()
     assert {f"{one.context.trace_id:032x}" for one in spans if one.context} == {TRACE}
     (request,) = [one for one in spans if one.kind is SpanKind.SERVER]
-    assert request.name == "POST /api/v1/accounts"
+    assert request.name == "PATCH /api/v1/users/me"
     assert request.parent is not None
     assert f"{request.parent.span_id:016x}" == PARENT
     assert facts(request) == {
-        "http.request.method": "POST",
-        "http.route": "/api/v1/accounts",
-        "http.response.status_code": 201,
+        "http.request.method": "PATCH",
+        "http.route": "/api/v1/users/me",
+        "http.response.status_code": 200,
         "guilder.request_id": made.headers["x-request-id"],
     }
-    assert [one.name for one in below(spans, request)][-1] == "account.open"
+    assert [one.name for one in below(spans, request)][-1] == "user.change_name"
     command = below(spans, request)[-1]
     statements = below(spans, command)
-    assert "INSERT" in {one.name for one in statements}
+    assert "UPDATE" in {one.name for one in statements}
     assert all(facts(one)["db.system.name"] in {"sqlite", "postgresql"} for one in statements)
     shown = " ".join(str(facts(one)) for one in spans)
-    assert "INSERT INTO accounts" in shown
+    assert "UPDATE identity_users SET" in shown
     assert ada["user"]["id"] not in shown
+
+
+async def test_a_light_read_shows_its_statements(
+    client: httpx.AsyncClient, kept: InMemorySpanExporter
+) -> None:
+    ada = await signed_up(client)
+    kept.clear()
+    assert (await client.get(f"{API}/accounts", headers=bearer(ada) | GIVEN)).status_code == 200
+    spans = kept.get_finished_spans()
+    (request,) = [one for one in spans if one.kind is SpanKind.SERVER]
+    query = below(spans, request)[-1]
+    (statement,) = below(spans, query)
+    assert (query.name, statement.name) == ("list_accounts", "SELECT")
+    assert "FROM accounts" in facts(statement)["db.query.text"]
+    assert ada["user"]["id"] not in str(facts(statement))
 
 
 async def test_a_transfer_waits_for_its_batch_in_a_step_of_its_own(

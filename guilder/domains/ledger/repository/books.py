@@ -207,20 +207,19 @@ class Lapsing(NamedTuple):
 
 
 def _lapsing() -> Keyed[int, Lapsing]:
+    """Each due hold finds its transfer by number: joined, a plan may read all of them."""
     c, t, b = holds.c, transfers.c, balances.c
     due = _due(bindparam("now"))
     held, none = c.remaining.label("held"), literal_column("0", Big)
-    joined = transfers.c.id == c.id
+    debit = select(t.debit_account).where(t.id == c.id).scalar_subquery()
+    credit = select(t.credit_account).where(t.id == c.id).scalar_subquery()
     sides = union_all(
-        select(t.debit_account.label("account"), held, none.label("coming"))
-        .join(transfers, joined)
-        .where(*due, t.debit_account.in_(ANY_KEY)),
-        select(t.credit_account, none, held).join(transfers, joined)
-        .where(*due, t.credit_account.in_(ANY_KEY)),
-    ).subquery()  # fmt: skip
+        select(debit.label("account"), held, none.label("coming")).where(*due),
+        select(credit, none, held).where(*due),
+    ).subquery()
     account = sides.c.account
     sums = [func.sum(sides.c.held).label("held"), func.sum(sides.c.coming).label("coming")]
-    lapsed = select(account, *sums).group_by(account).subquery()
+    lapsed = select(account, *sums).where(account.in_(ANY_KEY)).group_by(account).subquery()
     statement = select(balances, lapsed.c.held, lapsed.c.coming)
     statement = statement.outerjoin(lapsed, lapsed.c.account == b.account_id)
     return Keyed(statement.where(b.account_id.in_(ANY_KEY)), _made, lambda one: one.balance[0])

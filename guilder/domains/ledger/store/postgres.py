@@ -17,7 +17,7 @@ from sqlalchemy import Table
 from guilder.core.clock import Clock
 from guilder.core.errors import OutcomeUnknown, Unavailable
 from guilder.db.arrays import arrays_sql
-from guilder.db.postgres import connect_postgres
+from guilder.db.postgres import PINNED_PLANS, connect_postgres
 from guilder.domains.ledger import models
 from guilder.domains.ledger.engine import Posted, post_batch
 from guilder.domains.ledger.ports import Batch, Head, NotCommitted, no_more
@@ -60,19 +60,13 @@ COPY_FROM: Final = 30
 """Rows from which COPY is faster than an insert from unnest; measured, see the performance page."""
 
 PINNED: Final = {
+    **PINNED_PLANS,
     "application_name": "guilder-poster",
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
     "synchronous_commit": "on",
     "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "5000",
     "lock_timeout": "2000",
 }
-"""Plans are pinned: every hot statement is an index lookup whatever the statistics say."""
-
 HELD_SECONDS: Final = 5.0
 """After how long somebody who holds the head and sends nothing is taken for dead."""
 TRANSACTION_MS: Final = 15_000
