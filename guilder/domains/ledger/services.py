@@ -38,11 +38,14 @@ class PastReader:
         async def look(view: Reader) -> tuple[T, bool]:
             # Asked first: what is closed now is closed for every later statement, too.
             is_open = until_us is not None and await queries.is_open(view, until_us)
-            return await query(view, *args, **kwargs), is_open
+            found = await query(view, *args, **kwargs)
+            if is_open:  # nobody sees this answer: the trail tells of the next
+                view.told_reads.clear()
+            return found, is_open
 
         found, is_open = await self._runner.read(look)
         if is_open:
             assert until_us is not None
             await self._poster.submit(Unit([], closes_us=until_us))
-            found, _ = await self._runner.read(look)
+            found = await self._runner.read(query, *args, **kwargs)
         return found

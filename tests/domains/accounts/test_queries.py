@@ -7,6 +7,8 @@ import pytest
 
 from guilder.core.actor import SYSTEM, Actor
 from guilder.core.clock import FixedClock
+from guilder.core.permissions import Role
+from guilder.db.audit import audit_events
 from guilder.db.engine import Database
 from guilder.db.reader import Reader
 from guilder.db.run import Runner
@@ -20,6 +22,7 @@ from guilder.domains.accounts.services import AccountDirectory, Counterparties
 from guilder.domains.ledger.errors import AccountNotFound
 from guilder.domains.ledger.poster import Poster
 from guilder.domains.ledger.queries import bank_account
+from guilder.domains.ledger.services import PastReader
 from tests.support.bank import open_store
 from tests.support.builders import a_deposit, a_transfer, an_account, an_owner
 
@@ -241,3 +244,19 @@ async def test_the_other_sides_are_told_though_room_is_made_meanwhile(bank: Bank
     known._capacity = 0
     found, _ = await asyncio.gather(known.of(bank.owner, both), known.of(SYSTEM, first))
     assert found.keys() == {settled, other.ledger_number}
+
+
+async def test_a_read_of_the_past_is_told_of_once(bank: Bank) -> None:
+    """Though it is asked for twice, when its instant has to be closed first."""
+    account = await bank.open()
+    await bank.deposit(account, 10)
+    at_us = bank.clock.now_us() + 1
+    bank.clock.advance(seconds=1)
+    admin = Actor(account.id, Role.ADMIN)
+    past = PastReader(bank.runner, bank.poster)
+    told = audit_events.select().where(audit_events.c.action == "account.read")
+    for times in (1, 2):
+        _, found = await past.read(at_us, queries.get_balance_at, admin, account.id, at_us)
+        assert found == 10
+        rows = await bank.runner.view(lambda view: view.all(told))
+        assert [row.phase for row in rows] == ["attempted", "succeeded"] * times
