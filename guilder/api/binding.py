@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi._compat import ModelField, Undefined, get_missing_field_error
+from fastapi._compat import ModelField, get_missing_field_error
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
@@ -33,25 +33,45 @@ class _Parameter:
     """A parameter of the path or the query; ``name`` is the endpoint's."""
 
     name: str
+    place: str
     alias: str
     field: ModelField
 
-    def value(self, place: str, given: Mapping[str, str], bound: dict[str, Any]) -> list[Any]:
-        """Bind it, or tell what is wrong with it."""
-        raw: Any = given.get(self.alias, Undefined)
-        loc = (place, self.alias)
-        if raw is Undefined:
-            if self.field.field_info.is_required():
-                return [get_missing_field_error(loc=loc)]
-            raw = self.field.default
-            if not self.field.field_info.validate_default:
-                bound[self.name] = raw if raw is None else deepcopy(raw)
-                return []
-        value, errors = self.field.validate(raw, bound, loc=loc)
+    def given(self, raw: Any, bound: dict[str, Any]) -> list[Any]:
+        """Bind what was given, or tell what is wrong with it."""
+        value, errors = self.field.validate(raw, bound, loc=(self.place, self.alias))
         if errors:
             return list(errors)
         bound[self.name] = value
         return []
+
+    def missing(self, bound: dict[str, Any]) -> list[Any]:
+        """Bind what holds without it, or tell that it is required."""
+        if self.field.field_info.is_required():
+            return [get_missing_field_error(loc=(self.place, self.alias))]
+        if self.field.field_info.validate_default:
+            return self.given(self.field.default, bound)
+        bound[self.name] = deepcopy(self.field.default)
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    """Those of one place. ``absent`` are the ones that are None where they are not given."""
+
+    all: tuple[_Parameter, ...]
+    absent: dict[str, None]
+
+    def bind(self, given: Mapping[str, str], bound: dict[str, Any]) -> list[Any]:
+        """Bind them, or tell what is wrong with them, in their order."""
+        bound |= self.absent
+        errors: list[Any] = []
+        for one in self.all:
+            if one.alias in given:
+                errors += one.given(given[one.alias], bound)
+            elif one.name not in self.absent:
+                errors += one.missing(bound)
+        return errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +82,8 @@ class _Call:
     name: str | None
     request: str | None
     dependencies: "tuple[_Call, ...]"
-    path: tuple[_Parameter, ...]
-    query: tuple[_Parameter, ...]
+    path: _Parameters
+    query: _Parameters
 
     async def bind(
         self, request: Request, path: Mapping[str, str], query: Mapping[str, str]
@@ -79,10 +99,8 @@ class _Call:
             value = await dependency.call(**arguments)
             if dependency.name is not None:
                 bound[dependency.name] = value
-        for parameter in self.path:
-            errors += parameter.value("path", path, bound)
-        for parameter in self.query:
-            errors += parameter.value("query", query, bound)
+        errors += self.path.bind(path, bound)
+        errors += self.query.bind(query, bound)
         if self.request is not None:
             bound[self.request] = request
         return bound, errors
@@ -122,8 +140,8 @@ def _call_of(dependant: Dependant) -> _Call | None:
         dependant.name,
         dependant.request_param_name,
         tuple(inner for inner in dependencies if inner is not None),
-        _parameters(dependant.path_params),
-        _parameters(dependant.query_params),
+        _parameters("path", dependant.path_params),
+        _parameters("query", dependant.query_params),
     )
 
 
@@ -133,5 +151,13 @@ def _is_awaited(call: Any) -> bool:
     )
 
 
-def _parameters(fields: list[ModelField]) -> tuple[_Parameter, ...]:
-    return tuple(_Parameter(one.name, one.alias, one) for one in fields)
+def _parameters(place: str, fields: list[ModelField]) -> _Parameters:
+    every = tuple(_Parameter(one.name, place, one.alias, one) for one in fields)
+    info = {one.name: one.field.field_info for one in every}
+    absent = [
+        one.name
+        for one in every
+        if one.field.default is None
+        and not (info[one.name].is_required() or info[one.name].validate_default)
+    ]
+    return _Parameters(every, dict.fromkeys(absent))

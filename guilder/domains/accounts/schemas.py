@@ -28,7 +28,6 @@ from guilder.domains.accounts.queries import (
     Account,
     Counterparty,
     Statement,
-    other_side,
 )
 from guilder.domains.accounts.repository import AccountRow
 from guilder.domains.accounts.rules import PRODUCTS, Product, category, line_id
@@ -240,7 +239,7 @@ def line_body(
 ) -> Callable[[LineRow], JsonObject]:
     """What makes lines their wire form, with ``others`` on the other side.
 
-    Thousands are made for a statement.
+    Thousands are made for a statement, so it calls as little as it can.
     """
     sides = {
         number: {
@@ -252,20 +251,24 @@ def line_body(
     }
 
     def body(row: LineRow) -> JsonObject:
-        credit, booked_at = row.delta > 0, row.booked_at
-        number = other_side(row)
-        public_id = cipher.uuid_text(row.transfer_id, booked_at)
+        (
+            delta, balance_after, number, kind, payer, payee, _amount, booked_at, asset, _value_on,
+            description, reference,
+        ) = row  # fmt: skip
+        credit = delta > 0
+        other = payer if credit else payee
+        transfer_id = cipher.uuid_text(number, booked_at)
         return {
-            "id": line_id(public_id, credit),
-            "transfer_id": public_id,
+            "id": line_id(transfer_id, credit),
+            "transfer_id": transfer_id,
             "type": "credit" if credit else "debit",
-            "amount": abs(row.delta),
-            "currency": row.asset,
-            "balance_after": row.balance_after,
-            "description": row.description,
-            "reference": row.reference,
-            "category": category(row.kind, others[number].bank_code, credit),
-            "counterparty": sides[number],
+            "amount": delta if credit else -delta,
+            "currency": asset,
+            "balance_after": balance_after,
+            "description": description,
+            "reference": reference,
+            "category": category(kind, others[other].bank_code, credit),
+            "counterparty": sides[other],
             "booked_at": iso_instant(booked_at),
             "value_on": iso_day(value_day(row)),
             "status": "posted",

@@ -114,10 +114,8 @@ class Counterparties:
         own = [number for number, one in found.items() if owns(actor, one.owner)]
         if own:
             for number, name in (await self._runner.read(names_of, own)).items():
-                one = found[number]
-                found[number] = Counterparty(
-                    one.account_id, one.account_number, name, one.bank_code, one.owner
-                )
+                if name != found[number].name:
+                    found[number] = found[number]._replace(name=name)
         while len(known) > self._capacity:
             del known[next(iter(known))]
         return found
