@@ -258,15 +258,14 @@ def _sqlite_append() -> Insert:
     )
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True, default=_plain)
-
-
 def _plain(value: object) -> str:
     """Ids as text. Raises ``TypeError`` for whatever else is not JSON."""
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot stand in the audit trail")
+
+
+_json: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, default=_plain).encode
 
 
 def _row_hash(row: Mapping[str, object]) -> str:

@@ -20,6 +20,7 @@ from guilder.db.base import Flagged, Guid, metadata
 BYTES: Final = 24
 """Of an HMAC-SHA-256: its key is in the database, so two rows of one digest must not be found."""
 
+_json: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 NOTHING_CHANGED: Final = "{}"
 _COLUMNS: Final = "digested_columns"
 WHY_NOT: Final = "why_no_digests"
@@ -97,7 +98,7 @@ def row_state(table: Table, row: Iterable[Any]) -> RowState:
     values = {name: _plain(value) for name, value in zip(names, row, strict=True)}
     key = tuple(values[name] for name in table.primary_key.columns.keys())  # noqa: SIM118 - columns
     told = {n: v.hex() if isinstance(v, bytes) else v for n, v in values.items() if v is not None}
-    content = json.dumps([table.name, told], separators=(",", ":"), sort_keys=True)
+    content = _json([table.name, told])
     return RowState(tuple(k if isinstance(k, bytes) else str(k) for k in key), content.encode())
 
 
@@ -167,4 +168,4 @@ class RowChanges:
             told.setdefault(table, {})[digester.name(row)] = [digester.digest(row)]
         for table, name, digest in self._carried:
             told.setdefault(table, {})[name] = [digest]
-        return json.dumps(told, separators=(",", ":"), sort_keys=True)
+        return _json(told)
