@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import pysqlite3.dbapi2
+import pysqlite3
 from sqlalchemy import (
     BigInteger,
     DateTime,
@@ -118,7 +118,7 @@ def open_engine(url: str) -> AsyncEngine:
         return create_async_engine(
             parsed.set(drivername="postgresql+asyncpg"), pool_size=POOL_SIZE[kind], max_overflow=0
         )
-    sys.modules["sqlite3"] = pysqlite3.dbapi2
+    sys.modules["sqlite3"] = pysqlite3  # as Guilder does: two would not be each other
     engine = create_async_engine(
         parsed.set(drivername="sqlite+aiosqlite"), pool_size=POOL_SIZE[kind], max_overflow=0
     )
