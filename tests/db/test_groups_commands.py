@@ -102,6 +102,26 @@ async def test_what_arrives_together_is_one_transaction_and_each_has_a_row_of_it
     assert details == [{"words": one} for one in words]
 
 
+async def test_a_stop_that_is_given_up_runs_no_group_again(house: House) -> None:
+    inside, rounds = asyncio.Event(), list[int]()
+
+    async def hold(asked: Sequence[Asked[Note]]) -> Answers:
+        rounds.append(len(asked))
+        inside.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody lets it go on")
+
+    write = SetBased(hold)
+    waiting = asyncio.create_task(house.runner.run(write, Note("a"), TELLER))
+    await inside.wait()
+    rounds_of_the_group = house.runner._groups[write]._task
+    assert rounds_of_the_group is not None
+    rounds_of_the_group.cancel()
+    (answer,) = await asyncio.gather(waiting, return_exceptions=True)
+    assert isinstance(answer, asyncio.CancelledError)
+    assert (rounds, await house.notes()) == ([1], [])
+
+
 async def test_who_comes_while_a_group_is_at_work_is_the_next_group(house: House) -> None:
     notes = Notes()
     inside, leave = asyncio.Event(), asyncio.Event()

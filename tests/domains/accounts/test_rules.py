@@ -80,6 +80,15 @@ def test_an_account_number_stays_what_it_is_lest_it_meet_one_given_before(
     assert account_number_of(number) == text
 
 
+def test_a_currency_that_is_gone_is_offered_until_its_last_day() -> None:
+    product = PRODUCTS["checking"]
+    before, after = date(2025, 12, 31), date(2026, 1, 2)
+    gone = set(product.currencies_on(before)) - set(product.currencies_on(after))
+    assert "BGN" in gone
+    assert [product.offers("BGN", day) for day in (before, after)] == [True, False]
+    assert "EUR" in product.currencies_on(after)
+
+
 @pytest.mark.parametrize("number", [0, -1, 10**11])
 def test_there_is_an_end_to_account_numbers(number: int) -> None:
     with pytest.raises(ValueError, match="no account numbers left"):
