@@ -152,12 +152,11 @@ def _is_awaited(call: Any) -> bool:
 
 
 def _parameters(place: str, fields: list[ModelField]) -> _Parameters:
-    every = tuple(_Parameter(one.name, place, one.alias, one) for one in fields)
-    info = {one.name: one.field.field_info for one in every}
     absent = [
         one.name
-        for one in every
-        if one.field.default is None
-        and not (info[one.name].is_required() or info[one.name].validate_default)
+        for one in fields
+        if one.default is None
+        and not (one.field_info.is_required() or one.field_info.validate_default)
     ]
+    every = tuple(_Parameter(one.name, place, one.alias, one) for one in fields)
     return _Parameters(every, dict.fromkeys(absent))
